@@ -1,0 +1,56 @@
+"""Datasets that need no download, and raw pixels as the floor of every board."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from probebench.api import BackboneSpec, DatasetSpec, Options, hookimpl
+from pydantic import Field
+
+PROBEBENCH_API = 1
+
+
+class ScatteredDigitsOptions(Options):
+    """Options of `scattered-digits`."""
+
+    train: int = Field(6000, ge=10, le=100_000, description="number of train scenes")
+    test: int = Field(2000, ge=10, le=100_000, description="number of test scenes")
+
+
+class PixelsOptions(Options):
+    """Options of `pixels`."""
+
+    grid: Literal["full"] | int = Field("full", description="average the image to N x N first, or leave it full")
+
+
+@hookimpl
+def probebench_datasets() -> Iterator[DatasetSpec]:
+    """Yields the embedded datasets."""
+    yield DatasetSpec(
+        name="scattered-digits",
+        factory="probebench_datasets.digits:ScatteredDigits",
+        options=ScatteredDigitsOptions,
+        summary="real handwritten digits at random places and in random colours, 16x16 RGB, 6000 train / 2000 test",
+        requires=("scikit-learn>=1.5",),
+        license="CC-BY-4.0 (UCI Optical Recognition of Handwritten Digits)",
+        citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
+    )
+    yield DatasetSpec(
+        name="digits",
+        factory="probebench_datasets.digits:Digits",
+        summary="the same digits, plain and grey, 8x8, 1437 train / 360 test",
+        requires=("scikit-learn>=1.5",),
+        license="CC-BY-4.0 (UCI Optical Recognition of Handwritten Digits)",
+        citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
+    )
+
+
+@hookimpl
+def probebench_backbones() -> Iterator[BackboneSpec]:
+    """Yields the floor."""
+    yield BackboneSpec(
+        name="pixels",
+        factory="probebench_datasets.pixels:Pixels",
+        options=PixelsOptions,
+        summary="the image itself, optionally averaged to a grid: what every backbone has to beat",
+        baseline="always",
+    )

@@ -1,0 +1,1 @@
+PROBEBENCH_API = 1

@@ -1,0 +1,73 @@
+"""Everything a plugin may import.
+
+Importing this module is cheap: it brings no torch with it, so a plugin's light module may use it freely.
+"""
+
+from probebench.api.contracts import Backbone, Dataset, Fitted, Metric, Probe, Split
+from probebench.api.hooks import API_VERSION, hookimpl
+from probebench.api.options import NoOptions, Options
+from probebench.api.pooling import check_pool, pool_for, pool_map
+from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, Spec
+from probebench.api.types import (
+    CLEAN,
+    Batch,
+    Features,
+    Level,
+    Point,
+    Precision,
+    Scalar,
+    Tap,
+    TapKind,
+    TrainingJob,
+    Trial,
+)
+from probebench.errors import (
+    DataError,
+    FeatureError,
+    PluginError,
+    ProbebenchError,
+    ProbebenchWarning,
+    TrainingError,
+    UsageError,
+)
+from probebench.seeding import hash63, normal
+
+__all__ = [
+    "API_VERSION",
+    "CLEAN",
+    "Backbone",
+    "BackboneSpec",
+    "Batch",
+    "DataError",
+    "Dataset",
+    "DatasetSpec",
+    "FeatureError",
+    "Features",
+    "Fitted",
+    "Level",
+    "Metric",
+    "NoOptions",
+    "Options",
+    "PluginError",
+    "Point",
+    "Precision",
+    "Probe",
+    "ProbeSpec",
+    "ProbebenchError",
+    "ProbebenchWarning",
+    "Scalar",
+    "Spec",
+    "Split",
+    "Tap",
+    "TapKind",
+    "TrainingError",
+    "TrainingJob",
+    "Trial",
+    "UsageError",
+    "check_pool",
+    "hash63",
+    "hookimpl",
+    "normal",
+    "pool_for",
+    "pool_map",
+]

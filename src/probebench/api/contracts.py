@@ -1,0 +1,191 @@
+"""The three contracts: backbone, dataset, probe.
+
+The laws behind them are checked by `probebench.testing` and by ``probebench check NAME``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from probebench.api.types import CLEAN, Batch, Features, Level, Point, Precision, Scalar, Tap, Trial
+from probebench.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Metric = Callable[["Tensor", "Tensor"], float]
+"""Takes class scores ``(N, C)`` and labels ``(N,)``, gives a number from 0 to 1; higher is better."""
+
+
+class Backbone(ABC):
+    """A frozen network that turns images into features.
+
+    Row ``i`` of a feature depends on image ``i``, its index and source, the noise seed, the options and the weights:
+    never on the batch it came in. Inputs are not modified, the network is in eval mode, no gradient is kept and
+    no global random state is touched.
+
+    Attributes:
+        input_range: Smallest and largest value that `prepare` may give. The core checks it on the first batch.
+        batch_size: How many images a forward pass should take for good speed.
+        parameters: Number of weights, for the board.
+    """
+
+    input_range: tuple[float, float]
+    batch_size: int = 64
+    parameters: int = 0
+
+    @abstractmethod
+    def taps(self) -> Sequence[Tap]:
+        """All taps, from the shallowest to the deepest."""
+
+    def levels(self) -> Sequence[Level]:
+        """The levels that are read when the user names none."""
+        return (CLEAN,)
+
+    def level(self, text: str) -> Level:
+        """The level that a user's words mean.
+
+        Args:
+            text: A level's id, or a shorter way to write one that the backbone documents.
+
+        Raises:
+            UsageError: There is no such level.
+        """
+        for level in self.levels():
+            if level.id == text:
+                return level
+        raise UsageError(
+            f"no level {text!r}", where="--levels", hint="one of " + ", ".join(level.id for level in self.levels())
+        )
+
+    def place(self, device: str, precision: Precision) -> None:  # noqa: B027 - nothing to move by default
+        """Moves the network to a device and a precision. Called once, before `extract`.
+
+        Args:
+            device: ``cpu``, ``cuda`` or ``cuda:N``.
+            precision: Of the network's arithmetic. Noise and pooling are always fp32.
+        """
+
+    @abstractmethod
+    def prepare(self, images: Tensor) -> Tensor:
+        """The network's input, before noise.
+
+        Args:
+            images: uint8 ``(B, 3, H, W)``.
+
+        Returns:
+            float32 ``(B, C, H', W')`` within `input_range`.
+        """
+
+    @abstractmethod
+    def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
+        """Features of a batch, for all points in one pass as far as the levels allow.
+
+        Args:
+            batch: The images.
+            points: What to read; every tap and level has been checked.
+            seed: The noise seed.
+
+        Returns:
+            For each point a float32 ``(B, D)`` tensor, on any device.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 in hexadecimal over weights, architecture and preprocessing."""
+
+
+class Split(ABC):
+    """Labelled images of one split, in a fixed order."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def image(self, index: int) -> Tensor:
+        """One image: uint8 ``(3, H, W)``, RGB.
+
+        Raises:
+            DataError: The image cannot be read; the message names its file.
+        """
+
+    @abstractmethod
+    def labels(self) -> Tensor:
+        """int64 ``(N,)``, from 0 to the number of classes minus one. Reads no image."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 in hexadecimal that changes when an image, a label or their order changes."""
+
+
+class Dataset(ABC):
+    """A labelled image set.
+
+    Attributes:
+        classes: Names of the classes, in the order of the labels.
+        splits: Names of the splits it has: ``train`` and ``test``, and ``val`` where there is an official one.
+        image_size: Height and width of every image.
+        flips: Whether a mirrored image still belongs to the dataset.
+        metric: The metric that rows are ranked by.
+    """
+
+    classes: tuple[str, ...]
+    splits: tuple[str, ...] = ("train", "test")
+    image_size: tuple[int, int]
+    flips: bool = True
+    metric: Literal["top1", "mean_per_class"] = "top1"
+
+    @abstractmethod
+    def split(self, name: str) -> Split:
+        """One of `splits`."""
+
+
+class Fitted(ABC):
+    """A probe after fitting."""
+
+    @abstractmethod
+    def scores(self, vectors: Tensor) -> Tensor:
+        """Class scores.
+
+        Args:
+            vectors: float32 ``(N, D)``.
+
+        Returns:
+            float32 ``(N, C)``; the larger the better. Minus infinity says that the class is no candidate for this
+            image, and top-k gives it no credit.
+        """
+
+
+class Probe(ABC):
+    """A small classifier fitted on frozen features.
+
+    The core calls `tune` for every point, chooses point and setting by the validation value, calls `fit` on train and
+    val together, and asks for the test scores once. A probe never sees a test label.
+    """
+
+    @abstractmethod
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
+        """Tries the probe's settings.
+
+        Args:
+            train: What to fit on.
+            val: What to measure on.
+            metric: The dataset's primary metric.
+            seed: Seed of everything random in the fit.
+
+        Returns:
+            One trial or more, in a fixed order; of equal values the first wins.
+        """
+
+    @abstractmethod
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        """Fits one setting.
+
+        Args:
+            train: What to fit on.
+            params: `Trial.params` of the chosen trial.
+            seed: Seed of everything random in the fit.
+        """

@@ -1,0 +1,30 @@
+"""The hooks a plugin implements in its light module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec
+
+API_VERSION = 1
+"""A plugin's module says ``PROBEBENCH_API = 1``; another number is refused."""
+
+hookspec = pluggy.HookspecMarker("probebench")
+hookimpl = pluggy.HookimplMarker("probebench")
+
+
+@hookspec
+def probebench_backbones() -> Iterable[BackboneSpec]:  # type: ignore[empty-body]
+    """Yields the plugin's backbones."""
+
+
+@hookspec
+def probebench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
+    """Yields the plugin's datasets."""
+
+
+@hookspec
+def probebench_probes() -> Iterable[ProbeSpec]:  # type: ignore[empty-body]
+    """Yields the plugin's probes."""

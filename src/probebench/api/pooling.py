@@ -1,0 +1,71 @@
+"""Pooling: from a feature map to one vector per image."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from probebench.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from probebench.api.types import Tap, TapKind
+
+_GRID = re.compile(r"grid([1-9]\d*)")
+_POOLS: dict[str, tuple[str, ...]] = {
+    "spatial": ("gap", "gridN", "max", "flat"),
+    "tokens": ("gap", "max", "cls", "flat"),
+    "vector": ("flat",),
+}
+
+
+def check_pool(pool: str, kind: TapKind) -> None:
+    """Raises an error unless features of this kind can be pooled this way.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    known = _POOLS[kind]
+    if pool in known and pool != "gridN":
+        return
+    if "gridN" in known and _GRID.fullmatch(pool):
+        return
+    raise UsageError(f"no pool {pool!r} for {kind} features", where="--pool", hint="one of " + ", ".join(known))
+
+
+def pool_for(tap: Tap, pool: str) -> str:
+    """The pool that a tap is read with when the user asked for `pool`: a vector has nothing to pool."""
+    if tap.kind == "vector":
+        return "flat"
+    check_pool(pool, tap.kind)
+    return pool
+
+
+def pool_map(feature: Tensor, kind: TapKind, pool: str) -> Tensor:
+    """Pools a feature map on the device it is on, in fp32.
+
+    Args:
+        feature: ``(B, C, H, W)``, ``(B, N, C)`` or ``(B, D)``, by `kind`.
+        kind: What the dimensions mean.
+        pool: ``gap`` (mean over positions or tokens), ``gridN`` (average pool to N x N, flattened), ``max``, ``cls`` (the
+            first token) or ``flat``.
+
+    Returns:
+        float32 ``(B, D)``.
+
+    Raises:
+        UsageError: `pool` does not fit `kind`.
+    """
+    check_pool(pool, kind)
+    feature = feature.float()
+    if pool == "flat":
+        return feature.flatten(1)
+    if pool == "cls":
+        return feature[:, 0]
+    if grid := _GRID.fullmatch(pool):
+        from torch.nn.functional import adaptive_avg_pool2d
+
+        return adaptive_avg_pool2d(feature, int(grid[1])).flatten(1)
+    positions = (2, 3) if kind == "spatial" else (1,)
+    return feature.mean(positions) if pool == "gap" else feature.amax(positions)

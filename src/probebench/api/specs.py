@@ -1,0 +1,71 @@
+"""Specs: what a plugin says about its components before any of them is imported."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from probebench.api.options import NoOptions, Options
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A component's card. Yielded by the plugin's light module; the factory is imported on first use.
+
+    Attributes:
+        name: Lower case letters, digits and single hyphens.
+        factory: ``"package.module:attribute"``, called with the validated options.
+        summary: One line for ``probebench list``.
+        options: Model of the component's options.
+        version: Raise it when the component's numbers change: it is part of every key and record.
+        requires: Distributions that must be installed, as requirement strings.
+        license: Licence of weights, data or code where it matters to a user.
+        citation: What to cite.
+    """
+
+    name: str
+    factory: str
+    summary: str
+    options: type[Options] = NoOptions
+    version: int = 1
+    requires: tuple[str, ...] = ()
+    license: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name {self.name!r} is not lower-case words joined by hyphens")
+        if not _TARGET.fullmatch(self.factory):
+            raise ValueError(f"factory {self.factory!r} of {self.name} is not of the form 'package.module:attribute'")
+        if not issubclass(self.options, Options):
+            raise TypeError(f"options of {self.name} do not derive from probebench.api.Options")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec(Spec):
+    """Card of a backbone; its factory returns a `Backbone`.
+
+    Attributes:
+        trainer: ``"package.module:attribute"`` of a function that takes a `TrainingJob`; empty when the backbone
+            cannot be trained by probebench.
+        recipe: Model of the training's options.
+        baseline: The backbone is a floor, not a contender: boards set it in italics. A condition on one option
+            is written ``"option=value"``, ``"always"`` marks every use of the backbone.
+    """
+
+    trainer: str = ""
+    recipe: type[Options] = NoOptions
+    baseline: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """Card of a dataset; its factory returns a `Dataset`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSpec(Spec):
+    """Card of a probe; its factory returns a `Probe`."""

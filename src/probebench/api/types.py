@@ -1,0 +1,148 @@
+"""The values that pass between the core and its plugins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from probebench.api.contracts import Split
+    from probebench.api.options import Options
+
+TapKind = Literal["spatial", "tokens", "vector"]
+Precision = Literal["fp32", "bf16"]
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some images of one split. Labels are not among them: a frozen backbone has no use for them.
+
+    Attributes:
+        images: uint8 ``(B, 3, H, W)``, RGB, 0 to 255.
+        index: int64 ``(B,)``, position of each image in its split.
+        source: Identity of the split. With ``index`` it names an image, and seeds its noise.
+    """
+
+    images: Tensor
+    index: Tensor
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A named place in a backbone where features are read.
+
+    Attributes:
+        id: Name, unique in the backbone, such as ``up.1``.
+        kind: ``spatial`` (C, H, W), ``tokens`` (N, C) or ``vector`` (D,).
+        shape: Shape of one image's feature, without the batch.
+        cost: Share of the full forward's FLOPs that is spent when this tap is reached, 0 to 1.
+        default: Whether the tap is read when the user names none.
+        aliases: Other names, such as a paper's (``thesis:Upsample 3``).
+    """
+
+    id: str
+    kind: TapKind
+    shape: tuple[int, ...]
+    cost: float = 1.0
+    default: bool = True
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A noise level at which a backbone is read.
+
+    Attributes:
+        id: Name, such as ``t=10``; backbones without noise levels have the one level ``clean``.
+        sigma: Noise to signal ratio sqrt((1 - abar) / abar), the one scale that is comparable across families.
+    """
+
+    id: str
+    sigma: float | None = None
+
+
+CLEAN = Level("clean", 0.0)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Point:
+    """What a feature matrix belongs to: a tap, read at a level, pooled to a vector.
+
+    Attributes:
+        tap: Id of the tap.
+        level: Id of the level.
+        pool: ``gap``, ``gridN``, ``max``, ``cls`` or ``flat`` (see `pool`).
+    """
+
+    tap: str
+    level: str
+    pool: str
+
+    def __str__(self) -> str:
+        return f"{self.tap}@{self.level}@{self.pool}"
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One point's features of some labelled images.
+
+    Attributes:
+        vectors: float32 ``(N, D)``.
+        labels: int64 ``(N,)``, from 0 to ``classes - 1``.
+        classes: Number of classes of the dataset; some may be absent here.
+    """
+
+    vectors: Tensor
+    labels: Tensor
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate setting of a probe and what it reached on the validation split.
+
+    Attributes:
+        params: The setting, enough for `Probe.fit` to fit it again.
+        value: Primary metric on the validation split, 0 to 1; higher is better.
+    """
+
+    params: Mapping[str, Scalar]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """What `probebench train` hands to a backbone's trainer.
+
+    Attributes:
+        options: Validated options of the backbone.
+        recipe: Validated options of the training.
+        images: The training split. A trainer reads images only; labels stay unread.
+        dataset: Name of the dataset with its options, for the manifest.
+        flips: Whether mirrored images still belong to the dataset.
+        out: Folder for checkpoints, manifests and the loss curve; it exists.
+        epochs: Epochs to train, counted from the start of the first run.
+        seed: Seed of weights, order, time steps and noise.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``fp32`` or ``bf16``, of the forward and backward pass.
+        progress: Called as ``progress(epoch, step, steps, loss)`` after every optimiser step.
+    """
+
+    options: Options
+    recipe: Options
+    images: Split
+    dataset: str
+    flips: bool
+    out: Path
+    epochs: int
+    seed: int
+    device: str
+    precision: Precision
+    progress: Callable[[int, int, int, float], None] = field(default=lambda *_: None)
