@@ -1,0 +1,229 @@
+"""Records: the JSON file of one finished or failed cell, checked on write and on read.
+
+Reading needs no plugin: a record keeps names, options and numbers as data, so it outlives the package that
+made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from probebench.atomic import write_bytes
+from probebench.errors import RecordError
+from probebench.record_models import (
+    SCHEMA_VERSION,
+    Artifact,
+    BackboneCell,
+    Candidates,
+    Cell,
+    Chosen,
+    Component,
+    DatasetCell,
+    Failure,
+    GridTrial,
+    Measure,
+    Part,
+    ProbeCell,
+    Protocol,
+    Record,
+    Selection,
+    Timing,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "MIGRATIONS",
+    "SCHEMA_VERSION",
+    "Artifact",
+    "BackboneCell",
+    "Candidates",
+    "Cell",
+    "Chosen",
+    "Component",
+    "DatasetCell",
+    "Failure",
+    "GridTrial",
+    "Measure",
+    "Part",
+    "ProbeCell",
+    "Protocol",
+    "Record",
+    "Selection",
+    "Timing",
+    "comparable",
+    "migrate",
+    "read_predictions",
+    "read_record",
+    "to_json",
+    "write_predictions",
+    "write_record",
+]
+
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+
+MIGRATIONS: dict[int, Migration] = {}
+"""From a version to the next one. Whoever raises `SCHEMA_VERSION` adds its step: old records stay readable."""
+
+
+def migrate(
+    document: dict[str, Any], *, steps: dict[int, Migration] = MIGRATIONS, target: int = SCHEMA_VERSION
+) -> dict[str, Any]:
+    """Brings a record's document to the present schema, one version at a time.
+
+    Raises:
+        RecordError: It has no version, one that no step leads from, or one that is not known yet.
+    """
+    version = document.get("schema_version")
+    if type(version) is not int:
+        raise RecordError("record has no schema_version", hint="check that the file is a probebench record")
+    if version > target:
+        raise RecordError(
+            f"record has schema version {version}, this probebench knows up to {target}",
+            hint="update probebench",
+        )
+    while version < target:
+        if version not in steps:
+            raise RecordError(f"schema version {version} cannot be migrated", hint="run the cell again")
+        document = steps[version](document)
+        version += 1
+        document = {**document, "schema_version": version}
+    return document
+
+
+def to_json(record: Record) -> str:
+    """The text of a record's file: sorted keys, two spaces, one newline at the end.
+
+    Raises:
+        ValueError: An option or parameter holds NaN or an infinity.
+    """
+    document = record.model_dump(mode="python")  # mode "json" would turn NaN into null without a word
+    return json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Writes a record atomically.
+
+    Raises:
+        RecordError: It is not valid JSON (NaN in an option), or the file cannot be written.
+    """
+    try:
+        text = to_json(record)
+    except ValueError as error:
+        raise RecordError(f"record cannot be written as JSON: {error}", where=str(path)) from error
+    _write(path, text.encode())
+
+
+def read_record(path: Path) -> Record:
+    """Reads a record, of this schema version or an older one. No plugin is needed.
+
+    Raises:
+        RecordError: The file cannot be read, is no JSON, or breaks the schema: names the first wrong field.
+    """
+    try:
+        document = json.loads(_read(path), parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise RecordError(f"record is not valid JSON: {error}", where=str(path)) from error
+    if not isinstance(document, dict):
+        raise RecordError("record is not a JSON object", where=str(path))
+    try:
+        return Record.model_validate_json(json.dumps(migrate(document)))
+    except RecordError as error:
+        raise RecordError(error.what, where=str(path), hint=error.hint) from error
+    except ValidationError as error:
+        raise RecordError(_first_fault(error), where=str(path), hint="run the cell again") from error
+
+
+def comparable(record: Record) -> dict[str, Any]:
+    """A record without what differs between two honest repetitions: times, memory, host and command line."""
+    document = record.model_dump(mode="json", exclude={"timing", "peak_memory_mb"})
+    for field in ("created", "argv", "device_name", "platform"):
+        del document["provenance"][field]
+    return document
+
+
+def write_predictions(record_path: Path, predicted: ArrayLike, correct: ArrayLike) -> Artifact:
+    """Writes the per-image predictions beside a record, as safetensors.
+
+    Args:
+        record_path: Where the record is, or will be.
+        predicted: Class of each test image ``(N,)``, in the order of the split.
+        correct: Whether it is right ``(N,)``.
+
+    Returns:
+        The artifact to put into the record.
+
+    Raises:
+        RecordError: Shapes differ, a class does not fit in 16 bits, or the file cannot be written.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    path = record_path.with_suffix(".predictions.safetensors")
+    classes, right = np.asarray(predicted), np.asarray(correct)
+    if classes.ndim != 1 or classes.shape != right.shape:
+        raise RecordError(
+            f"predictions have shapes {classes.shape} and {right.shape}, not (N,)", where=str(path)
+        )
+    if classes.size and not 0 <= classes.min() <= classes.max() <= np.iinfo(np.uint16).max:
+        raise RecordError(
+            f"classes {classes.min()} .. {classes.max()} do not fit in 16 bits", where=str(path)
+        )
+    data = save({"predicted": classes.astype(np.uint16), "correct": right.astype(np.bool_)})
+    _write(path, data)
+    return Artifact(file=path.name, sha256=hashlib.sha256(data).hexdigest())
+
+
+def read_predictions(record: Record, record_path: Path) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+    """The per-image predictions of a record: class ``(N,)`` and whether it is right ``(N,)``.
+
+    Raises:
+        RecordError: The record has none, or the file is missing or not the one the record was made with.
+    """
+    from safetensors.numpy import load
+
+    if record.predictions is None:
+        raise RecordError("record has no predictions", where=str(record_path), hint="run the cell again")
+    path = record_path.parent / record.predictions.file
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != record.predictions.sha256:
+        raise RecordError(
+            "predictions are not those of the record", where=str(path), hint="run the cell again"
+        )
+    arrays = load(data)
+    return arrays["predicted"], arrays["correct"]
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_bytes(path, data)
+    except OSError as error:
+        hint = "give a folder that can be written, with space left"
+        raise RecordError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"cannot read: {error.strerror or error}", where=str(path)) from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors(include_url=False)
+    field = ".".join(str(part) for part in faults[0]["loc"]) or "record"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{field}: {faults[0]['msg']}{more}"
