@@ -1,0 +1,149 @@
+"""What the user writes: component specs, lists, config files, and where things are kept by default."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probebench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DEFAULT_RESULTS = Path("results")
+"""Where records go when ``--results`` does not say."""
+
+_FORM = "write NAME or NAME:option=value,option=value"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A component as the user asked for it, before anything is known about it.
+
+    Attributes:
+        name: Short name, or ``distribution/name``.
+        options: Option texts, in the order they were written.
+    """
+
+    name: str
+    options: Mapping[str, str]
+
+
+def parse_spec(text: str) -> Request:
+    """Reads ``name`` or ``name:option=value,option=value``.
+
+    The text is split at the first colon, each option at its first equals sign: values may hold both. They cannot
+    hold a comma; a tuple is written with plus signs.
+
+    Raises:
+        UsageError: The text is not of that form, or an option is given twice.
+    """
+    name, colon, rest = text.strip().partition(":")
+    parts = name.split("/")
+    if len(parts) > 2 or not all(part and part == part.strip() for part in parts):
+        raise UsageError(f"{text!r} does not name a component", hint=_FORM)
+    if not colon:
+        return Request(name, {})
+    options: dict[str, str] = {}
+    for item in rest.split(","):
+        option, equals, value = (part.strip() for part in item.partition("="))
+        if not option or not equals:
+            hint = f"{_FORM}; a tuple is written 1+2+3" if options else _FORM
+            raise UsageError(f"{item!r} is not of the form option=value", where=text, hint=hint)
+        if option in options:
+            raise UsageError(f"option {option!r} is given twice", where=text)
+        options[option] = value
+    return Request(name, options)
+
+
+def parse_words(text: str, *, where: str | None = None) -> tuple[str, ...]:
+    """Reads ``a,b,c``.
+
+    Args:
+        text: Words joined by commas; spaces around them do not count.
+        where: The option that the text belongs to, for the error.
+
+    Raises:
+        UsageError: A word is empty or comes twice.
+    """
+    words = tuple(word.strip() for word in text.split(","))
+    if not all(words):
+        raise UsageError(f"{text!r} is not a list of words", where=where, hint="write them as a,b,c")
+    if repeated := sorted({word for word in words if words.count(word) > 1}):
+        raise UsageError(f"{', '.join(map(repr, repeated))} comes twice in {text!r}", where=where)
+    return words
+
+
+def parse_ints(text: str, *, where: str | None = None) -> tuple[int, ...]:
+    """Reads ``0,1,2``.
+
+    Args:
+        text: Whole numbers joined by commas.
+        where: The option that the text belongs to, for the error.
+
+    Raises:
+        UsageError: An item is not a whole number, or a number comes twice.
+    """
+    try:
+        numbers = tuple(int(item) for item in text.split(","))
+    except ValueError:
+        raise UsageError(f"{text!r} is not a list of whole numbers", where=where, hint="write them as 0,1,2") from None
+    if repeated := sorted({number for number in numbers if numbers.count(number) > 1}):
+        raise UsageError(f"{', '.join(map(str, repeated))} comes twice in {text!r}", where=where)
+    return numbers
+
+
+def load_config(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """Reads a TOML file whose top-level keys are all known.
+
+    Args:
+        path: The file.
+        keys: What it may hold.
+
+    Raises:
+        UsageError: The file cannot be read, is not TOML, or holds an unknown key.
+    """
+    import tomllib
+
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"the config file cannot be read: {error.strerror}", where=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the config file is not TOML: {error}", where=str(path)) from error
+    known = sorted(keys)
+    unknown = [key for key in document if key not in known]
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        raise UsageError(
+            f"unknown key{'s' if len(unknown) > 1 else ''} {names}",
+            where=str(path),
+            hint=suggest(unknown[0], known),
+        )
+    return document
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A hint for a word that is none of the known ones.
+
+    Returns:
+        ``did you mean 'x'?`` where something is close, else ``one of a, b, c``; empty when nothing is known.
+    """
+    import difflib
+
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "one of " + ", ".join(names) if names else ""
+
+
+def default_store() -> Path:
+    """Folder of the feature store: ``PROBEBENCH_STORE``, else the user's cache folder."""
+    if chosen := os.environ.get("PROBEBENCH_STORE"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("probebench")) / "store"

@@ -1,0 +1,84 @@
+"""Options between text and model: what the user wrote, and how it is written back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from probebench.config import suggest
+from probebench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import ValidationError
+
+    from probebench.api.options import Options
+
+
+def validate(model: type[Options], texts: Mapping[str, object], owner: str) -> Options:
+    """Builds a component's options.
+
+    Args:
+        model: The component's model.
+        texts: Values by option, as text from the command line or as TOML values.
+        owner: Name of the component, for the error.
+
+    Raises:
+        UsageError: Options are unknown or values wrong; all of them are named.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(dict(texts))
+    except ValidationError as error:
+        raise _usage_error(error, model, texts, owner) from error
+
+
+def changed(options: Options) -> list[str]:
+    """The options that were given and differ from their defaults, as ``option=value``, in the order of the fields."""
+    standard = type(options)()
+    return [
+        f"{name}={write(value)}"
+        for name, value in options.model_dump(mode="json").items()
+        if name in options.model_fields_set and getattr(options, name) != getattr(standard, name)
+    ]
+
+
+def write(value: object) -> str:
+    """A JSON value the way it is written in a spec: ``false``, ``0.1``, ``32+64``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "+".join(map(write, value))
+    return str(value)
+
+
+def _usage_error(error: ValidationError, model: type[Options], texts: Mapping[str, object], owner: str) -> UsageError:
+    """All that is wrong, in three lines."""
+    unknown: list[str] = []
+    wrong: dict[str, list[str]] = {}  # a union gives one error for each of its members
+    for detail in error.errors(include_url=False):
+        option = str(detail["loc"][0]) if detail["loc"] else ""
+        if detail["type"] == "extra_forbidden":
+            unknown.append(option)
+            continue
+        wrong.setdefault(option, []).append(_expectation(detail["msg"]))
+    parts = [f"no option {option!r}" for option in unknown]
+    for option, messages in wrong.items():
+        expected = " or ".join(dict.fromkeys(messages)).replace(" or should be", " or")
+        parts.append(f"option {option}={write(texts[option])} {expected}" if option in texts else expected)
+    known = list(model.model_fields)
+    hints = []
+    if unknown:
+        hints.append(suggest(unknown[0], known) if known else f"{owner} has no options")
+        if known and not hints[0].startswith("one of"):
+            hints.append("there are " + ", ".join(known))
+    else:
+        hints.append(f"probebench show {owner}")
+    return UsageError("; ".join(parts).replace("\n", " "), where=owner, hint="; ".join(hints))
+
+
+def _expectation(message: str) -> str:
+    """Pydantic's message without the words that say nothing to a user."""
+    text = message.removeprefix("Value error, ").removeprefix("Input ").partition(", unable to ")[0]
+    return text.replace("a valid ", "a ").replace("a integer", "an integer")

@@ -1,0 +1,260 @@
+"""Names to components: finds what a spec names, validates its options, builds it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from probebench import option_values
+from probebench.api.contracts import Backbone, Dataset, Probe
+from probebench.config import parse_spec, suggest
+from probebench.entrypoints import SELECTION, normalise, selection
+from probebench.errors import PluginError, ProbebenchError, UsageError
+from probebench.plugins import Discovery, Kind, Problem, discover, kind_of
+
+if TYPE_CHECKING:
+    from probebench.api.options import Options
+    from probebench.api.specs import Spec
+
+__all__ = ["KINDS", "Component", "Entry", "Kind", "Registry", "installed", "load_target", "resolve"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_CONTRACTS: dict[Kind, type] = {"backbone": Backbone, "dataset": Dataset, "probe": Probe}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An installed component that has not been imported.
+
+    Attributes:
+        kind: What it is.
+        spec: Its card.
+        distribution: Normalised name of the distribution it comes from.
+        version: Version of that distribution.
+        unique: Whether no other distribution has a component of this kind and name.
+    """
+
+    kind: Kind
+    spec: Spec
+    distribution: str
+    version: str
+    unique: bool = True
+
+    @property
+    def qualified(self) -> str:
+        """``distribution/name``, which is never ambiguous."""
+        return f"{self.distribution}/{self.spec.name}"
+
+    @property
+    def label(self) -> str:
+        """The shortest name that still means this component."""
+        return self.spec.name if self.unique else self.qualified
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version, for messages."""
+        return f"{self.distribution} {self.version}"
+
+
+class Registry:
+    """The components of a discovery, by kind and name.
+
+    Args:
+        discovery: What `probebench.plugins.discover` found.
+    """
+
+    def __init__(self, discovery: Discovery) -> None:
+        self.discovery = discovery
+        found = [
+            (kind_of(spec), spec, plugin.distribution, plugin.version)
+            for plugin in discovery.plugins
+            for spec in plugin.specs
+        ]
+        names = [(kind, spec.name) for kind, spec, _, _ in found]
+        entries = [Entry(*item, unique=names.count((item[0], item[1].name)) == 1) for item in found]
+        self._entries = sorted(entries, key=lambda entry: (entry.spec.name, entry.distribution))
+
+    def entries(self, kind: Kind) -> tuple[Entry, ...]:
+        """All components of a kind, sorted by name; those that lack a requirement are among them."""
+        return tuple(entry for entry in self._entries if entry.kind == kind)
+
+    def problem(self, entry: Entry) -> Problem | None:
+        """What keeps a component from being used, if anything does."""
+        return self._problem(entry.kind, entry.qualified)
+
+    def find(self, kind: Kind, name: str) -> Entry:
+        """The usable component of that name.
+
+        Args:
+            kind: What it is to be.
+            name: Short name, or ``distribution/name``.
+
+        Raises:
+            UsageError: There is none, or the short name is given by several distributions.
+            PluginError: There is one, and something keeps it from being used.
+        """
+        entry = self.look_up(kind, name)
+        if problem := self._problem(kind, name if entry is None else entry.qualified):
+            raise PluginError(
+                f"{kind} {name!r} cannot be used: {problem.error}",
+                where=problem.origin,
+                hint=problem.hint or "probebench plugins doctor",
+            )
+        if entry is None:
+            raise self.unknown(kind, name)
+        return entry
+
+    def look_up(self, kind: Kind, name: str) -> Entry | None:
+        """The component of that name, usable or not; None when there is none.
+
+        Raises:
+            UsageError: The short name is given by several distributions.
+        """
+        matches = [entry for entry in self.entries(kind) if _means(name, entry.distribution, entry.spec.name)]
+        if len(matches) > 1:
+            raise UsageError(
+                f"{kind} {name!r} is given by " + " and ".join(entry.origin for entry in matches),
+                hint="say which: " + " or ".join(entry.qualified for entry in matches),
+            )
+        return matches[0] if matches else None
+
+    def unknown(self, kind: Kind | None, name: str) -> UsageError:
+        """The error for a name that means nothing; with no kind, for one that means nothing of any kind."""
+        wanted = [entry for entry in self._entries if kind in (None, entry.kind)]
+        elsewhere = sorted({e.kind for e in self._entries if _means(name, e.distribution, e.spec.name)})
+        note = f"; there is a {elsewhere[0]} of that name" if elsewhere else ""
+        labels = sorted({entry.label for entry in wanted})
+        hints = [suggest(name, labels)] if labels else [f"none is installed{_restricted()}"]
+        if labels and not hints[0].startswith("one of"):
+            hints.append("there are " + ", ".join(labels))
+        if broken := sorted({problem.distribution for problem in self.discovery.problems}):
+            hints.append(f"{', '.join(broken)} had a problem: probebench plugins doctor")
+        return UsageError(f"no {kind or 'component'} {name!r}{note}", hint="; ".join(hints))
+
+    def _problem(self, kind: Kind, name: str) -> Problem | None:
+        """The first problem of a component; of a qualified name, that of a plugin that could not be loaded too."""
+        loaded = {plugin.distribution for plugin in self.discovery.plugins}
+        for problem in self.discovery.problems:
+            if problem.kind == kind and _means(name, problem.distribution, problem.name):
+                return problem
+            gone = problem.kind is None and problem.distribution not in loaded
+            if gone and "/" in name and normalise(name.partition("/")[0]) == problem.distribution:
+                return problem
+        return None
+
+
+@functools.cache
+def installed() -> Registry:
+    """The registry of what is installed, made once per process. ``installed.cache_clear()`` is for tests."""
+    return Registry(discover())
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """An entry with validated options: all that is needed to build it.
+
+    Attributes:
+        entry: What was asked for.
+        options: How.
+    """
+
+    entry: Entry
+    options: Options
+
+    @property
+    def title(self) -> str:
+        """The shortest spec that means this component, such as ``ddpm:attention=false``.
+
+        It names the options that were given and differ from their defaults, in the order of the model's fields,
+        so that equal components have equal titles.
+        """
+        changed = option_values.changed(self.options)
+        return self.entry.label + (":" + ",".join(changed) if changed else "")
+
+    def identity(self) -> dict[str, Any]:
+        """What the component's numbers depend on, as far as the core can know; JSON values only."""
+        return {
+            "name": self.entry.qualified,
+            "version": self.entry.spec.version,
+            "options": self.options.model_dump(mode="json"),
+        }
+
+    def build(self) -> object:
+        """Imports the factory and calls it.
+
+        Returns:
+            A new `Backbone`, `Dataset` or `Probe`, by the entry's kind.
+
+        Raises:
+            PluginError: The factory cannot be imported, fails, or returns something else.
+            ProbebenchError: The factory raised it.
+        """
+        spec, contract = self.entry.spec, _CONTRACTS[self.entry.kind]
+        factory = load_target(spec.factory, where=self.entry.origin)
+        try:
+            built = factory(self.options)
+        except ProbebenchError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"{self.entry.kind} {self.title} cannot be built: {type(error).__name__}: {error}",
+                where=f"{spec.factory} of {self.entry.origin}",
+                hint="--debug shows the traceback",
+            ) from error
+        if not isinstance(built, contract):
+            raise PluginError(
+                f"the factory of {self.entry.kind} {self.title} returns a {type(built).__name__}, "
+                f"not a probebench.api.{contract.__name__}",
+                where=f"{spec.factory} of {self.entry.origin}",
+            )
+        return built
+
+
+def resolve(kind: Kind, text: str, registry: Registry | None = None) -> Component:
+    """Reads a spec such as ``ddpm:attention=false``, finds the component and validates its options.
+
+    Args:
+        kind: What it is to be.
+        text: The spec.
+        registry: Where to look; by default what is installed.
+
+    Raises:
+        UsageError: The text is malformed, the name is unknown or ambiguous, or an option is unknown or wrong.
+        PluginError: The component is there and cannot be used.
+    """
+    request = parse_spec(text)
+    entry = (registry or installed()).find(kind, request.name)
+    return Component(entry, option_values.validate(entry.spec.options, request.options, entry.label))
+
+
+def load_target(target: str, *, where: str | None = None) -> Any:  # noqa: ANN401 - a plugin's attribute
+    """Imports ``package.module:attribute``.
+
+    Args:
+        target: What to import.
+        where: Who says so, for the error: distribution and version.
+
+    Raises:
+        PluginError: The module cannot be imported or has no such attribute.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{target} cannot be imported: {type(error).__name__}: {error}",
+            where=where,
+            hint="probebench plugins doctor; --debug shows the traceback",
+        ) from error
+
+
+def _means(asked: str, distribution: str, name: str) -> bool:
+    owner, slash, short = asked.rpartition("/")
+    return short == name and (not slash or normalise(owner) == distribution)
+
+
+def _restricted() -> str:
+    return "" if selection() is None else f", and {SELECTION} restricts what is loaded"
