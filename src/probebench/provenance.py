@@ -20,6 +20,8 @@ import probebench
 PACKAGES = ("diffusers", "numpy", "safetensors", "scikit-learn", "timm", "torch")
 """Distributions whose version can change a number."""
 
+_NO_SOURCE = (":(top,exclude)leaderboards", ":(top,exclude)README.md")
+
 UtcTime = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
@@ -80,7 +82,8 @@ def package_version(distribution: str) -> str | None:
 def git_state(package: Path) -> Git | None:
     """The commit that a package folder is checked out at, and whether tracked files were changed since.
 
-    Files that git does not track are not looked at: results and caches land in a checkout all the time.
+    Files that git does not track are not looked at: results and caches land in a checkout all the time. Nor are
+    boards, their records and the README that quotes them: a run that renews them must not soil its own tree.
 
     Args:
         package: Folder of an imported package. The working directory does not matter.
@@ -92,7 +95,7 @@ def git_state(package: Path) -> Git | None:
     if not shutil.which("git") or not _git(package, "ls-files", "--", "."):
         return None
     commit = _git(package, "rev-parse", "--verify", "HEAD")
-    changes = _git(package, "status", "--porcelain", "--untracked-files=no")
+    changes = _git(package, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *_NO_SOURCE)
     if commit is None or changes is None:
         return None
     return Git(commit=commit, dirty=bool(changes))

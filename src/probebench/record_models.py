@@ -129,9 +129,7 @@ class Measure(_Model):
     low: float | None = Field(default=None, description="Lower end of the 95 % interval.")
     high: float | None = Field(default=None, description="Upper end of the 95 % interval.")
     n: Annotated[int, Field(ge=1)] = Field(description="Number of test images.")
-    method: Literal["wilson"] | None = Field(
-        description="How the interval was made; null when there is none."
-    )
+    method: Literal["wilson"] | None = Field(description="How the interval was made; null when there is none.")
     higher_is_better: bool = True
 
     @model_validator(mode="after")
@@ -146,9 +144,7 @@ class Measure(_Model):
 class Artifact(_Model):
     """A file that belongs to the record."""
 
-    file: Annotated[str, Field(pattern=r"^[^/\\]+$")] = Field(
-        description="Name, in the folder of the record."
-    )
+    file: Annotated[str, Field(pattern=r"^[^/\\]+$")] = Field(description="Name, in the folder of the record.")
     sha256: Sha256
 
 
@@ -211,9 +207,7 @@ class Record(_Model):
         if self.primary not in self.metrics:
             raise ValueError(f"primary metric {self.primary!r} is not among the metrics")
         if self.per_class and len(self.per_class) != len(self.cell.dataset.classes):
-            raise ValueError(
-                f"per_class has {len(self.per_class)} values, classes {len(self.cell.dataset.classes)}"
-            )
+            raise ValueError(f"per_class has {len(self.per_class)} values, classes {len(self.cell.dataset.classes)}")
 
     def best_trials(self) -> dict[Point, GridTrial]:
         """The best trial of every point, in the grid's order; of equal values the first wins."""

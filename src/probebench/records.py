@@ -69,10 +69,12 @@ __all__ = [
     "write_record",
 ]
 
+_SAME_ACCURACY = 1e-6  # a mean in fp32 is off by 1e-7, one image of a million by 1e-6
+
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
 MIGRATIONS: dict[int, Migration] = {}
-"""From a version to the next one. Whoever raises `SCHEMA_VERSION` adds its step: old records stay readable."""
+"""From a version to the next one. Whoever raises `SCHEMA_VERSION` adds a step: old records stay readable."""
 
 
 def migrate(
@@ -130,7 +132,7 @@ def read_record(path: Path) -> Record:
         RecordError: The file cannot be read, is no JSON, or breaks the schema: names the first wrong field.
     """
     try:
-        document = json.loads(_read(path), parse_constant=_refuse_constant)
+        document = json.loads(_read(path, "record"), parse_constant=_refuse_constant)
     except ValueError as error:
         raise RecordError(f"record is not valid JSON: {error}", where=str(path)) from error
     if not isinstance(document, dict):
@@ -171,13 +173,9 @@ def write_predictions(record_path: Path, predicted: ArrayLike, correct: ArrayLik
     path = record_path.with_suffix(".predictions.safetensors")
     classes, right = np.asarray(predicted), np.asarray(correct)
     if classes.ndim != 1 or classes.shape != right.shape:
-        raise RecordError(
-            f"predictions have shapes {classes.shape} and {right.shape}, not (N,)", where=str(path)
-        )
+        raise RecordError(f"predictions have shapes {classes.shape} and {right.shape}, not (N,)", where=str(path))
     if classes.size and not 0 <= classes.min() <= classes.max() <= np.iinfo(np.uint16).max:
-        raise RecordError(
-            f"classes {classes.min()} .. {classes.max()} do not fit in 16 bits", where=str(path)
-        )
+        raise RecordError(f"classes {classes.min()} .. {classes.max()} do not fit in 16 bits", where=str(path))
     data = save({"predicted": classes.astype(np.uint16), "correct": right.astype(np.bool_)})
     _write(path, data)
     return Artifact(file=path.name, sha256=hashlib.sha256(data).hexdigest())
@@ -187,20 +185,36 @@ def read_predictions(record: Record, record_path: Path) -> tuple[NDArray[np.uint
     """The per-image predictions of a record: class ``(N,)`` and whether it is right ``(N,)``.
 
     Raises:
-        RecordError: The record has none, or the file is missing or not the one the record was made with.
+        RecordError: The record has none, the file is missing or not the one the record was made with, or it does not
+            give the record's number of test images and top-1.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     if record.predictions is None:
         raise RecordError("record has no predictions", where=str(record_path), hint="run the cell again")
     path = record_path.parent / record.predictions.file
-    data = _read(path)
+    data = _read(path, "predictions")
     if hashlib.sha256(data).hexdigest() != record.predictions.sha256:
-        raise RecordError(
-            "predictions are not those of the record", where=str(path), hint="run the cell again"
-        )
-    arrays = load(data)
-    return arrays["predicted"], arrays["correct"]
+        raise RecordError("predictions are not those of the record", where=str(path), hint="run the cell again")
+    try:
+        arrays = load(data)
+        predicted, correct = arrays["predicted"], arrays["correct"]
+    except (SafetensorError, KeyError) as error:
+        raise RecordError(f"predictions cannot be read: {error}", where=str(path)) from error
+    _check_against(record, correct, path)
+    return predicted, correct
+
+
+def _check_against(record: Record, correct: NDArray[np.bool_], path: Path) -> None:
+    """A number that its own predictions do not give is not to be ranked."""
+    count = record.parts["test"].count if "test" in record.parts else len(correct)
+    if correct.shape != (count,):
+        raise RecordError(f"predictions are for {len(correct)} images, the record for {count}", where=str(path))
+    top1 = record.metrics.get("top1")
+    if top1 is not None and abs(float(correct.mean()) - top1.value) > _SAME_ACCURACY:
+        what = f"predictions give a top-1 of {correct.mean():.4f}, the record says {top1.value:.4f}"
+        raise RecordError(what, where=str(path), hint="run the cell again")
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -211,11 +225,11 @@ def _write(path: Path, data: bytes) -> None:
         raise RecordError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from error
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise RecordError(f"cannot read: {error.strerror or error}", where=str(path)) from error
+        raise RecordError(f"cannot read the {what}: {error.strerror or error}", where=str(path)) from error
 
 
 def _refuse_constant(name: str) -> float:
