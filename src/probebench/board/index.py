@@ -1,0 +1,77 @@
+"""The boards' table of contents, and the short summary for a README."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from probebench.board.markdown import MARK, metric_name, name_of
+from probebench.board.text import NONE, code, link, table, with_interval
+from probebench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from probebench.board.ranking import Board, Place
+
+BEGIN, END = "<!-- probebench:leaderboard -->", "<!-- /probebench:leaderboard -->"
+_CONTENDERS = 3
+
+
+def index(pages: Mapping[Path, Board], folder: Path) -> str:
+    """The page that lists all boards, each with its best row."""
+    headers = ["Board", "Best backbone", "Metric", "Test (95 % interval)", "Point", "Rows", "Not ranked"]
+    rows = [
+        [
+            link(f"{board.newest.cell.dataset.title}: {board.newest.protocol.name}", path, folder),
+            *_best(board),
+            str(len(board.places)),
+            str(len(board.excluded)),
+        ]
+        for path, board in pages.items()
+    ]
+    left = ("Board", "Best backbone", "Metric", "Point")
+    intro = "One board for each dataset and protocol. A name in *italics* is a baseline. Percent."
+    return "\n\n".join([MARK, "# Leaderboards", intro, table(headers, rows, left)]) + "\n"
+
+
+def summary(pages: Mapping[Path, Board], folder: Path) -> str:
+    """The best rows of each board and its best baseline, for a README in a folder."""
+    headers = ["Board", "Backbone", "Metric", "Test (95 % interval)", "Point"]
+    rows = []
+    for path, board in pages.items():
+        title = f"{board.newest.cell.dataset.title}: {board.newest.protocol.name}"
+        rows += [[link(title, path, folder), *_cells(board, place)] for place in _shown(board)]
+    return table(headers, rows, left=("Board", "Backbone", "Metric", "Point"))
+
+
+def insert(text: str, summary: str, where: Path) -> str:
+    """A README's text with the summary between its two markers.
+
+    Raises:
+        UsageError: The markers are not there, each once and in order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UsageError("no place for the leaderboard", where=str(where), hint=f"add the lines {BEGIN} and {END}")
+    head, rest = text.split(BEGIN)
+    return f"{head}{BEGIN}\n\n{summary}\n\n{END}{rest.split(END)[1]}"
+
+
+def _best(board: Board) -> list[str]:
+    return _cells(board, board.places[0]) if board.places else [NONE] * 4
+
+
+def _cells(board: Board, place: Place) -> list[str]:
+    row = place.row
+    return [
+        name_of(place),
+        metric_name(board),
+        with_interval(row.value, row.low, row.high),
+        code(str(row.chosen.point)),
+    ]
+
+
+def _shown(board: Board) -> list[Place]:
+    contenders = [place for place in board.places if not place.row.backbone.baseline][:_CONTENDERS]
+    baselines = [place for place in board.places if place.row.backbone.baseline][:1]
+    return [place for place in board.places if place in contenders or place in baselines]
