@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Literal, Union, get_args, get_origin
 
 from probebench.config import suggest
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pydantic import ValidationError
 
@@ -82,3 +83,40 @@ def _expectation(message: str) -> str:
     """Pydantic's message without the words that say nothing to a user."""
     text = message.removeprefix("Value error, ").removeprefix("Input ").partition(", unable to ")[0]
     return text.replace("a valid ", "a ").replace("a integer", "an integer")
+
+
+def describe(options: Options) -> list[dict[str, str]]:
+    """Name, type, default, value and description of each option, as text."""
+    standard = type(options)().model_dump(mode="json")
+    values = options.model_dump(mode="json")
+    return [
+        {
+            "name": name,
+            "type": " ".join([_type_name(field.annotation), *_limits(field.metadata)]),
+            "default": write(standard[name]),
+            "value": write(values[name]),
+            "description": field.description or "",
+        }
+        for name, field in type(options).model_fields.items()
+    ]
+
+
+def _type_name(annotation: object) -> str:
+    """A type the way a user of the command line thinks of it."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "|".join(map(write, arguments))
+    if origin is tuple:
+        return f"{_type_name(arguments[0])}+..."
+    if origin in (Union, UnionType):
+        return "|".join(map(_type_name, arguments))
+    if origin is Annotated:
+        return _type_name(arguments[0])
+    if annotation is NoneType:
+        return "none"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _limits(metadata: Iterable[object]) -> list[str]:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return [f"{sign}{getattr(item, name)}" for item in metadata for name, sign in signs.items() if hasattr(item, name)]

@@ -97,15 +97,24 @@ class Registry:
             PluginError: There is one, and something keeps it from being used.
         """
         entry = self.look_up(kind, name)
-        if problem := self._problem(kind, name if entry is None else entry.qualified):
-            raise PluginError(
-                f"{kind} {name!r} cannot be used: {problem.error}",
-                where=problem.origin,
-                hint=problem.hint or "probebench plugins doctor",
-            )
+        self._require_no_problem(kind, name if entry is None else entry.qualified)
         if entry is None:
-            raise self.unknown(kind, name)
+            raise self._unknown(kind, name)
         return entry
+
+    def find_all(self, name: str) -> tuple[Entry, ...]:
+        """The components of that name, one of each kind that has it, usable or not.
+
+        Raises:
+            UsageError: There is none, or the short name is given by several distributions.
+            PluginError: There would be one if its plugin were not broken.
+        """
+        found = tuple(entry for kind in KINDS if (entry := self.look_up(kind, name)) is not None)
+        if not found:
+            for kind in KINDS:
+                self._require_no_problem(kind, name)
+            raise self._unknown(None, name)
+        return found
 
     def look_up(self, kind: Kind, name: str) -> Entry | None:
         """The component of that name, usable or not; None when there is none.
@@ -121,18 +130,25 @@ class Registry:
             )
         return matches[0] if matches else None
 
-    def unknown(self, kind: Kind | None, name: str) -> UsageError:
+    def _unknown(self, kind: Kind | None, name: str) -> UsageError:
         """The error for a name that means nothing; with no kind, for one that means nothing of any kind."""
-        wanted = [entry for entry in self._entries if kind in (None, entry.kind)]
-        elsewhere = sorted({e.kind for e in self._entries if _means(name, e.distribution, e.spec.name)})
-        note = f"; there is a {elsewhere[0]} of that name" if elsewhere else ""
-        labels = sorted({entry.label for entry in wanted})
+        labels = sorted({entry.label for entry in self._entries if kind in (None, entry.kind)})
+        elsewhere = [entry for entry in self._entries if _means(name, entry.distribution, entry.spec.name)]
+        note = f"; there is a {elsewhere[0].kind} of that name" if elsewhere else ""
         hints = [suggest(name, labels)] if labels else [f"none is installed{_restricted()}"]
         if labels and not hints[0].startswith("one of"):
             hints.append("there are " + ", ".join(labels))
         if broken := sorted({problem.distribution for problem in self.discovery.problems}):
             hints.append(f"{', '.join(broken)} had a problem: probebench plugins doctor")
         return UsageError(f"no {kind or 'component'} {name!r}{note}", hint="; ".join(hints))
+
+    def _require_no_problem(self, kind: Kind, name: str) -> None:
+        if problem := self._problem(kind, name):
+            raise PluginError(
+                f"{kind} {name!r} cannot be used: {problem.error}",
+                where=problem.origin,
+                hint=problem.hint or "probebench plugins doctor",
+            )
 
     def _problem(self, kind: Kind, name: str) -> Problem | None:
         """The first problem of a component; of a qualified name, that of a plugin that could not be loaded too."""

@@ -1,0 +1,86 @@
+"""The application object, the global options, and how errors leave the process."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from probebench import __version__
+from probebench.errors import ProbebenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    name="probebench",
+    help="How good are the features of a frozen backbone, at which tap and at which noise level?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells give it."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"probebench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print tracebacks. Allowed anywhere on the line.")] = False,
+) -> None:
+    """`main` has taken `--debug` from the line already, and `--version` ends in its callback."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and ends the process.
+
+    Exit codes: 0 ok, 1 a cell failed or an unexpected error, 2 bad usage, 3 a plugin or a conformance check,
+    4 a stale board, 130 interrupted.
+
+    Args:
+        arguments: The words after the program's name; by default those of the process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    sys.exit(_run([word for word in words if word != "--debug"], debug=debug))
+
+
+def _run(words: list[str], *, debug: bool) -> int:
+    try:
+        status = typer.main.get_command(app).main(args=words, prog_name="probebench", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("interrupted", err=True)
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the outermost frame: nothing may leave without a line and a code
+        if debug:
+            traceback.print_exc()
+        return _report(error)
+    return status if isinstance(status, int) else 0
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, ProbebenchError):
+        typer.echo(f"error: {error}", err=True)
+        return error.exit_code
+    # Typer's own usage errors. Their class has moved between its versions, from click to a private module.
+    format_message, exit_code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
+    if callable(format_message) and isinstance(exit_code, int):
+        if message := format_message():  # empty where Typer has printed the help of a command without its subcommand
+            context = getattr(error, "ctx", None)
+            typer.echo(f"error: {message}", err=True)
+            typer.echo(f"  try: {context.command_path if context else 'probebench'} --help", err=True)
+        return exit_code
+    typer.echo(f"internal error: {type(error).__name__}: {error}", err=True)
+    typer.echo("  try: run it again with --debug, and report what it prints", err=True)
+    return 1
