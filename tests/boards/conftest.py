@@ -79,6 +79,7 @@ def save_record(
     method: str | None = "wilson",
     grid: dict[tuple[str, str], float] | None = None,
     primary: str = "top1",
+    higher_is_better: bool = True,
 ) -> Path:
     """Writes a record with its predictions and returns its path."""
     correct = images(140) if correct is None else correct
@@ -139,7 +140,7 @@ def save_record(
         ),
         "primary": primary,
         "metrics": {
-            "top1": Measure(value=share, low=low, high=high, n=n, method=method),
+            "top1": Measure(value=share, low=low, high=high, n=n, method=method, higher_is_better=higher_is_better),
             "top5": Measure(value=(share + 1) / 2, n=n, method=None),
             "mean_per_class": Measure(value=share * 0.9, n=n, method=None),
         },

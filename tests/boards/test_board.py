@@ -71,6 +71,12 @@ def test_rows_are_ranked_by_the_mean_over_seeds(save_record, images, only_board)
     assert labels(only_board()) == ["steady", "one-lucky-seed"]
 
 
+def test_a_metric_that_should_be_low_is_ranked_from_the_lowest(save_record, images, only_board):
+    save_record("high", correct=images(150), higher_is_better=False)
+    save_record("low", correct=images(50), higher_is_better=False)
+    assert labels(only_board()) == ["low", "high"]
+
+
 def test_the_row_holds_mean_deviation_and_interval_at_the_mean(save_record, images, only_board):
     for seed, right in enumerate((100, 110, 130)):
         save_record(correct=images(right), seed=seed)

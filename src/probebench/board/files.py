@@ -36,8 +36,8 @@ def outputs(records: Path, out: Path, readme: Path | None = None) -> dict[Path, 
     files: dict[Path, str] = {}
     for path, board in pages.items():
         files[path] = page(board, path.parent)
-        files[path.with_name(path.stem + ".csv")] = csv_text(board, path.parent)
-        files[path.with_name(path.stem + ".json")] = json_text(board, path.parent)
+        files[path.with_suffix(".csv")] = csv_text(board, path.parent)
+        files[path.with_suffix(".json")] = json_text(board, path.parent)
     files[out / "README.md"] = index(pages, out)
     if readme is not None:
         files[readme] = insert(_text(readme), summary(pages, readme.parent), readme)
