@@ -22,7 +22,9 @@ class ProbebenchError(Exception):
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
         self.what, self.where, self.hint = what, where, hint
-        super().__init__("\n".join(line for line in (what, where and f"  in: {where}", hint and f"  try: {hint}") if line))
+        super().__init__(
+            "\n".join(line for line in (what, where and f"  in: {where}", hint and f"  try: {hint}") if line)
+        )
 
 
 class UsageError(ProbebenchError):

@@ -7,6 +7,7 @@ from probebench.api.contracts import Backbone, Dataset, Fitted, Metric, Probe, S
 from probebench.api.hooks import API_VERSION, hookimpl
 from probebench.api.options import NoOptions, Options
 from probebench.api.pooling import check_pool, pool_for, pool_map
+from probebench.api.ranges import check_range
 from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, Spec
 from probebench.api.types import (
     CLEAN,
@@ -65,6 +66,7 @@ __all__ = [
     "Trial",
     "UsageError",
     "check_pool",
+    "check_range",
     "hash63",
     "hookimpl",
     "normal",

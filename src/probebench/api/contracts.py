@@ -28,17 +28,26 @@ class Backbone(ABC):
 
     Attributes:
         input_range: Smallest and largest value that `prepare` may give. The core checks it on the first batch.
+        image_size: Height and width to describe the taps for when no dataset is named.
         batch_size: How many images a forward pass should take for good speed.
         parameters: Number of weights, for the board.
     """
 
     input_range: tuple[float, float]
+    image_size: tuple[int, int] = (32, 32)
     batch_size: int = 64
     parameters: int = 0
 
     @abstractmethod
-    def taps(self) -> Sequence[Tap]:
-        """All taps, from the shallowest to the deepest."""
+    def taps(self, image_size: tuple[int, int]) -> Sequence[Tap]:
+        """All taps, from the shallowest to the deepest, with their shapes for images of this size.
+
+        Args:
+            image_size: Height and width of the images.
+
+        Raises:
+            UsageError: The backbone cannot take images of this size.
+        """
 
     def levels(self) -> Sequence[Level]:
         """The levels that are read when the user names none."""

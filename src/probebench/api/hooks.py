@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pluggy
 
-from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec
 
 API_VERSION = 1
 """A plugin's module says ``PROBEBENCH_API = 1``; another number is refused."""

@@ -48,8 +48,8 @@ def pool_map(feature: Tensor, kind: TapKind, pool: str) -> Tensor:
     Args:
         feature: ``(B, C, H, W)``, ``(B, N, C)`` or ``(B, D)``, by `kind`.
         kind: What the dimensions mean.
-        pool: ``gap`` (mean over positions or tokens), ``gridN`` (average pool to N x N, flattened), ``max``, ``cls`` (the
-            first token) or ``flat``.
+        pool: ``gap`` (mean over positions or tokens), ``gridN`` (average pool to N x N, flattened), ``max``, ``cls``
+            (the first token) or ``flat``.
 
     Returns:
         float32 ``(B, D)``.

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from probebench.api import BackboneSpec, DatasetSpec, Options, hookimpl
 from pydantic import Field
+
+from probebench.api import BackboneSpec, DatasetSpec, Options, hookimpl
 
 PROBEBENCH_API = 1
 

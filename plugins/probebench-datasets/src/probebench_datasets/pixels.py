@@ -1,0 +1,47 @@
+"""Raw pixels as a backbone: the floor of every board."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch.nn.functional import adaptive_avg_pool2d
+
+from probebench.api import Backbone, Batch, Point, Tap, pool_map
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from probebench_datasets import PixelsOptions
+
+
+class Pixels(Backbone):
+    """The image, scaled to -1..1 and flattened; with ``grid=N`` averaged to N x N first."""
+
+    input_range = (-1.0, 1.0)
+    batch_size = 1024
+
+    def __init__(self, options: PixelsOptions) -> None:
+        self._grid = options.grid
+
+    def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
+        """The one tap ``image``."""
+        height, width = image_size if self._grid == "full" else (self._grid, self._grid)
+        return (Tap("image", "vector", (3 * height * width,)),)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Scales 0..255 to -1..1."""
+        return images.float() / 127.5 - 1
+
+    def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
+        """The flattened image for the point ``image@clean@flat``."""
+        del seed  # nothing is noisy here
+        image = self.prepare(batch.images)
+        if self._grid != "full":
+            image = adaptive_avg_pool2d(image, self._grid)
+        return {point: pool_map(image.flatten(1), "vector", point.pool) for point in points}
+
+    def fingerprint(self) -> str:
+        """Pixels have no weights: the version of the arithmetic."""
+        return "0" * 64

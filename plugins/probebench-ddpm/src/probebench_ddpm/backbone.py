@@ -1,0 +1,165 @@
+"""The `ddpm` backbone: features of a diffusion U-Net at any block and noise level."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from probebench.api import Backbone, Batch, Level, Point, Precision, Tap, UsageError, normal, pool_map
+from probebench_ddpm import checkpoint
+from probebench_ddpm.schedule import NoiseSchedule, linear_schedule
+from probebench_ddpm.taps import describe, feature_map, sites
+from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, fingerprint, new_unet, to_input, unet_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from diffusers import DDPMScheduler, UNet2DModel
+    from torch import Tensor, nn
+
+    from probebench_ddpm.options import DDPMOptions
+
+LEVELS = (0, 10, 50)
+"""Read when the user names none: nearly clean, DDAE's best for CIFAR-10 and a level where coarse structure is left."""
+
+
+class _ReachedDeepestTapError(Exception):
+    """Raised by the deepest hook: nothing after it is needed."""
+
+
+class DDPM(Backbone):
+    """A U-Net that predicts noise, read at its blocks while it looks at an image with noise of level t."""
+
+    input_range = INPUT_RANGE
+    batch_size = 128
+
+    def __init__(self, options: DDPMOptions) -> None:
+        self._options = options
+        self._unet, scheduler, self._trained_size = self._load(options)
+        self._unet.requires_grad_(False).eval()
+        self._schedule = NoiseSchedule(scheduler)
+        self._modules = {site.id: site.module for site in sites(self._unet)}
+        self._order = {name: position for position, name in enumerate(self._modules)}
+        self._fingerprint = fingerprint(self._unet, {"betas": scheduler.betas.tolist()})
+        self._device, self._dtype = torch.device("cpu"), torch.float32
+        self.parameters = sum(weight.numel() for weight in self._unet.parameters())
+        self.image_size = (self._trained_size or 32,) * 2
+
+    @staticmethod
+    def _load(options: DDPMOptions) -> tuple[UNet2DModel, DDPMScheduler, int | None]:
+        if options.checkpoint == "none":
+            config = unet_config(widths=options.widths or WIDTHS, attention=options.attention, size=32)
+            return new_unet(config, seed=options.init_seed), linear_schedule(), None
+        folder = checkpoint.find(options.checkpoint, attention=options.attention)
+        loaded = checkpoint.load(folder, weights=options.weights, attention=options.attention, widths=options.widths)
+        return loaded.unet, loaded.scheduler, loaded.unet.config.sample_size
+
+    def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
+        """The nine blocks and the fine taps inside them.
+
+        Raises:
+            UsageError: The network was trained on another size, or cannot halve this one often enough.
+        """
+        if self._trained_size is not None and image_size != (self._trained_size, self._trained_size):
+            raise UsageError(
+                f"the checkpoint was trained on {self._trained_size}x{self._trained_size} images, "
+                f"these are {image_size[0]}x{image_size[1]}",
+                where=f"checkpoint {self._options.checkpoint}",
+                hint="ddpm:checkpoint=none, or a network of your own: probebench train ddpm --dataset ...",
+            )
+        step = 2 ** (len(self._unet.down_blocks) - 1)
+        if image_size[0] % step or image_size[1] % step:
+            raise UsageError(
+                f"images of {image_size[0]}x{image_size[1]} cannot be halved {len(self._unet.down_blocks) - 1} times",
+                where="ddpm",
+                hint=f"height and width that are multiples of {step}",
+            )
+        return _described(self._unet, image_size)
+
+    def levels(self) -> tuple[Level, ...]:
+        """T = 0, 10 and 50."""
+        return tuple(self._schedule.level(t) for t in LEVELS)
+
+    def level(self, text: str) -> Level:
+        """``10`` and ``t=10`` both mean step 10 of the training schedule, 0 being the least noisy."""
+        return self._schedule.level(self._schedule.parse(text))
+
+    def place(self, device: str, precision: Precision) -> None:
+        """Moves the U-Net; in bf16 its weights are bf16 and laid out channels last, as matrix units like them."""
+        self._device = torch.device(device)
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
+        self._unet.to(device=self._device, dtype=self._dtype, memory_format=layout)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Scales 0..255 to -1..1."""
+        return to_input(images)
+
+    def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
+        """One forward pass for each level and draw; it stops after the deepest tap that the level needs."""
+        clean = self.prepare(batch.images)
+        features: dict[Point, Tensor] = {}
+        for level in dict.fromkeys(point.level for point in points):
+            wanted = [point for point in points if point.level == level]
+            t = self._schedule.parse(level)
+            draws = [self._read(noised, t, wanted) for noised in self._noised(batch, clean, t, seed)]
+            for point in wanted:
+                features[point] = torch.stack([draw[point] for draw in draws]).mean(0) if draws[1:] else draws[0][point]
+        return features
+
+    def fingerprint(self) -> str:
+        """Sum over architecture, schedule and fp32 weights."""
+        return self._fingerprint
+
+    def _noised(self, batch: Batch, clean: Tensor, t: int, seed: int) -> Iterator[Tensor]:
+        """The network's inputs, one for each draw. A draw does not depend on t: levels are compared on equal noise."""
+        if self._options.noise == "none":
+            yield clean
+            return
+        shape = tuple(clean.shape[1:])
+        steps = torch.full((len(clean),), t)
+        for draw in range(self._options.draws if self._options.noise == "mean" else 1):
+            if self._options.noise == "shared":
+                noise = normal(shape, seed=seed, source="shared", index=[0]).expand_as(clean)
+            else:
+                noise = normal(shape, seed=seed, source=batch.source, index=batch.index.tolist(), draw=draw)
+            yield self._schedule.add_noise(clean, noise.to(clean.device), steps)
+
+    def _read(self, noised: Tensor, t: int, points: Sequence[Point]) -> dict[Point, Tensor]:
+        """Pooled features of one forward pass."""
+        layout = torch.channels_last if self._dtype == torch.bfloat16 else torch.contiguous_format
+        inputs = noised.to(self._device).to(self._dtype, memory_format=layout)
+        found: dict[Point, Tensor] = {}
+        hooks = [self._hook(tap, points, found) for tap in {point.tap for point in points}]
+        deepest = max((point.tap for point in points), key=self._order.__getitem__)
+        hooks.append(self._unet.get_submodule(self._modules[deepest]).register_forward_hook(_stop))
+        try:
+            with torch.inference_mode():
+                self._unet(inputs, t)
+        except _ReachedDeepestTapError:
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+    def _hook(self, tap: str, points: Sequence[Point], found: dict[Point, Tensor]) -> Any:  # noqa: ANN401 - a handle
+        """Pools the tap's output as soon as it is there, so that no full map outlives its block."""
+        pools = [point for point in points if point.tap == tap]
+
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401
+            for point in pools:
+                found[point] = pool_map(feature_map(output), "spatial", point.pool)
+
+        return self._unet.get_submodule(self._modules[tap]).register_forward_hook(hook)
+
+
+def _stop(*_: Any) -> None:  # noqa: ANN401 - a forward hook
+    raise _ReachedDeepestTapError
+
+
+@lru_cache(maxsize=8)
+def _described(unet: UNet2DModel, image_size: tuple[int, int]) -> tuple[Tap, ...]:
+    return describe(unet, image_size)

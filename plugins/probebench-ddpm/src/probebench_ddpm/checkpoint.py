@@ -1,0 +1,143 @@
+"""Checkpoints: bundled ones, and any folder in diffusers' layout with safetensors.
+
+A checkpoint folder holds ``unet/`` (averaged weights), ``scheduler/`` and, when probebench wrote it, ``unet_raw/`` (the
+last weights) and ``manifest.json``. diffusers loads the same folder as a `DDPMPipeline`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from probebench.api import UsageError
+from probebench_ddpm.unet import has_attention
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BUNDLED = Path(__file__).parent / "checkpoints"
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+
+
+class Checkpoint(NamedTuple):
+    """A loaded network with the schedule it was trained on."""
+
+    unet: UNet2DModel
+    scheduler: DDPMScheduler
+    manifest: dict[str, Any]
+
+
+def bundled_names() -> list[str]:
+    """Names of the bundled checkpoints, without their attention suffix."""
+    return sorted({folder.name.removesuffix("-no-attention") for folder in BUNDLED.iterdir() if folder.is_dir()})
+
+
+def find(name: str, *, attention: bool) -> Path:
+    """The folder of a bundled name, or the folder itself.
+
+    Raises:
+        UsageError: There is neither.
+    """
+    if name in bundled_names():
+        return BUNDLED / (name if attention else f"{name}-no-attention")
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    raise UsageError(
+        f"no checkpoint {name!r}",
+        where="option checkpoint of ddpm",
+        hint=f"a folder with unet/ in it, none for random weights, or one of {', '.join(bundled_names())}",
+    )
+
+
+def load(folder: Path, *, weights: Literal["ema", "raw"], attention: bool, widths: tuple[int, ...]) -> Checkpoint:
+    """Loads a U-Net and its schedule, strictly: every weight must be there, and none besides.
+
+    Args:
+        folder: A pipeline folder.
+        weights: ``ema`` reads ``unet/``, ``raw`` reads ``unet_raw/``.
+        attention: What the user says about the network.
+        widths: The same; empty for whatever it has.
+
+    Raises:
+        UsageError: A file is missing or cannot be read, the weights do not fit their config, or the network is not what
+            the user says.
+    """
+    source = folder / ("unet" if weights == "ema" else "unet_raw")
+    config = _read_json(source / "config.json")
+    unet = UNet2DModel.from_config(config)
+    _load_weights(unet, source / WEIGHTS_FILE)
+    _check_network(unet, folder, attention=attention, widths=widths)
+    scheduler = DDPMScheduler.from_config(_read_json(folder / "scheduler" / "scheduler_config.json"))
+    manifest = folder / "manifest.json"
+    return Checkpoint(unet, scheduler, _read_json(manifest) if manifest.is_file() else {})
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"{path.name} is missing", where=str(path.parent), hint="a folder as diffusers' save_pretrained writes it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path.name} cannot be read: {error}", where=str(path.parent)) from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path.name} is not a JSON object", where=str(path.parent))
+    return document
+
+
+def _load_weights(unet: UNet2DModel, path: Path) -> None:
+    if not path.is_file():
+        raise UsageError(
+            f"{path.name} is missing",
+            where=str(path.parent),
+            hint="convert other formats with diffusers' save_pretrained(safe_serialization=True)",
+        )
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path.name} cannot be read: {error}", where=str(path.parent)) from error
+    expected = unet.state_dict()
+    if wrong := _misfits(state, expected):
+        shown = "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
+        raise UsageError(
+            f"weights do not fit config.json: {shown}", where=str(path), hint="the config they were saved with"
+        )
+    unet.load_state_dict({name: tensor.to(torch.float32) for name, tensor in state.items()})
+
+
+def _misfits(state: dict[str, Tensor], expected: dict[str, Tensor]) -> list[str]:
+    missing = [f"{name} is missing" for name in expected if name not in state]
+    unknown = [f"{name} is unknown" for name in state if name not in expected]
+    shapes = [
+        f"{name} is {tuple(tensor.shape)}, not {tuple(expected[name].shape)}"
+        for name, tensor in state.items()
+        if name in expected and tensor.shape != expected[name].shape
+    ]
+    return missing + unknown + shapes
+
+
+def _check_network(unet: UNet2DModel, folder: Path, *, attention: bool, widths: tuple[int, ...]) -> None:
+    found = has_attention(unet)
+    if found != attention:
+        raise UsageError(
+            f"the checkpoint has {'attention' if found else 'no attention'}",
+            where=str(folder),
+            hint=f"attention={'true' if found else 'false'}",
+        )
+    channels = tuple(unet.config.block_out_channels)
+    if widths and channels != widths:
+        raise UsageError(
+            f"the checkpoint has widths {'+'.join(map(str, channels))}, not {'+'.join(map(str, widths))}",
+            where=str(folder),
+            hint="leave widths out",
+        )
+    if unet.config.class_embed_type is not None or unet.config.num_class_embeds is not None:
+        raise UsageError("the checkpoint is class-conditional", where=str(folder), hint="an unconditional U-Net")

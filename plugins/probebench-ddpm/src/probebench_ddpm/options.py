@@ -1,0 +1,50 @@
+"""Options of the `ddpm` backbone and of its training. No torch here: `probebench list` reads this module."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from probebench.api import Options
+
+
+class DDPMOptions(Options):
+    """Which U-Net, which weights, and how an image is noised before it is read."""
+
+    checkpoint: str = Field(
+        "scattered-digits",
+        description="bundled weights by name, a folder in diffusers layout, or none for random weights",
+    )
+    attention: bool = Field(True, description="self-attention at the second level and in the middle, or nowhere")
+    widths: tuple[int, ...] = Field(
+        (), description="channels of the four levels; empty: as the checkpoint has them, 32+64+64+64 for a new network"
+    )
+    weights: Literal["ema", "raw"] = Field("ema", description="averaged or last weights, of a checkpoint that has both")
+    init_seed: int = Field(0, ge=0, description="seed of the weights of a new network")
+    noise: Literal["per-sample", "shared", "mean", "none"] = Field(
+        "per-sample",
+        description="noise added at level t: one draw per image, one for all images, features averaged over several "
+        "draws, or none (t is fed all the same)",
+    )
+    draws: int = Field(4, ge=2, le=64, description="number of draws that noise=mean averages over")
+
+    @field_validator("widths")
+    @classmethod
+    def _four_levels(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if widths and (len(widths) != 4 or min(widths) < 4 or any(width % 4 for width in widths)):
+            raise ValueError("four multiples of 4, such as 32+64+64+64")
+        return widths
+
+
+class DDPMRecipe(Options):
+    """How `probebench train ddpm` trains; defaults follow Ho et al. 2020 (arXiv 2006.11239), section 4, appendix B."""
+
+    lr: float = Field(1e-4, gt=0, description="peak learning rate of AdamW")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    batch_size: int = Field(128, ge=1, description="images per optimiser step")
+    warmup: int = Field(500, ge=0, description="steps of linear learning-rate warm-up")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the residual layers")
+    ema: float = Field(0.9999, ge=0, lt=1, description="decay of the weight average, reached by a warm-up")
+    save_every: int = Field(10, ge=1, description="epochs between checkpoints")

@@ -1,0 +1,176 @@
+"""The folder of a training run: checkpoints, what they are, how to go on, and the loss curve.
+
+::
+
+    run.json               what is trained: a folder goes on with this run or with none
+    loss.csv               a line an epoch
+    epoch-0010/            a checkpoint, loadable as `ddpm:checkpoint=...` and by diffusers
+        unet/  unet_raw/  scheduler/  model_index.json  manifest.json
+    state-0010/            optimiser and averages of the newest checkpoint
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from diffusers import DDPMPipeline
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from probebench.api import TrainingError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diffusers import DDPMScheduler, UNet2DModel
+    from torch import Tensor
+
+    from probebench.api import TrainingJob
+
+_PACKAGES = ("probebench", "probebench-ddpm", "torch", "diffusers")
+_LOSS_COLUMNS = ("epoch", "step", "loss", "seconds", "images_per_second")
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that the next optimiser step depends on."""
+
+    epoch: int
+    step: int
+    ema_step: int
+    tensors: dict[str, Tensor]
+
+
+class RunFolder:
+    """Reads and writes one run's folder. Every file appears whole or not at all."""
+
+    def __init__(self, job: TrainingJob, network: dict[str, Any]) -> None:
+        self._job, self._root = job, job.out
+        self._identity = {
+            "backbone": "ddpm",
+            "network": json.loads(json.dumps(network)),
+            "recipe": {k: v for k, v in job.recipe.model_dump(mode="json").items() if k != "save_every"},
+            "dataset": {"name": job.dataset, "train": job.images.fingerprint(), "images": len(job.images)},
+            "flips": job.flips,
+            "seed": job.seed,
+            "precision": job.precision,
+        }
+        self._claim()
+
+    def _claim(self) -> None:
+        path = self._root / "run.json"
+        if not path.is_file():
+            if any(self._root.iterdir()):
+                raise UsageError(
+                    "the folder is not empty and holds no training run", where=str(self._root), hint="a new --out"
+                )
+            _write_json(path, self._identity)
+            return
+        held = json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key, value in self._identity.items() if held.get(key) != value]
+        if changed:
+            raise UsageError(
+                f"the folder holds a run with another {', '.join(changed)}",
+                where=str(path),
+                hint="the options it was started with, or a new --out",
+            )
+
+    def checkpoint(self, epoch: int) -> Path:
+        """Folder of an epoch's checkpoint."""
+        return self._root / f"epoch-{epoch:04d}"
+
+    def last_state(self) -> TrainingState | None:
+        """The state to go on from; None for a new run.
+
+        Raises:
+            TrainingError: The state cannot be read.
+        """
+        folders = sorted(self._root.glob("state-*"))
+        if not folders:
+            return None
+        folder = folders[-1]
+        try:
+            counters = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            tensors = load_file(folder / "state.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise TrainingError(
+                f"the training state cannot be read: {error}",
+                where=str(folder),
+                hint="a new --out; its checkpoints are intact",
+            ) from error
+        self._truncate_log(counters["epoch"])
+        return TrainingState(tensors=tensors, **counters)
+
+    def log(self, row: dict[str, float]) -> None:
+        """Appends an epoch to the loss curve."""
+        path = self._root / "loss.csv"
+        new = not path.is_file()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, _LOSS_COLUMNS)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def _truncate_log(self, epoch: int) -> None:
+        """Forgets the epochs after the state that the run goes on from: they are trained again."""
+        path = self._root / "loss.csv"
+        if path.is_file():
+            header, *rows = path.read_text(encoding="utf-8").splitlines()
+            kept = [row for row in rows if int(row.split(",")[0]) <= epoch]
+            path.write_text("\n".join([header, *kept, ""]), encoding="utf-8")
+
+    def save(self, state: TrainingState, raw: UNet2DModel, averaged: UNet2DModel, scheduler: DDPMScheduler) -> None:
+        """Writes a checkpoint and then the state to go on from it."""
+        final = self.checkpoint(state.epoch)
+        folder = _scratch(final)
+        DDPMPipeline(averaged, scheduler).save_pretrained(folder)
+        raw.save_pretrained(folder / "unet_raw")
+        _write_json(folder / "manifest.json", self._manifest(state))
+        _replace(folder, final)
+        folder = _scratch(self._state(state.epoch))
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+        save_file(tensors, folder / "state.safetensors")
+        _write_json(folder / "state.json", {"epoch": state.epoch, "step": state.step, "ema_step": state.ema_step})
+        _replace(folder, self._state(state.epoch))
+        for older in self._root.glob("state-*"):
+            if older != self._state(state.epoch):
+                shutil.rmtree(older)
+
+    def _state(self, epoch: int) -> Path:
+        return self._root / f"state-{epoch:04d}"
+
+    def _manifest(self, state: TrainingState) -> dict[str, Any]:
+        return {
+            **self._identity,
+            "epoch": state.epoch,
+            "step": state.step,
+            "weights": {"unet": "ema", "unet_raw": "raw"},
+            "input_range": [-1.0, 1.0],
+            "schedule": {"beta": "linear", "from": 1e-4, "to": 0.02, "steps": 1000, "prediction": "epsilon"},
+            "versions": {package: version(package) for package in _PACKAGES},
+        }
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _scratch(final: Path) -> Path:
+    folder = final.with_name(f".{final.name}.tmp")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+def _replace(folder: Path, final: Path) -> None:
+    """Puts a finished folder in its place. What is there was written by a run that was killed, and is the same."""
+    if final.exists():
+        shutil.rmtree(final)
+    folder.rename(final)

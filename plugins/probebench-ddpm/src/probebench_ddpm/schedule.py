@@ -1,0 +1,77 @@
+"""The forward process: how much noise there is at step t.
+
+``t`` is the training index, from 0 (least noise) to T - 1, as diffusers counts it. DDAE counts from 1, so its
+t = 11 is our t = 10.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers import DDPMScheduler
+
+from probebench.api import Level, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STEPS = 1000
+
+
+def linear_schedule() -> DDPMScheduler:
+    """The schedule of Ho et al. 2020, section 4: beta from 1e-4 to 0.02 in 1000 linear steps, noise prediction."""
+    return DDPMScheduler(
+        num_train_timesteps=STEPS, beta_schedule="linear", beta_start=1e-4, beta_end=0.02, prediction_type="epsilon"
+    )
+
+
+def alpha_bar(scheduler: DDPMScheduler) -> Tensor:
+    """Share of the signal's variance that is left at each t: float64 ``(T,)``, falling."""
+    return torch.cumprod(1 - scheduler.betas.double(), dim=0)
+
+
+class NoiseSchedule:
+    """alpha-bar in float64 and what follows from it."""
+
+    def __init__(self, scheduler: DDPMScheduler) -> None:
+        self._alpha_bar = alpha_bar(scheduler)
+
+    def __len__(self) -> int:
+        return len(self._alpha_bar)
+
+    def level(self, t: int) -> Level:
+        """Level ``t=...`` with sigma = sqrt((1 - abar) / abar)."""
+        share = float(self._alpha_bar[t])
+        return Level(f"t={t}", ((1 - share) / share) ** 0.5)
+
+    def parse(self, text: str) -> int:
+        """The step that ``10`` or ``t=10`` means.
+
+        Raises:
+            UsageError: It is not a step of this schedule.
+        """
+        match = re.fullmatch(r"(?:t=)?(\d+)", text.strip())
+        if match and int(match[1]) < len(self):
+            return int(match[1])
+        raise UsageError(
+            f"no level {text!r}",
+            where="--levels",
+            hint=f"t from 0 (least noise) to {len(self) - 1}, such as 10 or t=10",
+        )
+
+    def add_noise(self, images: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """sqrt(abar) x + sqrt(1 - abar) eps, in fp32.
+
+        diffusers' own ``add_noise`` casts alpha-bar to the images' dtype, and in bf16 the noise of small t rounds to
+        nothing; so the factors are computed in float64 and the sum in fp32, before any cast.
+
+        Args:
+            images: float32 ``(B, C, H, W)``.
+            noise: float32, of the same shape.
+            t: int64 ``(B,)``.
+        """
+        share = self._alpha_bar[t.cpu()].view(-1, 1, 1, 1)
+        signal, sigma = share.sqrt().float(), (1 - share).sqrt().float()
+        return signal.to(images.device) * images + sigma.to(images.device) * noise

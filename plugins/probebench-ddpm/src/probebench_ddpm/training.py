@@ -1,0 +1,192 @@
+"""`probebench train ddpm`: the training loop.
+
+Order, steps t, noise and flips of optimiser step n depend on the seed and n alone, so a run that was killed goes on
+from its last checkpoint to the same weights.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, cast
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch.nn.functional import mse_loss
+
+from probebench.api import TrainingError, TrainingJob, UsageError, check_range, hash63
+from probebench_ddpm.run_folder import RunFolder, TrainingState
+from probebench_ddpm.schedule import NoiseSchedule, linear_schedule
+from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, new_unet, to_input, unet_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from diffusers import UNet2DModel
+    from torch import Tensor
+
+    from probebench_ddpm.options import DDPMOptions, DDPMRecipe
+
+
+def train(job: TrainingJob) -> Path:
+    """Trains a new U-Net to predict noise (Ho et al. 2020, algorithm 1), or goes on with a run that was interrupted.
+
+    Args:
+        job: Options, recipe, images and folder. Labels are never read.
+
+    Returns:
+        Folder of the last checkpoint.
+
+    Raises:
+        UsageError: The options do not describe a new network, or the folder holds another run.
+        TrainingError: The loss is not finite.
+    """
+    options, recipe = cast("DDPMOptions", job.options), cast("DDPMRecipe", job.recipe)
+    loop = _Loop(job, options, recipe)
+    folder = RunFolder(job, loop.network_config)
+    if state := folder.last_state():
+        loop.restore(state)
+    while loop.epoch < job.epochs:
+        row = loop.run_epoch()
+        folder.log(row)
+        if loop.epoch % recipe.save_every == 0 or loop.epoch == job.epochs:
+            folder.save(loop.state(), loop.unet, loop.averaged(), loop.scheduler)
+    return folder.checkpoint(loop.epoch)
+
+
+class _Loop:
+    """Network, optimiser and average, and one epoch of work on them."""
+
+    def __init__(self, job: TrainingJob, options: DDPMOptions, recipe: DDPMRecipe) -> None:
+        if options.checkpoint not in ("none", type(options)().checkpoint):
+            raise UsageError(
+                "training starts from random weights", where="option checkpoint of ddpm", hint="leave it out"
+            )
+        self._job, self._recipe = job, recipe
+        self._images = _load_images(job)
+        check_range(to_input(self._images[: recipe.batch_size]), INPUT_RANGE, where="training images of ddpm")
+        self.network_config = unet_config(
+            widths=options.widths or WIDTHS,
+            attention=options.attention,
+            size=self._images.shape[-1],
+            dropout=recipe.dropout,
+        )
+        self.unet = new_unet(self.network_config, seed=hash63("weights", job.seed)).to(job.device)
+        self.scheduler = linear_schedule()
+        self._schedule = NoiseSchedule(self.scheduler)
+        self._optimizer = torch.optim.AdamW(
+            self.unet.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
+        # The warm-up is decay 1 - (1 + n)^-power: a short run is averaged over its last part, not over all of it.
+        self._ema = EMAModel(self.unet.parameters(), decay=recipe.ema, use_ema_warmup=True, power=0.75)
+        self.epoch = 0
+        self.step = 0
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return max(1, len(self._images) // self._recipe.batch_size)
+
+    def run_epoch(self) -> dict[str, float]:
+        """One pass over the images; the last incomplete batch is left out."""
+        self.unet.train()
+        started, total = time.perf_counter(), 0.0
+        for number, batch in enumerate(self._batches(), start=1):
+            loss = self._optimise(batch)
+            total += loss
+            self._job.progress(self.epoch + 1, number, self._steps_per_epoch, loss)
+        self.epoch += 1
+        seconds = time.perf_counter() - started
+        images = self._steps_per_epoch * min(self._recipe.batch_size, len(self._images))
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss": round(total / self._steps_per_epoch, 6),
+            "seconds": round(seconds, 2),
+            "images_per_second": round(images / seconds, 1),
+        }
+
+    def _batches(self) -> Iterator[Tensor]:
+        order = torch.randperm(len(self._images), generator=_generator("order", self._job.seed, self.epoch))
+        size = self._recipe.batch_size
+        for number in range(self._steps_per_epoch):
+            yield self._images[order[number * size : (number + 1) * size]]
+
+    def _optimise(self, images: Tensor) -> float:
+        noised, noise, t = self._noised(images)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.lr * min(1.0, (self.step + 1) / max(1, self._recipe.warmup))
+        device = torch.device(self._job.device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._job.precision == "bf16"):
+            predicted = self.unet(noised.to(device), t.to(device)).sample
+        loss = mse_loss(predicted.float(), noise.to(device))
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.step} (epoch {self.epoch + 1})",
+                where=str(self._job.out),
+                hint="a smaller lr; the last checkpoint is intact",
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.unet.parameters(), self._recipe.clip)
+        self._optimizer.step()
+        self._ema.step(self.unet.parameters())
+        self.step += 1
+        return float(loss.detach())
+
+    def _noised(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Noised images, the noise and t, all drawn on the CPU in fp32."""
+        generator = _generator("step", self._job.seed, self.step)
+        clean = to_input(images)
+        if self._job.flips:
+            mirrored = torch.rand(len(clean), generator=generator) < 0.5
+            clean = torch.where(mirrored.view(-1, 1, 1, 1), clean.flip(-1), clean)
+        t = torch.randint(len(self._schedule), (len(clean),), generator=generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        return self._schedule.add_noise(clean, noise, t), noise, t
+
+    def averaged(self) -> UNet2DModel:
+        """A copy of the network with the averaged weights."""
+        copy = type(self.unet).from_config(self.unet.config)
+        copy.load_state_dict(self.unet.state_dict())
+        self._ema.copy_to(copy.parameters())
+        return copy
+
+    def state(self) -> TrainingState:
+        """Everything that the next step depends on."""
+        names = [name for name, _ in self.unet.named_parameters()]
+        moments = self._optimizer.state_dict()["state"]
+        tensors = {f"unet/{name}": weight for name, weight in self.unet.state_dict().items()}
+        tensors |= {f"ema/{name}": weight for name, weight in zip(names, self._ema.shadow_params, strict=True)}
+        for number, name in enumerate(names):
+            tensors |= {f"adam.{moment}/{name}": value for moment, value in moments[number].items()}
+        return TrainingState(self.epoch, self.step, self._ema.optimization_step, tensors)
+
+    def restore(self, state: TrainingState) -> None:
+        """Goes back to a saved state."""
+        self.epoch, self.step, self._ema.optimization_step = state.epoch, state.step, state.ema_step
+        names = [name for name, _ in self.unet.named_parameters()]
+        self.unet.load_state_dict({name: state.tensors[f"unet/{name}"] for name in self.unet.state_dict()})
+        for shadow, name in zip(self._ema.shadow_params, names, strict=True):
+            shadow.copy_(state.tensors[f"ema/{name}"])
+        moments = {
+            number: {key: state.tensors[f"adam.{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            for number, name in enumerate(names)
+        }
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _generator(*parts: str | int) -> torch.Generator:
+    return torch.Generator().manual_seed(hash63(*parts))
+
+
+def _load_images(job: TrainingJob) -> Tensor:
+    """All images: uint8 ``(N, 3, H, W)``."""
+    images = torch.stack([job.images.image(index) for index in range(len(job.images))])
+    if images.shape[-1] != images.shape[-2] or images.shape[-1] % 8:
+        raise UsageError(
+            f"images of {images.shape[-2]}x{images.shape[-1]} do not fit a U-Net of four levels",
+            where=job.dataset,
+            hint="square images whose side is a multiple of 8",
+        )
+    return images

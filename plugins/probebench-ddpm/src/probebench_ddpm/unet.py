@@ -1,0 +1,75 @@
+"""The U-Net of a new network, and the weights' fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import UNet2DModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+WIDTHS = (32, 64, 64, 64)
+INPUT_RANGE = (-1.0, 1.0)
+
+
+def to_input(images: Tensor) -> Tensor:
+    """uint8 images as the network is trained on them and read with them: float32 in `INPUT_RANGE`."""
+    return images.float() / 127.5 - 1
+
+
+def unet_config(*, widths: Sequence[int], attention: bool, size: int, dropout: float = 0.0) -> dict[str, Any]:
+    """Arguments of `UNet2DModel` for the DDPM of Ho et al. 2020, appendix B: 4 levels of 2 residual layers.
+
+    Args:
+        widths: Channels of the levels, from the finest.
+        attention: Self-attention at the second level and in the middle, or nowhere.
+        size: Height and width of the training images.
+        dropout: Inside the residual layers.
+    """
+    down = ["DownBlock2D"] * len(widths)
+    up = ["UpBlock2D"] * len(widths)
+    if attention:
+        down[1] = "AttnDownBlock2D"
+        up[-2] = "AttnUpBlock2D"
+    return {
+        "sample_size": size,
+        "block_out_channels": tuple(widths),
+        "layers_per_block": 2,
+        "down_block_types": tuple(down),
+        "up_block_types": tuple(up),
+        "add_attention": attention,
+        # One head up to 64 channels: the many narrow heads of diffusers' default cost memory and bring nothing here.
+        "attention_head_dim": min(64, *widths),
+        "norm_num_groups": math.gcd(32, *widths),
+        "dropout": dropout,
+    }
+
+
+def new_unet(config: dict[str, Any], *, seed: int) -> UNet2DModel:
+    """A U-Net with random weights that depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet2DModel(**config)
+
+
+def has_attention(unet: UNet2DModel) -> bool:
+    """Whether there is self-attention at some level or in the middle."""
+    blocks = (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
+    return any(attention is not None for block in blocks for attention in getattr(block, "attentions", None) or ())
+
+
+def fingerprint(unet: UNet2DModel, schedule: dict[str, Any]) -> str:
+    """SHA-256 over architecture, schedule and weights."""
+    architecture = {key: value for key, value in unet.config.items() if not key.startswith("_")}
+    total = hashlib.sha256(json.dumps([architecture, schedule], sort_keys=True, default=list).encode())
+    for name, tensor in sorted(unet.state_dict().items()):
+        total.update(f"{name} {tuple(tensor.shape)}".encode())
+        total.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,40 @@
+"""`probebench train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    backbone: Annotated[str, typer.Argument(metavar="SPEC", help="Backbone to train, such as ddpm:attention=false.")],
+    epochs: Annotated[int, typer.Option(help="Epochs in all; an interrupted run goes on to this number.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    dataset: Annotated[str, typer.Option(help="Dataset whose train images are used; labels are not read.")] = (
+        "scattered-digits"
+    ),
+    recipe: Annotated[str, typer.Option(help="Options of the training, such as lr=2e-4,batch_size=64.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+) -> None:
+    """Train a backbone; run the same command again to go on after an interruption."""
+    from probebench.config import parse_spec
+    from probebench.registry import resolve
+    from probebench.training import train as run
+
+    last = run(
+        resolve("backbone", backbone),
+        resolve("dataset", dataset),
+        recipe=parse_spec(f"recipe:{recipe}").options if recipe else {},
+        epochs=epochs,
+        out=out,
+        seed=seed,
+        device=device,
+        precision=precision,
+    )
+    trained = f"{backbone}{',' if ':' in backbone else ':'}checkpoint={last}"
+    typer.echo(f"checkpoint: {last}")
+    typer.echo(f"next:       probebench run --backbone {trained} --dataset {dataset}")
