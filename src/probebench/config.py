@@ -125,8 +125,13 @@ def load_config(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     return document
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, known: Iterable[str], what: str = "") -> str:
     """A hint for a word that is none of the known ones.
+
+    Args:
+        word: What the user wrote.
+        known: What could have been meant.
+        what: What the known words are; when given, all of them are named even where one is close.
 
     Returns:
         ``did you mean 'x'?`` where something is close, else ``one of a, b, c``; empty when nothing is known.
@@ -136,7 +141,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1)
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {close[0]!r}?" + (f" ({what}: {', '.join(names)})" if what else "")
     return "one of " + ", ".join(names) if names else ""
 
 

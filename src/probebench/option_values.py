@@ -69,14 +69,10 @@ def _usage_error(error: ValidationError, model: type[Options], texts: Mapping[st
         expected = " or ".join(dict.fromkeys(messages)).replace(" or should be", " or")
         parts.append(f"option {option}={write(texts[option])} {expected}" if option in texts else expected)
     known = list(model.model_fields)
-    hints = []
+    hint = f"probebench show {owner}"
     if unknown:
-        hints.append(suggest(unknown[0], known) if known else f"{owner} has no options")
-        if known and not hints[0].startswith("one of"):
-            hints.append("there are " + ", ".join(known))
-    else:
-        hints.append(f"probebench show {owner}")
-    return UsageError("; ".join(parts).replace("\n", " "), where=owner, hint="; ".join(hints))
+        hint = suggest(unknown[0], known, "options") if known else f"{owner} has no options"
+    return UsageError("; ".join(parts).replace("\n", " "), where=owner, hint=hint)
 
 
 def _expectation(message: str) -> str:

@@ -97,7 +97,7 @@ class Registry:
             PluginError: There is one, and something keeps it from being used.
         """
         entry = self.look_up(kind, name)
-        self._require_no_problem(kind, name if entry is None else entry.qualified)
+        self._require_no_problem(kind, name, entry)
         if entry is None:
             raise self._unknown(kind, name)
         return entry
@@ -112,7 +112,7 @@ class Registry:
         found = tuple(entry for kind in KINDS if (entry := self.look_up(kind, name)) is not None)
         if not found:
             for kind in KINDS:
-                self._require_no_problem(kind, name)
+                self._require_no_problem(kind, name, None)
             raise self._unknown(None, name)
         return found
 
@@ -135,15 +135,13 @@ class Registry:
         labels = sorted({entry.label for entry in self._entries if kind in (None, entry.kind)})
         elsewhere = [entry for entry in self._entries if _means(name, entry.distribution, entry.spec.name)]
         note = f"; there is a {elsewhere[0].kind} of that name" if elsewhere else ""
-        hints = [suggest(name, labels)] if labels else [f"none is installed{_restricted()}"]
-        if labels and not hints[0].startswith("one of"):
-            hints.append("there are " + ", ".join(labels))
+        hints = [suggest(name, labels, "available") if labels else f"none is installed{_restricted()}"]
         if broken := sorted({problem.distribution for problem in self.discovery.problems}):
             hints.append(f"{', '.join(broken)} had a problem: probebench plugins doctor")
         return UsageError(f"no {kind or 'component'} {name!r}{note}", hint="; ".join(hints))
 
-    def _require_no_problem(self, kind: Kind, name: str) -> None:
-        if problem := self._problem(kind, name):
+    def _require_no_problem(self, kind: Kind, name: str, entry: Entry | None) -> None:
+        if problem := self._problem(kind, name if entry is None else entry.qualified):
             raise PluginError(
                 f"{kind} {name!r} cannot be used: {problem.error}",
                 where=problem.origin,

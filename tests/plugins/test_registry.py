@@ -1,0 +1,338 @@
+"""From a name to a component: finding it, its options, its title, building it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from probebench.errors import PluginError, UsageError
+from probebench.plugins import Discovery
+from probebench.registry import Component, Registry, installed, load_target, resolve
+
+SOURCE = """
+from typing import Literal
+from pydantic import Field, model_validator
+
+class Knobs(Options):
+    flag: bool = Field(True, description="a switch")
+    widths: tuple[int, ...] = Field((32, 64), description="channels")
+    rate: float = Field(0.1, gt=0, le=1, description="a rate")
+    grid: Literal["full"] | int = Field("full", description="a grid")
+    path: str = Field("", description="a file")
+
+@hookimpl
+def probebench_probes():
+    yield ProbeSpec(name="knob", factory="fake_factories:make", summary="", options=Knobs, version=3)
+    yield ProbeSpec(name="plain", factory="fake_factories:make", summary="")
+    yield ProbeSpec(name="needy", factory="fake_factories:make", summary="", requires=("absent-thing>=2",))
+"""
+
+
+def spec(name: str, factory: str = "fake_factories:make") -> str:
+    return (
+        "@hookimpl\ndef probebench_probes():\n"
+        f"    yield ProbeSpec(name={name!r}, factory={factory!r}, summary='a probe')\n"
+    )
+
+
+@pytest.fixture
+def registry(site) -> Registry:
+    site.add("fake", SOURCE)
+    return site.registry()
+
+
+def fails(expected: type[Exception], action, *arguments) -> list[str]:
+    """The lines of the error: never more than three."""
+    with pytest.raises(expected) as caught:
+        action(*arguments)
+    lines = str(caught.value).splitlines()
+    assert len(lines) <= 3
+    return lines
+
+
+def test_entries_are_sorted_and_carry_their_origin(registry):
+    entries = registry.entries("probe")
+    assert [entry.qualified for entry in entries] == ["fake/knob", "fake/needy", "fake/plain"]
+    assert entries[0].origin == "fake 1.0"
+    assert registry.entries("backbone") == ()
+
+
+@pytest.mark.parametrize("name", ["plain", "fake/plain", "Fake/plain"])
+def test_a_component_is_found_by_both_names(registry, name):
+    assert registry.find("probe", name).qualified == "fake/plain"
+
+
+def test_an_unknown_name_says_what_was_meant_and_what_there_is(registry):
+    assert fails(UsageError, registry.find, "probe", "knobb")[0] == "no probe 'knobb'"
+    hint = fails(UsageError, registry.find, "probe", "knobb")[1]
+    assert hint.startswith("  try: did you mean 'knob'? (available: knob, needy, plain)")
+
+
+def test_an_unknown_name_points_at_broken_plugins(site):
+    site.add("fake", spec("plain"))
+    site.add("broken", "import absent_dependency")
+    assert fails(UsageError, site.registry().find, "probe", "zebra") == [
+        "no probe 'zebra'",
+        "  try: one of plain; broken had a problem: probebench plugins doctor",
+    ]
+
+
+def test_a_name_of_another_kind_is_recognised(registry):
+    assert (
+        fails(UsageError, registry.find, "dataset", "plain")[0] == "no dataset 'plain'; there is a probe of that name"
+    )
+
+
+def test_nothing_installed_is_said_and_so_is_the_restriction(monkeypatch):
+    empty = Registry(Discovery((), ()))
+    monkeypatch.delenv("PROBEBENCH_PLUGINS", raising=False)
+    assert fails(UsageError, empty.find, "probe", "knn") == ["no probe 'knn'", "  try: none is installed"]
+    monkeypatch.setenv("PROBEBENCH_PLUGINS", "")
+    assert "PROBEBENCH_PLUGINS restricts what is loaded" in fails(UsageError, empty.find, "probe", "knn")[1]
+
+
+def test_two_packages_with_one_name_are_usable_by_qualified_name(site):
+    site.add("one", spec("twin"))
+    site.add("two", spec("twin"), version="2.0")
+    registry = site.registry()
+    assert fails(UsageError, registry.find, "probe", "twin") == [
+        "probe 'twin' is given by one 1.0 and two 2.0",
+        "  try: say which: one/twin or two/twin",
+    ]
+    for name in ("one/twin", "two/twin"):
+        component = resolve("probe", name, registry)
+        assert component.title == component.identity()["name"] == name
+
+
+def test_a_component_that_lacks_a_requirement_is_listed_and_refused_with_the_install_line(registry):
+    assert fails(PluginError, registry.find, "probe", "needy") == [
+        "probe 'needy' cannot be used: needs absent-thing>=2 (not installed)",
+        "  in: fake 1.0, entry point 'main'",
+        "  try: pip install 'absent-thing>=2'",
+    ]
+    assert PluginError.exit_code == 3
+
+
+def test_a_component_of_a_plugin_that_does_not_load_is_refused_with_the_cause(site):
+    site.add("broken", "import absent_dependency", version="0.3")
+    lines = fails(PluginError, site.registry().find, "probe", "broken/knn")
+    assert lines[0].startswith("probe 'broken/knn' cannot be used: ModuleNotFoundError: No module named")
+    assert lines[1] == "  in: broken 0.3, entry point 'main'"
+
+
+def test_a_component_given_twice_is_refused_rather_than_chosen(site):
+    site.add("fake", spec("twin") + spec("twin").splitlines()[2])
+    lines = fails(PluginError, site.registry().find, "probe", "twin")
+    assert "probe twin is given by 'main' and again by 'main'" in lines[0]
+
+
+def test_a_component_refused_at_discovery_says_why(site):
+    site.add(
+        "fake", "class Needy(Options):\n    path: str\n" + spec("bad").replace("summary=", "options=Needy, summary=")
+    )
+    assert "option 'path' of bad has no default" in fails(PluginError, site.registry().find, "probe", "bad")[0]
+
+
+def test_a_usable_component_of_a_plugin_with_another_problem_works(registry):
+    assert resolve("probe", "knob", registry).title == "knob"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("knob", "knob"),
+        ("knob:flag=true", "knob"),
+        ("knob:flag=False", "knob:flag=false"),
+        ("fake/knob:rate=0.5,flag=no", "knob:flag=false,rate=0.5"),
+        ("knob:widths=1+2+3", "knob:widths=1+2+3"),
+        ("knob:widths=32+64", "knob"),
+        ("knob:grid=4", "knob:grid=4"),
+        ("knob:path=C:/a=b", "knob:path=C:/a=b"),
+    ],
+)
+def test_the_title_is_canonical(registry, text, title):
+    assert resolve("probe", text, registry).title == title
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "flag": st.booleans(),
+            "widths": st.lists(st.integers(), min_size=1, max_size=4).map(tuple),
+            "rate": st.floats(0, 1, exclude_min=True),
+            "grid": st.just("full") | st.integers(),
+            "path": st.text("abc/=:. ", max_size=8).map(str.strip),
+        },
+    )
+)
+def test_a_title_means_the_component_it_was_made_from(registry, options):
+    entry = registry.find("probe", "knob")
+    component = Component(entry, entry.spec.options(**options))
+    assert resolve("probe", component.title, registry).identity() == component.identity()
+
+
+def test_a_preset_that_fixes_other_options_is_written_alone(site):
+    preset = """
+from pydantic import model_validator
+class Preset(Options):
+    protocol: str = "default"
+    k: int = 5
+    @model_validator(mode="after")
+    def _fix(self):
+        if self.protocol == "paper":
+            if "k" in self.model_fields_set:
+                raise ValueError("protocol=paper fixes k")
+            object.__setattr__(self, "k", 50)
+        return self
+"""
+    site.add("fake", preset + spec("p").replace("summary=", "options=Preset, summary="))
+    registry = site.registry()
+    component = resolve("probe", "p:protocol=paper", registry)
+    assert component.title == "p:protocol=paper"
+    assert component.identity()["options"] == {"protocol": "paper", "k": 50}
+    assert resolve("probe", component.title, registry) == component
+    assert fails(UsageError, resolve, "probe", "p:protocol=paper,k=50", registry) == [
+        "protocol=paper fixes k",
+        "  in: p",
+        "  try: probebench show p",
+    ]
+
+
+def test_the_identity_holds_all_options_in_json(registry):
+    assert resolve("probe", "knob:widths=8", registry).identity() == {
+        "name": "fake/knob",
+        "version": 3,
+        "options": {"flag": True, "widths": [8], "rate": 0.1, "grid": "full", "path": ""},
+    }
+
+
+def test_an_unknown_option_says_what_was_meant_and_what_there_is(registry):
+    assert fails(UsageError, resolve, "probe", "knob:flog=true", registry) == [
+        "no option 'flog'",
+        "  in: knob",
+        "  try: did you mean 'flag'? (options: flag, grid, path, rate, widths)",
+    ]
+    assert (
+        fails(UsageError, resolve, "probe", "knob:zzz=1", registry)[2] == "  try: one of flag, grid, path, rate, widths"
+    )
+    assert fails(UsageError, resolve, "probe", "plain:flag=true", registry)[2] == "  try: plain has no options"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("flag=maybe", "option flag=maybe should be a boolean"),
+        ("rate=fast", "option rate=fast should be a number"),
+        ("rate=2", "option rate=2 should be less than or equal to 1"),
+        ("rate=nan", "option rate=nan should be a finite number"),
+        ("widths=1+x", "option widths=1+x should be an integer"),
+        ("grid=half", "option grid=half should be 'full' or an integer"),
+        ("flag=", "option flag= should be a boolean"),
+    ],
+)
+def test_a_wrong_value_says_option_value_and_what_is_expected(registry, option, message):
+    assert fails(UsageError, resolve, "probe", f"knob:{option}", registry) == [
+        message,
+        "  in: knob",
+        "  try: probebench show knob",
+    ]
+
+
+def test_all_wrong_options_are_named_at_once(registry):
+    lines = fails(UsageError, resolve, "probe", "knob:flag=maybe,flog=1,rate=9", registry)
+    assert lines[0] == (
+        "no option 'flog'; option flag=maybe should be a boolean; option rate=9 should be less than or equal to 1"
+    )
+
+
+FACTORIES = """
+from probebench.api import Probe, UsageError
+class P(Probe):
+    def __init__(self, options): self.options = options
+    def tune(self, train, val, *, metric, seed): ...
+    def fit(self, train, params, *, seed): ...
+make = P
+def nothing(options): return "a text"
+def fails(options): raise ZeroDivisionError("by zero")
+def exits(options): raise SystemExit(0)
+def refuses(options): raise UsageError("widths do not fit")
+"""
+
+
+@pytest.fixture
+def build(site):
+    (site.folder / "fake_factories.py").write_text(FACTORIES)
+
+    def build(factory: str):
+        site.add("fake", spec("p", factory), version="0.7")
+        return resolve("probe", "p", site.registry()).build()
+
+    return build
+
+
+def test_a_component_is_built_with_its_options(site):
+    (site.folder / "fake_factories.py").write_text(FACTORIES)
+    site.add("fake", SOURCE)
+    component = resolve("probe", "knob:rate=0.5", site.registry())
+    probe = component.build()
+    assert probe.options.rate == 0.5
+    assert component.build() is not probe
+
+
+@pytest.mark.parametrize(
+    ("factory", "message", "cause"),
+    [
+        ("fake_absent:make", "fake_absent:make cannot be imported: ModuleNotFoundError", ModuleNotFoundError),
+        ("fake_factories:absent", "fake_factories:absent cannot be imported: AttributeError", AttributeError),
+        ("fake_factories:fails", "probe p cannot be built: ZeroDivisionError: by zero", ZeroDivisionError),
+        ("fake_factories:exits", "probe p cannot be built: SystemExit: 0", SystemExit),
+        ("fake_factories:nothing", "the factory of probe p returns a str, not a probebench.api.Probe", type(None)),
+    ],
+)
+def test_a_factory_that_fails_is_named_with_its_distribution(build, factory, message, cause):
+    with pytest.raises(PluginError) as caught:
+        build(factory)
+    assert caught.value.what.startswith(message)
+    assert "fake 0.7" in caught.value.where
+    assert isinstance(caught.value.__cause__, cause)
+
+
+def test_an_error_for_the_user_passes_through_the_factory(build):
+    with pytest.raises(UsageError, match="widths do not fit"):
+        build("fake_factories:refuses")
+
+
+def test_a_target_is_imported(site):
+    assert load_target("probebench.errors:PluginError") is PluginError
+    (site.folder / "fake_exit.py").write_text("raise SystemExit(1)")
+    with pytest.raises(PluginError, match=r"fake_exit:x cannot be imported: SystemExit: 1\n  in: somebody 1.0"):
+        load_target("fake_exit:x", where="somebody 1.0")
+
+
+def test_the_registry_of_the_process_is_made_once(site):
+    site.add("fake", SOURCE)
+    site.load()
+    assert installed() is installed()
+    assert resolve("probe", "knob").entry == installed().find("probe", "knob")
+
+
+def test_find_all_gives_one_of_each_kind(site):
+    site.add(
+        "fake",
+        spec("both")
+        + "@hookimpl\ndef probebench_datasets():\n    yield DatasetSpec(name='both', factory='a:b', summary='')\n",
+    )
+    registry = site.registry()
+    assert [entry.kind for entry in registry.find_all("both")] == ["dataset", "probe"]
+    assert fails(UsageError, registry.find_all, "bth") == [
+        "no component 'bth'",
+        "  try: did you mean 'both'? (available: both)",
+    ]
+
+
+def test_find_all_of_a_plugin_that_does_not_load_gives_the_cause(site):
+    site.add("broken", "import absent_dependency")
+    assert "No module named 'absent_dependency'" in fails(PluginError, site.registry().find_all, "broken/knn")[0]
