@@ -207,7 +207,8 @@ class Loading:
             )
             return False
         self.given[key] = self.name
-        required = [name for name, field in spec.options.model_fields.items() if field.is_required()]
+        models = [spec.options, *([spec.recipe] if isinstance(spec, BackboneSpec) else [])]
+        required = [name for model in models for name, field in model.model_fields.items() if field.is_required()]
         if required:
             self._report("spec", f"option {required[0]!r} of {spec.name} has no default", spec=spec)
             return False

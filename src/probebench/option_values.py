@@ -47,7 +47,7 @@ def changed(options: Options) -> list[str]:
 
 def write(value: object) -> str:
     """A JSON value the way it is written in a spec: ``false``, ``0.1``, ``32+64``."""
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
         return "+".join(map(write, value))

@@ -69,6 +69,7 @@ def bar(description: str, total: float | None = None) -> Iterator[Bar]:
             stack.callback(_forget_display)
         task = display.add_task(description, total=total, note="")
         stack.callback(display.remove_task, task)
+        stack.callback(display.refresh)  # runs first: a short bar is seen complete
         yield _Shown(display, task)
 
 
@@ -112,4 +113,5 @@ def _new_display() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # what goes into a file or a pipe must not end up on stderr
     )

@@ -35,7 +35,6 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         Console().print(table)
         return
     console = Console(width=_UNBOUNDED)
-    console.width = console.measure(table).maximum
     with console.capture() as capture:
         console.print(table)
     typer.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
