@@ -104,9 +104,10 @@ def test_an_unexpected_error_is_one_line_and_a_request(cli, command):
     assert "Traceback" in cli("boom", "--debug").err
 
 
-def test_an_interrupt_ends_as_shells_expect(cli, command):
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, typer.Abort])
+def test_an_interrupt_ends_as_shells_expect(cli, command, interrupt):
     def boom() -> None:
-        raise KeyboardInterrupt
+        raise interrupt
 
     command(boom)
     answer = cli("boom")

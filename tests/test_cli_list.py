@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import pytest
 
 SOURCE = """
@@ -31,6 +34,17 @@ def test_a_component_that_lacks_something_says_so(site, cli):
     site.add("fake", SOURCE)
     site.load()
     assert "wants more [needs absent-thing>=2 (not installed)]" in cli("list", "probes").out
+
+
+def test_on_a_terminal_the_table_fits_its_width(site, cli, monkeypatch):
+    site.add("fake", SOURCE)
+    site.load()
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    out = re.sub(r"\x1b\[\d*m", "", cli("list", "probes").out)
+    assert max(map(len, out.splitlines())) <= 40
+    assert "wants more" in out
+    assert "[needs" in out
 
 
 def test_problems_are_mentioned_in_one_line_and_the_rest_works(site, cli):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 SOURCE = """
-from typing import Literal
+from typing import Annotated, Literal
 from pydantic import Field
 
 class Knobs(Options):
     size: Literal["small", "large"] = Field("small", description="how large")
-    widths: tuple[int, ...] = Field((32, 64), description="channels")
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((32, 64), description="channels")
     rate: float = Field(0.1, gt=0, le=1, description="a rate")
     path: str | None = Field(None, description="a file")
 

@@ -297,6 +297,23 @@ def test_a_malformed_file_of_a_stranger_is_not_ours(site):
     assert discovery.problems == ()
 
 
+def test_an_unreadable_file_of_a_stranger_stops_nobody(site):
+    site.add("fake", GOOD)
+    site.add("stranger")
+    (site.folder / "stranger-1.0.dist-info" / "entry_points.txt").write_bytes(b"\xff\xfe")
+    site.names.remove("stranger")
+    assert names(site.load()) == ["fake/good"]
+
+
+def test_a_recipe_without_defaults_is_refused(problem_of):
+    problem = problem_of(
+        "class Needy(Options):\n    path: str\n"
+        "@hookimpl\ndef probebench_backbones():\n"
+        "    yield BackboneSpec(name='net', factory='a:b', summary='', trainer='a:b', recipe=Needy)\n"
+    )
+    assert (problem.stage, problem.error) == ("spec", "option 'path' of net has no default")
+
+
 def test_a_distribution_without_a_name(site, monkeypatch):
     site.add("fake", GOOD)
     (site.folder / "fake-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\n")

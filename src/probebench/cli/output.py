@@ -12,8 +12,6 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_UNBOUNDED = 100_000
-
 
 def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON document
     """Prints one JSON document."""
@@ -21,7 +19,17 @@ def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON document
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table: as wide as the terminal, or, into a file or pipe, with one line for each row."""
+    """Prints a table: fitted to the terminal, or, into a file or pipe, with one line for each row."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_fitted(headers, cells)
+        return
+    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+    for row in (headers, *cells):
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_fitted(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -29,15 +37,9 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for header in headers:
         table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    if sys.stdout.isatty():
-        Console().print(table)
-        return
-    console = Console(width=_UNBOUNDED)
-    with console.capture() as capture:
-        console.print(table)
-    typer.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    for row in cells:
+        table.add_row(*map(Text, row))  # as `Text`, or square brackets would be read as markup
+    Console().print(table)
 
 
 @contextlib.contextmanager
