@@ -1,0 +1,197 @@
+"""What lies in a feature store, whether it is sound, and what can go.
+
+Only files that a store writes are ever removed, so that a wrong ``--store`` costs nobody their data.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from probebench.api import Point
+from probebench.canonical import digest
+from probebench.errors import StoreError
+from probebench.shards import Manifest, ShardName, storage_errors
+from probebench.store import FORMAT, KEY, MANIFEST, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_ENTRY = re.compile(r"[0-9a-f]{64}")
+_TEMPORARY = re.compile(r"\..+\.tmp")
+_HOUR, _DAY = 3600, 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One entry of a store.
+
+    Attributes:
+        key: Its key.
+        backbone: Name, and the head of the fingerprint.
+        split: Source of the images.
+        point: Tap, level and pool.
+        rows: Number of rows.
+        dim: Width of the rows; nothing while the entry is unfinished.
+        size: Bytes on disk.
+        used: Time of the last use, in seconds since 1970.
+    """
+
+    key: str
+    backbone: str
+    split: str
+    point: str
+    rows: int
+    dim: int | None
+    size: int
+    used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `collect` removed.
+
+    Attributes:
+        files: How many.
+        size: Their bytes.
+    """
+
+    files: int
+    size: int
+
+
+def summaries(root: Path) -> list[Summary]:
+    """All entries whose key document is sound, the last used first."""
+    found = []
+    for folder in _folders(root):
+        if (document := _key_document(folder)) is None:
+            continue
+        match document["document"]:
+            case {
+                "backbone": {"name": str(name), "fingerprint": str(weights)},
+                "split": {"source": str(split)},
+                "point": {"tap": str(tap), "level": str(level), "pool": str(pool)},
+            }:
+                words = (f"{name} {weights[:8]}", split, str(Point(tap, level, pool)))
+            case _:
+                words = ("?", "?", "?")
+        manifest, files = _manifest(folder), _files(folder)
+        dim = manifest.dim if manifest else None
+        found.append(Summary(folder.name, *words, document["rows"], dim, _size(files), _used(files)))
+    return sorted(found, key=lambda one: (-one.used, one.key))
+
+
+def verify(root: Path) -> list[tuple[Path, str]]:
+    """Reads every file of every entry; gives the broken ones and what is wrong with each. Changes nothing."""
+    broken: list[tuple[Path, str]] = []
+    for folder in _folders(root):
+        document = _key_document(folder)
+        if document is None:
+            if any(not _TEMPORARY.fullmatch(path.name) for path in _files(folder)):
+                broken.append((folder / KEY, "is missing, altered, or of another version of the store"))
+            continue
+        try:
+            entry = Store(root).entry(document["document"], document["rows"], shard_rows=document["shard_rows"])
+            broken.extend(entry.faults())
+        except StoreError as error:
+            broken.append((folder, error.what))
+    return broken
+
+
+def collect(root: Path, *, max_size: int | None = None) -> Removed:
+    """Removes what nobody can use any more and, with a limit, the entries that were not used for longest.
+
+    Of no use are temporary files older than an hour (a writer may be at work on a younger one), shards that the
+    manifest of their entry does not list, and entries that have been unfinished for a day.
+
+    Args:
+        root: The store.
+        max_size: Bytes that may stay.
+
+    Raises:
+        StoreError: A file cannot be removed.
+    """
+    now = time.time()
+    gone: list[Path] = []
+    complete: list[tuple[float, list[Path]]] = []
+    size = 0
+    for folder in _folders(root):
+        rubbish = _rubbish(folder, now)
+        gone += rubbish
+        kept = [path for path in _files(folder) if path not in rubbish]
+        size += _size(kept)
+        if folder / MANIFEST in kept:
+            complete.append((_used(kept), kept))
+    for _, files in sorted(complete):
+        if max_size is None or size <= max_size:
+            break
+        gone += files
+        size -= _size(files)
+    removed = Removed(len(gone), _size(gone))
+    # Manifests go first: from then on an entry is unfinished, and not broken.
+    for path in sorted(gone, key=lambda path: path.name != MANIFEST):
+        with storage_errors("remove", path):
+            path.unlink(missing_ok=True)
+    for folder in {path.parent for path in gone}:
+        with suppress(OSError):  # not empty
+            folder.rmdir()
+            folder.parent.rmdir()
+    return removed
+
+
+def _rubbish(folder: Path, now: float) -> list[Path]:
+    files, manifest = _files(folder), _manifest(folder)
+    if manifest is None and now - _used(files) > _DAY:
+        return files
+    listed = {str(name) for name in manifest.shards} if manifest else set()
+    return [
+        path
+        for path in files
+        if (_TEMPORARY.fullmatch(path.name) and now - _used([path]) > _HOUR)
+        or (manifest and ShardName.parse(path.name) and path.name not in listed)
+    ]
+
+
+def _folders(root: Path) -> list[Path]:
+    """Folders of entries, sorted."""
+    with storage_errors("read", root):
+        return sorted(path for path in root.glob("??/*") if _ENTRY.fullmatch(path.name) and path.is_dir())
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files that a store writes, sorted."""
+    with storage_errors("read", folder):
+        return sorted(
+            path
+            for path in folder.iterdir()
+            if path.name in (KEY, MANIFEST) or ShardName.parse(path.name) or _TEMPORARY.fullmatch(path.name)
+        )
+
+
+def _key_document(folder: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads((folder / KEY).read_bytes())
+        sound = isinstance(document, dict) and digest(document) == folder.name and document["format"] == FORMAT
+    except (OSError, ValueError, KeyError):
+        return None
+    return document if sound else None
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    try:
+        return Manifest.decode((folder / MANIFEST).read_bytes())
+    except OSError:
+        return None
+
+
+def _size(files: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in files if path.exists())
+
+
+def _used(files: Iterable[Path]) -> float:
+    return max((path.stat().st_mtime for path in files if path.exists()), default=0.0)
