@@ -1,0 +1,149 @@
+"""One pass for all taps against one pass for each tap, and against a pass in every epoch of a probe.
+
+The probe itself is left out of both: it costs the same.
+
+Run it with ``pytest benchmarks/test_extract.py --benchmark-enable --benchmark-only``. ``PROBEBENCH_BENCH_IMAGES`` sets
+the number of images, ``PROBEBENCH_BENCH_EPOCHS`` the number of probe epochs. Compare the rows of one run: they are
+measured side by side.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import pytest
+import torch
+
+from probebench import registry
+from probebench.api import Batch, Point, Split
+from probebench.extract import extract
+from probebench.store import Store
+
+SPEC = "ddpm:checkpoint=none"
+LEVEL = "t=10"
+
+
+class Images(Split):
+    """Random images."""
+
+    def __init__(self, count: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self._pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def image(self, index: int) -> torch.Tensor:
+        return self._pixels[index]
+
+    def labels(self) -> torch.Tensor:
+        return torch.zeros(len(self), dtype=torch.int64)
+
+    def fingerprint(self) -> str:
+        return f"random-{len(self)}"
+
+
+@pytest.fixture(scope="module")
+def measured(request):
+    """Whether numbers are wanted; else each benchmark is a quick test of itself."""
+    option = request.config.getoption
+    return option("benchmark_enable") or not option("benchmark_disable")
+
+
+@pytest.fixture(scope="module")
+def images(measured):
+    return Images(int(os.environ.get("PROBEBENCH_BENCH_IMAGES", 256 if measured else 4)))
+
+
+@pytest.fixture(scope="module")
+def epochs(measured):
+    return int(os.environ.get("PROBEBENCH_BENCH_EPOCHS", 30 if measured else 2))
+
+
+@pytest.fixture(scope="module")
+def component():
+    return registry.resolve("backbone", SPEC)
+
+
+@pytest.fixture(scope="module")
+def backbone(component):
+    return component.build()
+
+
+@pytest.fixture(scope="module")
+def points(backbone):
+    taps = [tap for tap in backbone.taps((32, 32)) if tap.default]
+    assert len(taps) == 9
+    return [Point(tap.id, LEVEL, "gap") for tap in taps]
+
+
+@pytest.fixture
+def fresh_store(tmp_path):
+    """Gives an empty store at every call: each round has everything to compute."""
+    numbers = itertools.count()
+    return lambda: Store(tmp_path / str(next(numbers)))
+
+
+def run(component, backbone, images, points, store):
+    return extract(
+        backbone,
+        images,
+        identity=component.identity(),
+        source="random",
+        index=None,
+        points=points,
+        seed=0,
+        device="cpu",
+        precision="fp32",
+        store=store,
+    )
+
+
+@pytest.mark.benchmark(group="nine taps")
+def test_one_pass_for_nine_taps(benchmark, component, backbone, images, points, fresh_store):
+    extraction = benchmark.pedantic(
+        lambda store: run(component, backbone, images, points, store),
+        setup=lambda: ((fresh_store(),), {}),
+        rounds=3,
+    )
+    assert extraction.forwarded == len(images)
+
+
+@pytest.mark.benchmark(group="nine taps")
+def test_nine_passes_for_nine_taps(benchmark, component, backbone, images, points, fresh_store):
+    forwarded = benchmark.pedantic(
+        lambda store: sum(run(component, backbone, images, [point], store).forwarded for point in points),
+        setup=lambda: ((fresh_store(),), {}),
+        rounds=3,
+    )
+    assert forwarded == 9 * len(images)
+
+
+@pytest.mark.benchmark(group="a probe's epochs on one tap")
+def test_one_pass_and_then_stored_features(benchmark, component, backbone, images, points, epochs, fresh_store):
+    def probe(store):
+        extraction = run(component, backbone, images, points[-1:], store)
+        features = extraction.features[points[-1]].read()
+        for _ in range(epochs):
+            for index in torch.arange(len(images)).split(backbone.batch_size):
+                features[index]
+        return extraction
+
+    extraction = benchmark.pedantic(probe, setup=lambda: ((fresh_store(),), {}), rounds=3)
+    assert extraction.forwarded == len(images)
+
+
+@pytest.mark.benchmark(group="a probe's epochs on one tap")
+def test_a_pass_in_every_epoch(benchmark, backbone, images, points, epochs):
+    def probe():
+        forwarded = 0
+        for _ in range(epochs):
+            for index in torch.arange(len(images)).split(backbone.batch_size):
+                pixels = torch.stack([images.image(position) for position in index.tolist()])
+                with torch.inference_mode():
+                    backbone.extract(Batch(pixels, index, "random"), points[-1:], seed=0)
+                forwarded += len(index)
+        return forwarded
+
+    assert benchmark.pedantic(probe, rounds=1) == epochs * len(images)

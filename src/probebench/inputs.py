@@ -1,0 +1,110 @@
+"""Images on their way into a backbone: what is checked before a network sees them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from probebench.errors import DataError, FeatureError, PluginError, ProbebenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from probebench.api import Backbone, Split
+
+_SLACK = 1e-3
+
+
+class ImageReader:
+    """Reads images of one split, and takes none that differs in kind or size from the first.
+
+    Args:
+        split: Where they come from.
+        source: Name of the split, for errors.
+    """
+
+    def __init__(self, split: Split, source: str) -> None:
+        self._split, self._source = split, source
+        self._shape: tuple[int, ...] | None = None
+
+    def read(self, positions: Sequence[int]) -> Tensor:
+        """The images at these positions of the split.
+
+        Returns:
+            uint8 ``(len(positions), 3, H, W)``.
+
+        Raises:
+            DataError: An image cannot be read, is not uint8 ``(3, H, W)``, or is of another size than the first.
+        """
+        return torch.stack([self._image(position) for position in positions])
+
+    def _image(self, position: int) -> Tensor:
+        try:
+            image = self._split.image(position)
+        except ProbebenchError as error:
+            raise self._error(position, f"cannot be read: {error.what}", error.hint, error.where) from error
+        except Exception as error:
+            raise self._error(position, f"cannot be read: {type(error).__name__}: {error}") from error
+        if not isinstance(image, torch.Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
+            found = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, torch.Tensor) else type(image).__name__
+            raise self._error(position, f"is {found}, not uint8 (3, H, W)")
+        self._shape = self._shape or tuple(image.shape)
+        if tuple(image.shape) != self._shape:
+            raise self._error(position, f"is {tuple(image.shape)}, the ones before are {self._shape}")
+        return image
+
+    def _error(self, position: int, fault: str, hint: str | None = None, where: str | None = None) -> DataError:
+        name = f"image {position} of {self._source}"
+        return DataError(f"{name} {fault}", where=where, hint=hint or "mend or replace it; what is stored stays")
+
+
+def check_input_range(backbone: Backbone, images: Tensor) -> None:
+    """Raises an error unless the backbone prepares images as it says it does.
+
+    Training, probing and sampling all use this rule: a network trained on one range and read on another gives features
+    that look sound and are not.
+
+    Args:
+        backbone: What prepares them.
+        images: uint8 ``(B, 3, H, W)``.
+
+    Raises:
+        FeatureError: A value lies more than 0.001 outside `Backbone.input_range`, or is not finite.
+        PluginError: `Backbone.prepare` fails.
+    """
+    name = type(backbone).__name__
+    with plugin_errors(f"backbone {name} cannot prepare its input"):
+        low, high = (float(value) for value in torch.aminmax(backbone.prepare(images)))
+    least, most = backbone.input_range
+    # Written so that NaN fails as well.
+    if not (least - _SLACK <= low and high <= most + _SLACK):
+        raise FeatureError(
+            f"the input of {name} ranges from {low:.4g} to {high:.4g}, not within {least:g} to {most:g}",
+            where=f"{name}.prepare",
+            hint="correct the normalisation, or input_range if the network was trained on that range",
+        )
+
+
+@contextmanager
+def plugin_errors(what: str, *, where: str | None = None) -> Iterator[None]:
+    """Blames a plugin for the exceptions that its code raises.
+
+    Args:
+        what: What failed.
+        where: On what.
+
+    Raises:
+        PluginError: Anything but a `ProbebenchError` came out of the block.
+    """
+    try:
+        yield
+    except ProbebenchError:
+        raise
+    except Exception as error:
+        # The first line says it: PyTorch adds whole stack traces to some of its messages.
+        cause = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        raise PluginError(f"{what}: {cause}", where=where, hint="run again with --debug for the traceback") from error
