@@ -36,13 +36,27 @@ def validate(model: type[Options], texts: Mapping[str, object], owner: str) -> O
 
 
 def changed(options: Options) -> list[str]:
-    """The options that were given and differ from their defaults, as ``option=value``, in the order of the fields."""
-    standard = type(options)()
-    return [
-        f"{name}={write(value)}"
-        for name, value in options.model_dump(mode="json").items()
-        if name in options.model_fields_set and getattr(options, name) != getattr(standard, name)
-    ]
+    """The fewest options that give these values, as ``option=value``, in the order of the fields.
+
+    Options at their defaults are left out, and so are those that follow from another, such as a preset.
+    It depends on the values alone, so that equal options are written alike.
+    """
+    standard, values = type(options)().model_dump(), options.model_dump()
+    kept = {name: value for name, value in values.items() if value != standard[name]}
+    for name in reversed(list(kept)):
+        rest = {other: value for other, value in kept.items() if other != name}
+        if _gives(type(options), rest, values):
+            kept = rest
+    return [f"{name}={write(value)}" for name, value in options.model_dump(mode="json").items() if name in kept]
+
+
+def _gives(model: type[Options], given: Mapping[str, object], values: Mapping[str, object]) -> bool:
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(given).model_dump() == values
+    except ValidationError:
+        return False
 
 
 def write(value: object) -> str:

@@ -182,8 +182,7 @@ class Component:
     def title(self) -> str:
         """The shortest spec that means this component, such as ``ddpm:attention=false``.
 
-        It names the options that were given and differ from their defaults, in the order of the model's fields,
-        so that equal components have equal titles.
+        It depends on the values of the options alone, so that equal components have equal titles.
         """
         changed = option_values.changed(self.options)
         return self.entry.label + (":" + ",".join(changed) if changed else "")

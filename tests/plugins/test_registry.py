@@ -201,6 +201,24 @@ class Preset(Options):
     ]
 
 
+def test_options_that_a_preset_writes_before_validation_are_left_out_too(site):
+    preset = """
+from pydantic import model_validator
+class Preset(Options):
+    k: int = 5
+    protocol: str = "default"
+    @model_validator(mode="before")
+    @classmethod
+    def _fix(cls, data):
+        return {**data, "k": 50} if data.get("protocol") == "paper" else data
+"""
+    site.add("fake", preset + spec("p").replace("summary=", "options=Preset, summary="))
+    registry = site.registry()
+    assert resolve("probe", "p:protocol=paper", registry).title == "p:protocol=paper"
+    assert resolve("probe", "p:protocol=paper,k=50", registry).title == "p:protocol=paper"
+    assert resolve("probe", "p:k=50", registry).title == "p:k=50"
+
+
 def test_the_identity_holds_all_options_in_json(registry):
     assert resolve("probe", "knob:widths=8", registry).identity() == {
         "name": "fake/knob",
