@@ -1,0 +1,31 @@
+"""The conformance kit: every law of the contracts as a check that says what is wrong and what to do.
+
+In a plugin's tests::
+
+    from probebench.testing import parametrize_with_checks
+
+    @parametrize_with_checks(["my-backbone", "my-dataset", "my-probe"])
+    def test_conformance(subject, check):
+        check(subject)
+
+On the command line, the same checks: ``probebench check my-backbone``.
+"""
+
+from probebench.testing.checks import Check, ConformanceError, NotApplicableError
+from probebench.testing.marks import parametrize_with_checks
+from probebench.testing.runner import Result, checks_for, run_check, run_checks
+from probebench.testing.subjects import Subject, SubjectLike, subjects
+
+__all__ = [
+    "Check",
+    "ConformanceError",
+    "NotApplicableError",
+    "Result",
+    "Subject",
+    "SubjectLike",
+    "checks_for",
+    "parametrize_with_checks",
+    "run_check",
+    "run_checks",
+    "subjects",
+]

@@ -1,0 +1,35 @@
+"""Components that each break one law on purpose: every check is seen to fail on at least one of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from probebench.testing.subjects import CONTRACTS, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from probebench.registry import Kind
+
+Broken = TypeVar("Broken", bound=type)
+
+_FAKES: list[tuple[str, Subject]] = []
+
+
+def breaks(check: str) -> Callable[[Broken], Broken]:
+    """Says which check must catch the decorated component."""
+
+    def register(component: Broken) -> Broken:
+        kind: Kind = next(kind for kind, contract in CONTRACTS.items() if issubclass(component, contract))
+        _FAKES.append((check, Subject(kind, component.__name__, component)))
+        return component
+
+    return register
+
+
+def broken_fakes() -> tuple[tuple[str, Subject], ...]:
+    """All broken components, each with the name of the check that must catch it."""
+    from probebench.testing import broken_backbones, broken_datasets, broken_features, broken_probes
+
+    del broken_backbones, broken_datasets, broken_features, broken_probes  # importing them is what fills the list
+    return tuple(_FAKES)

@@ -1,0 +1,234 @@
+"""Small, correct components: a backbone, a dataset and a probe that pass every check.
+
+Use them where a test needs some backbone and does not care which. They have no options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from probebench.api import (
+    CLEAN,
+    Backbone,
+    Batch,
+    Dataset,
+    Features,
+    Fitted,
+    Level,
+    Metric,
+    Options,
+    Point,
+    Precision,
+    Probe,
+    Scalar,
+    Split,
+    Tap,
+    Trial,
+    UsageError,
+    hash63,
+    normal,
+    pool_map,
+)
+from probebench.testing.watch import tensor_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def toy_network() -> nn.ModuleDict:
+    """Three blocks with fixed weights: 3 to 4 channels, 4 to 8 at half the size, and a vector of 6."""
+    meta = torch.device("meta")  # no initial values are drawn there, so that the global random state stays as it was
+    network = nn.ModuleDict(
+        {
+            "early": nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, device=meta), nn.ReLU()),
+            "late": nn.Sequential(
+                nn.Conv2d(4, 8, 3, stride=2, padding=1, device=meta), nn.BatchNorm2d(8, device=meta), nn.ReLU()
+            ),
+            "head": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6, device=meta)),
+        }
+    ).to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(hash63("probebench.testing.toy"))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.normal_(module.bias, std=0.1, generator=generator)
+    return network.eval()
+
+
+class ToyBackbone(Backbone):
+    """A small convolutional network that can be read clean and at two noise levels."""
+
+    input_range = (-1.0, 1.0)
+    image_size = (8, 8)
+    batch_size = 32
+
+    def __init__(self, options: Options | None = None) -> None:
+        del options
+        self.network = toy_network()
+        self.parameters = sum(weight.numel() for weight in self.network.parameters())
+        self._precision: Precision = "fp32"
+
+    def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
+        """One tap per block."""
+        height, width = image_size
+        return (
+            Tap("early", "spatial", (4, height, width), cost=0.4, aliases=("toy:first",)),
+            Tap("late", "spatial", (8, (height + 1) // 2, (width + 1) // 2), cost=0.9),
+            Tap("head", "vector", (6,), default=False),
+        )
+
+    def levels(self) -> tuple[Level, ...]:
+        """No noise, a little, and a lot."""
+        return (CLEAN, Level("t=10", 0.1), Level("t=100", 0.8))
+
+    def place(self, device: str, precision: Precision) -> None:
+        """Moves the network."""
+        self._precision = precision
+        self.network.to(device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Scales 0..255 to -1..1."""
+        return images.float() / 127.5 - 1
+
+    def noisy(self, batch: Batch, level: Level, *, seed: int) -> Tensor:
+        """The network's input at a level, float32: one draw of noise per image."""
+        images = self.prepare(batch.images)
+        if not level.sigma:
+            return images
+        noise = normal(images.shape[1:], seed=seed, source=batch.source, index=batch.index.tolist())
+        return (images + level.sigma * noise) / math.sqrt(1 + level.sigma**2)
+
+    def forward(self, images: Tensor, wanted: set[str]) -> dict[str, Tensor]:
+        """Feature maps of the wanted taps; stops after the deepest of them."""
+        found: dict[str, Tensor] = {}
+        hidden = images.to(torch.bfloat16 if self._precision == "bf16" else torch.float32)
+        for name, block in self.network.items():
+            hidden = block(hidden)
+            if name in wanted:
+                found[name] = hidden
+            if found.keys() == wanted:
+                break
+        return found
+
+    @torch.no_grad()
+    def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
+        """One pass per level."""
+        kinds = {tap.id: tap.kind for tap in self.taps(self.image_size)}
+        features: dict[Point, Tensor] = {}
+        for level in {point.level: self.level(point.level) for point in points}.values():
+            asked = [point for point in points if point.level == level.id]
+            maps = self.forward(self.noisy(batch, level, seed=seed), {point.tap for point in asked})
+            features |= {point: pool_map(maps[point.tap], kinds[point.tap], point.pool) for point in asked}
+        return features
+
+    def fingerprint(self) -> str:
+        """Over all weights and running statistics."""
+        total = hashlib.sha256(b"toy backbone, images from -1 to 1")
+        for name, value in self.network.state_dict().items():
+            total.update(f"{name} {tensor_digest(value)}".encode())
+        return total.hexdigest()
+
+
+class ToySplit(Split):
+    """Noise around a grey that tells the class; an image is a function of split and index.
+
+    Args:
+        name: Name of the split.
+        count: Number of images.
+    """
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self.count = name, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def image(self, index: int) -> Tensor:
+        """Grey 64, 128 or 192, with a seeded deviation of at most 40 in every pixel."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"image {index} of {self.count}")
+        generator = torch.Generator().manual_seed(hash63("toy", self.name, index))
+        noise = torch.randint(-40, 41, (3, 8, 8), generator=generator)
+        return (64 * (1 + index % 3) + noise).to(torch.uint8)
+
+    def labels(self) -> Tensor:
+        """The classes in turn."""
+        return torch.arange(self.count) % 3
+
+    def fingerprint(self) -> str:
+        """Over all images and labels."""
+        total = hashlib.sha256(tensor_digest(self.labels()).encode())
+        for index in range(self.count):
+            total.update(tensor_digest(self.image(index)).encode())
+        return total.hexdigest()
+
+
+class ToyDataset(Dataset):
+    """Dark, middle and light images, 8x8.
+
+    Args:
+        options: None are known.
+        train: Number of train images.
+        test: Number of test images.
+    """
+
+    classes: tuple[str, ...] = ("dark", "middle", "light")
+    image_size = (8, 8)
+
+    def __init__(self, options: Options | None = None, *, train: int = 60, test: int = 30) -> None:
+        del options
+        self.sizes = {"train": train, "test": test}
+
+    def split(self, name: str) -> Split:
+        """``train`` or ``test``."""
+        if name not in self.sizes:
+            raise UsageError(f"no split {name!r}", where="ToyDataset", hint="one of " + ", ".join(self.sizes))
+        return ToySplit(name, self.sizes[name])
+
+
+class ToyFitted(Fitted):
+    """Class means; a class without train images is no candidate.
+
+    Args:
+        means: ``(C, D)``, NaN for absent classes.
+    """
+
+    def __init__(self, means: Tensor) -> None:
+        self.means = means
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        """Minus the distance to each class mean."""
+        distances: Tensor = (vectors[:, None] - self.means).norm(dim=2)
+        return -distances.masked_fill(self.means.isnan().any(1), torch.inf)
+
+
+class ToyProbe(Probe):
+    """Nearest class mean, with the means drawn towards their centre by a share that `tune` chooses."""
+
+    shares = (0.0, 0.5)
+
+    def __init__(self, options: Options | None = None) -> None:
+        del options
+
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        """One trial per share."""
+        trials = []
+        for share in self.shares:
+            scores = self.fit(train, {"share": share}, seed=seed).scores(val.vectors)
+            trials.append(Trial({"share": share}, metric(scores, val.labels)))
+        return trials
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        """Computes the means; nothing is random."""
+        del seed
+        member = nn.functional.one_hot(train.labels, train.classes).to(train.vectors.dtype)
+        means = member.T @ train.vectors / member.sum(0)[:, None]
+        return ToyFitted(torch.lerp(means, train.vectors.mean(0), float(params["share"] or 0)))
