@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 DEFAULT_RESULTS = Path("results")
 """Where records go when ``--results`` does not say."""
 
+DEFAULT_BACKBONE, DEFAULT_DATASET, DEFAULT_PROBE = "ddpm", "scattered-digits", "knn"
+"""What ``probebench run`` alone means: components that need no download."""
+
 _FORM = "write NAME or NAME:option=value,option=value"
 
 

@@ -209,6 +209,10 @@ class Record(_Model):
         if self.per_class and len(self.per_class) != len(self.cell.dataset.classes):
             raise ValueError(f"per_class has {len(self.per_class)} values, classes {len(self.cell.dataset.classes)}")
 
+    def grid_points(self) -> tuple[Point, ...]:
+        """The points that were tried, each once."""
+        return tuple(dict.fromkeys(trial.point for trial in self.grid))
+
     def best_trials(self) -> dict[Point, GridTrial]:
         """The best trial of every point, in the grid's order; of equal values the first wins."""
         best: dict[Point, GridTrial] = {}

@@ -113,12 +113,13 @@ def load(path: Path) -> Tensor:
     return tensor
 
 
-def check(path: Path, key: str, rows: int, dim: int | None) -> int:
+def check(folder: Path, name: ShardName, key: str, rows: int, dim: int | None) -> int:
     """Reads all bytes and the header of a shard.
 
     Args:
-        path: The file; its name is a shard's.
-        key: Key of the entry that it lies in.
+        folder: Where it lies.
+        name: Its name.
+        key: Key of the entry that the folder belongs to.
         rows: How many rows it must hold.
         dim: How wide they must be; unknown until one shard has been read.
 
@@ -129,9 +130,7 @@ def check(path: Path, key: str, rows: int, dim: int | None) -> int:
         BrokenShardError: It is not that shard.
         StoreError: It is there and cannot be read.
     """
-    name = ShardName.parse(path.name)
-    if name is None:
-        raise ValueError(f"{path.name} is not a shard's name")
+    path = folder / str(name)
     with storage_errors("read", path):
         try:
             with path.open("rb") as file:

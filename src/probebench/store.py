@@ -182,7 +182,7 @@ class Entry:
         for name in manifest.shards:
             path, span = self._path(name), self.span(name.number)
             try:
-                check(path, self.key, len(span), manifest.dim)
+                check(self.folder, name, self.key, len(span), manifest.dim)
             except BrokenShardError as error:
                 raise MissingShardsError(f"a shard of features {error}", where=str(path), hint=_AGAIN) from error
             matrix[span.start : span.stop] = load(path)
@@ -202,7 +202,7 @@ class Entry:
                 yield path, f"is numbered past the last shard, {self.shards - 1}"
                 continue
             try:
-                self.dim = check(path, self.key, len(self.span(name.number)), self.dim)
+                self.dim = check(self.folder, name, self.key, len(self.span(name.number)), self.dim)
             except BrokenShardError as error:
                 yield path, str(error)
             else:

@@ -75,7 +75,7 @@ def train(
             epochs=epochs,
             seed=seed,
             device=device,
-            precision=pick_precision(precision, device),
+            precision=pick_precision(precision, device, bf16_pays=True),
             progress=progress,
         )
         return cast("Path", load_target(spec.trainer, where=backbone.entry.origin)(job))

@@ -30,12 +30,14 @@ class Backbone(ABC):
         input_range: Smallest and largest value that `prepare` may give. The core checks it on the first batch.
         image_size: Height and width to describe the taps for when no dataset is named.
         batch_size: How many images a forward pass should take for good speed.
+        bf16_pays: Whether bf16 is the faster precision for this network where the hardware multiplies matrices in it.
         parameters: Number of weights, for the board.
     """
 
     input_range: tuple[float, float]
     image_size: tuple[int, int] = (32, 32)
     batch_size: int = 64
+    bf16_pays: bool = False
     parameters: int = 0
 
     @abstractmethod

@@ -52,13 +52,15 @@ class BackboneSpec(Spec):
         trainer: ``"package.module:attribute"`` of a function that takes a `TrainingJob`; empty when the backbone
             cannot be trained by probebench.
         recipe: Model of the training's options.
-        baseline: The backbone is a floor, not a contender: boards set it in italics. A condition on one option
-            is written ``"option=value"``, ``"always"`` marks every use of the backbone.
+        floor: The backbone is what every other one has to beat, such as raw pixels; it is added to every run.
+        untrained: Settings ``"option=value"`` any of which gives the network random weights. The first one, added to
+            the options of a run, gives the same network untrained, which is run beside it.
     """
 
     trainer: str = ""
     recipe: type[Options] = NoOptions
-    baseline: str = ""
+    floor: bool = False
+    untrained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,17 @@
 """The command line. Each command is a function in a module of its own, registered here by one line."""
 
-from probebench.cli import listing, plugins, show
+from probebench.cli import check, compare, leaderboard, listing, plugins, run, schema, show, store, train
 from probebench.cli.app import app, main
 
 __all__ = ["app", "main"]
 
+app.command("run")(run.run)
+app.command("train")(train.train)
 app.command("list")(listing.list_components)
 app.command("show")(show.show)
+app.command("check")(check.check)
+app.command("compare")(compare.compare)
+app.command("schema")(schema.schema)
+app.add_typer(leaderboard.app, name="leaderboard")
+app.add_typer(store.app, name="store")
 app.add_typer(plugins.app, name="plugins")

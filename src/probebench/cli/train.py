@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from probebench.config import DEFAULT_DATASET
+
 
 def train(
     backbone: Annotated[str, typer.Argument(metavar="SPEC", help="Backbone to train, such as ddpm:attention=false.")],
     epochs: Annotated[int, typer.Option(help="Epochs in all; an interrupted run goes on to this number.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     dataset: Annotated[str, typer.Option(help="Dataset whose train images are used; labels are not read.")] = (
-        "scattered-digits"
+        DEFAULT_DATASET
     ),
     recipe: Annotated[str, typer.Option(help="Options of the training, such as lr=2e-4,batch_size=64.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,

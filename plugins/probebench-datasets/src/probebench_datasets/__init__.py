@@ -53,5 +53,5 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         factory="probebench_datasets.pixels:Pixels",
         options=PixelsOptions,
         summary="the image itself, optionally averaged to a grid: what every backbone has to beat",
-        baseline="always",
+        floor=True,
     )

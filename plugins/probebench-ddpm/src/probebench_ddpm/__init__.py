@@ -25,5 +25,5 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         citation="Ho, Jain, Abbeel: Denoising Diffusion Probabilistic Models, arXiv 2006.11239",
         trainer="probebench_ddpm.training:train",
         recipe=DDPMRecipe,
-        baseline="checkpoint=none",
+        untrained=("weights=random", "checkpoint=none"),
     )

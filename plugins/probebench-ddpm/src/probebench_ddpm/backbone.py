@@ -11,7 +11,7 @@ from probebench.api import Backbone, Batch, Level, Point, Precision, Tap, UsageE
 from probebench_ddpm import checkpoint
 from probebench_ddpm.schedule import NoiseSchedule, linear_schedule
 from probebench_ddpm.taps import describe, feature_map, sites
-from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, fingerprint, new_unet, to_input, unet_config
+from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, fingerprint, random_unet, to_input, unet_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ class DDPM(Backbone):
     """A U-Net that predicts noise, read at its blocks while it looks at an image with noise of level t."""
 
     input_range = INPUT_RANGE
-    batch_size = 128
+    batch_size = 32  # small enough for a feature map to stay in the cache, measured in docs/performance.md
 
     def __init__(self, options: DDPMOptions) -> None:
         self._options = options
@@ -45,15 +45,16 @@ class DDPM(Backbone):
         self._fingerprint = fingerprint(self._unet, {"betas": scheduler.betas.tolist()})
         self._device, self._dtype = torch.device("cpu"), torch.float32
         self.parameters = sum(weight.numel() for weight in self._unet.parameters())
+        self.bf16_pays = min(self._unet.config.block_out_channels) >= 128  # narrow layers do not fill a matrix unit
         self.image_size = (self._trained_size or 32,) * 2
 
     @staticmethod
     def _load(options: DDPMOptions) -> tuple[UNet2DModel, DDPMScheduler, int | None]:
         if options.checkpoint == "none":
             config = unet_config(widths=options.widths or WIDTHS, attention=options.attention, size=32)
-            return new_unet(config, seed=options.init_seed), linear_schedule(), None
+            return random_unet(config, seed=options.init_seed), linear_schedule(), None
         folder = checkpoint.find(options.checkpoint, attention=options.attention)
-        loaded = checkpoint.load(folder, weights=options.weights, attention=options.attention, widths=options.widths)
+        loaded = checkpoint.load(folder, options)
         return loaded.unet, loaded.scheduler, loaded.unet.config.sample_size
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
@@ -16,10 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from probebench.api import UsageError
-from probebench_ddpm.unet import has_attention
+from probebench_ddpm.unet import has_attention, random_unet
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from probebench_ddpm.options import DDPMOptions
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
@@ -56,24 +58,23 @@ def find(name: str, *, attention: bool) -> Path:
     )
 
 
-def load(folder: Path, *, weights: Literal["ema", "raw"], attention: bool, widths: tuple[int, ...]) -> Checkpoint:
+def load(folder: Path, options: DDPMOptions) -> Checkpoint:
     """Loads a U-Net and its schedule, strictly: every weight must be there, and none besides.
 
     Args:
         folder: A pipeline folder.
-        weights: ``ema`` reads ``unet/``, ``raw`` reads ``unet_raw/``.
-        attention: What the user says about the network.
-        widths: The same; empty for whatever it has.
+        options: Which weights (``ema`` reads ``unet/``, ``raw`` reads ``unet_raw/``, ``random`` the config alone), and
+            what the user says about the network.
 
     Raises:
         UsageError: A file is missing or cannot be read, the weights do not fit their config, or the network is not what
             the user says.
     """
-    source = folder / ("unet" if weights == "ema" else "unet_raw")
-    config = _read_json(source / "config.json")
-    unet = UNet2DModel.from_config(config)
-    _load_weights(unet, source / WEIGHTS_FILE)
-    _check_network(unet, folder, attention=attention, widths=widths)
+    source = folder / ("unet_raw" if options.weights == "raw" else "unet")
+    unet = random_unet(_read_json(source / "config.json"), seed=options.init_seed)
+    _check_network(unet, folder, attention=options.attention, widths=options.widths)
+    if options.weights != "random":
+        _load_weights(unet, source / WEIGHTS_FILE)
     scheduler = DDPMScheduler.from_config(_read_json(folder / "scheduler" / "scheduler_config.json"))
     manifest = folder / "manifest.json"
     return Checkpoint(unet, scheduler, _read_json(manifest) if manifest.is_file() else {})

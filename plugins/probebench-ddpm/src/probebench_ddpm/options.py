@@ -20,8 +20,10 @@ class DDPMOptions(Options):
     widths: tuple[int, ...] = Field(
         (), description="channels of the four levels; empty: as the checkpoint has them, 32+64+64+64 for a new network"
     )
-    weights: Literal["ema", "raw"] = Field("ema", description="averaged or last weights, of a checkpoint that has both")
-    init_seed: int = Field(0, ge=0, description="seed of the weights of a new network")
+    weights: Literal["ema", "raw", "random"] = Field(
+        "ema", description="the checkpoint's averaged or last weights, or its network with random ones"
+    )
+    init_seed: int = Field(0, ge=0, description="seed of random weights")
     noise: Literal["per-sample", "shared", "mean", "none"] = Field(
         "per-sample",
         description="noise added at level t: one draw per image, one for all images, features averaged over several "

@@ -16,7 +16,7 @@ from torch.nn.functional import mse_loss
 from probebench.api import TrainingError, TrainingJob, UsageError, check_range, hash63
 from probebench_ddpm.run_folder import RunFolder, TrainingState
 from probebench_ddpm.schedule import NoiseSchedule, linear_schedule
-from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, new_unet, to_input, unet_config
+from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, random_unet, to_input, unet_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ class _Loop:
             size=self._images.shape[-1],
             dropout=recipe.dropout,
         )
-        self.unet = new_unet(self.network_config, seed=hash63("weights", job.seed)).to(job.device)
+        self.unet = random_unet(self.network_config, seed=hash63("weights", job.seed)).to(job.device)
         self.scheduler = linear_schedule()
         self._schedule = NoiseSchedule(self.scheduler)
         self._optimizer = torch.optim.AdamW(

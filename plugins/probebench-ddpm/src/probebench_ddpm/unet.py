@@ -52,11 +52,11 @@ def unet_config(*, widths: Sequence[int], attention: bool, size: int, dropout: f
     }
 
 
-def new_unet(config: dict[str, Any], *, seed: int) -> UNet2DModel:
-    """A U-Net with random weights that depend on the seed alone."""
+def random_unet(config: dict[str, Any], *, seed: int) -> UNet2DModel:
+    """A U-Net of this config with random weights that depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return UNet2DModel(**config)
+        return UNet2DModel.from_config(config)
 
 
 def has_attention(unet: UNet2DModel) -> bool:

@@ -1,0 +1,212 @@
+"""Cells as files: what identifies one, where its record lies, and what goes into it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from probebench import metrics, provenance, stats
+from probebench import records as schema
+from probebench.canonical import digest
+from probebench.errors import RecordError
+from probebench.hardware import device_name, peak_memory_mb
+from probebench.plan import is_baseline
+from probebench.protocol import RULE, VAL_FRACTION, protocol_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from probebench.errors import ProbebenchError
+    from probebench.plan import Job, Request
+    from probebench.probing import Outcome
+    from probebench.records import Record
+    from probebench.registry import Component
+    from probebench.workbench import Context
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a cell took.
+
+    Attributes:
+        extract_s: Seconds in the pass that its features came from; all cells of the pass state it.
+        forwarded: Images that went through the backbone in that pass; 0 when all was stored.
+        probe_s: Seconds in the probe.
+    """
+
+    extract_s: float
+    forwarded: int
+    probe_s: float
+
+
+@dataclass(frozen=True)
+class CellFile:
+    """One cell, and where its record goes.
+
+    Attributes:
+        job: Backbone and dataset.
+        request: The run.
+        probe: What is fitted.
+        seed: Of the probe and of the carved validation part.
+        argv: The command.
+    """
+
+    job: Job
+    request: Request
+    probe: Component
+    seed: int
+    argv: tuple[str, ...] = ()
+
+    def identity(self, context: Context | None) -> str:
+        """Digest of everything that can change the number; of what was asked for, where nothing could be built."""
+        document: dict[str, Any] = {
+            "backbone": self.job.backbone.identity(),
+            "dataset": self.job.dataset.identity(),
+            "protocol": protocol_of(self.probe).hash,
+            "seed": self.seed,
+            "noise_seed": self.request.noise_seed,
+            "limit": self.request.limit,
+        }
+        if context is None:
+            asked = {"taps": self.request.taps, "levels": self.request.levels, "pool": self.request.pool}
+            return digest({**document, "asked": asked, "precision": self.request.precision})
+        points = [str(point) for point in context.reading.points]
+        built = {"fingerprints": context.fingerprints, "points": points, "precision": context.precision}
+        return digest({**document, **built})
+
+    def path(self, context: Context | None) -> Path:
+        """Where the record lies; that of a failed cell is kept apart, under a name that does not need the weights."""
+        name = f"{_slug(self.probe.title)}-seed{self.seed}-{self.identity(context)[:8]}"
+        folder = self.request.results / _slug(self.job.dataset.title) / _slug(self.job.backbone.title)
+        return folder / (f"{name}.json" if context else f"{name}.failed.json")
+
+    def finished(self, context: Context) -> Record | None:
+        """The record of this very cell, if it is there, whole and successful."""
+        path = self.path(context)
+        if not path.is_file():
+            return None
+        try:
+            record = schema.read_record(path)
+            schema.read_predictions(record, path)
+        except RecordError:
+            return None
+        return record if record.id == self.identity(context) and record.status == "success" else None
+
+    def succeed(self, context: Context, outcome: Outcome, spent: Spent, warnings: Sequence[str]) -> Record:
+        """Writes predictions and record, and removes what an earlier failure left."""
+        path = self.path(context)
+        predicted = metrics.predictions(outcome.scores)
+        correct = predicted == outcome.labels
+        artifact = schema.write_predictions(path, predicted.numpy(), correct.numpy())
+        summary = metrics.summary(outcome.scores, outcome.labels)
+        point, best = outcome.chosen
+        tap, level = context.reading.taps[point.tap], context.reading.levels[point.level]
+        record = schema.Record(
+            id=self.identity(context),
+            status="success",
+            smoke=self.request.limit is not None,
+            cell=self._cell(context),
+            protocol=protocol_of(self.probe),
+            candidates=schema.Candidates(
+                taps=tuple(context.reading.taps), levels=tuple(context.reading.levels), pool=self.request.pool
+            ),
+            selection=schema.Selection(
+                rule=RULE, carved=outcome.carved, val_fraction=VAL_FRACTION if outcome.carved else None
+            ),
+            parts={
+                name: schema.Part(split=part.split, count=part.count, indices=part.indices)
+                for name, part in outcome.parts.items()
+            },
+            grid=tuple(
+                schema.GridTrial(tap=at.tap, level=at.level, pool=at.pool, params=dict(trial.params), value=trial.value)
+                for at, trial in outcome.trials
+            ),
+            chosen=schema.Chosen(
+                tap=point.tap,
+                level=point.level,
+                pool=point.pool,
+                params=dict(best.params),
+                value=best.value,
+                sigma=level.sigma,
+                dim=outcome.dim,
+                cost=tap.cost,
+            ),
+            primary=context.dataset.metric,
+            metrics={
+                name: _measure(name, cast("float", value), len(outcome.labels))
+                for name, value in summary.items()
+                if name != "per_class"
+            },
+            per_class=tuple(cast("list[float | None]", summary["per_class"])),
+            predictions=artifact,
+            provenance=self._provenance(context.device),
+            timing=schema.Timing(extract_s=spent.extract_s, probe_s=spent.probe_s, forwarded=spent.forwarded),
+            peak_memory_mb=peak_memory_mb(),
+            warnings=tuple(dict.fromkeys((*context.warnings, *warnings))),
+        )
+        schema.write_record(record, path)
+        self.path(None).unlink(missing_ok=True)
+        return record
+
+    def fail(self, context: Context | None, error: ProbebenchError) -> Record:
+        """Writes a record that says why there is no number."""
+        record = schema.Record(
+            id=self.identity(context),
+            status="error",
+            smoke=self.request.limit is not None,
+            cell=self._cell(context),
+            protocol=protocol_of(self.probe),
+            provenance=self._provenance(context.device if context else "cpu"),
+            warnings=context.warnings if context else (),
+            error=schema.Failure(type=type(error).__name__, message=str(error)),
+        )
+        schema.write_record(record, self.path(None))
+        return record
+
+    def _cell(self, context: Context | None) -> schema.Cell:
+        backbone, dataset = self.job.backbone, self.job.dataset
+        digests = dict(context.fingerprints) if context else {}
+        return schema.Cell(
+            backbone=schema.BackboneCell(
+                title=backbone.title,
+                **backbone.identity(),
+                fingerprint=digests.pop("backbone", None),
+                parameters=context.backbone.parameters if context else None,
+                baseline=is_baseline(backbone),
+            ),
+            dataset=schema.DatasetCell(
+                title=dataset.title,
+                **dataset.identity(),
+                fingerprints=digests,
+                classes=tuple(context.dataset.classes) if context else (),
+                image_size=context.dataset.image_size if context else None,
+            ),
+            probe=schema.ProbeCell(title=self.probe.title, **self.probe.identity()),
+            seed=self.seed,
+            noise_seed=self.request.noise_seed,
+            precision=context.precision if context else "fp32",
+            device=context.device if context else "cpu",
+            limit=self.request.limit,
+        )
+
+    def _provenance(self, device: str) -> provenance.Provenance:
+        used = (self.job.backbone, self.job.dataset, self.probe)
+        return provenance.collect(
+            plugins={component.entry.distribution: component.entry.version for component in used},
+            argv=self.argv,
+            device_name=device_name(device),
+        )
+
+
+def _measure(name: str, value: float, n: int) -> schema.Measure:
+    """A metric; shares of images carry a Wilson interval, the mean over classes is no share and has none."""
+    if not name.startswith("top"):
+        return schema.Measure(value=value, n=n, method=None)
+    low, high = stats.wilson(round(value * n), n)
+    return schema.Measure(value=value, low=low, high=high, n=n, method="wilson")
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9.=+]+", "-", title.lower()).strip("-.")

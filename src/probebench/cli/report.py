@@ -1,0 +1,121 @@
+"""What a person sees after a run: heat map on val, one number on test, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+import typer
+
+from probebench.cli.output import print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from probebench.harness import CellResult, RunResult
+    from probebench.records import Record
+
+_METRICS = {"top1": "top-1", "mean_per_class": "mean per class"}
+
+
+def print_report(outcome: RunResult) -> None:
+    """Prints the results of a run, one section for each dataset and protocol."""
+    sections: dict[tuple[str, str], list[CellResult]] = {}
+    for cell in outcome.cells:
+        if cell.record.status == "success":
+            sections.setdefault((cell.record.cell.dataset.title, cell.record.protocol.name), []).append(cell)
+    for (dataset, protocol), cells in sections.items():
+        _print_section(dataset, protocol, cells)
+    _print_warnings(outcome.cells)
+    _print_footer(outcome)
+
+
+def _print_section(dataset: str, protocol: str, cells: Sequence[CellResult]) -> None:
+    rows: dict[str, list[Record]] = {}
+    for cell in cells:
+        rows.setdefault(cell.record.cell.backbone.title, []).append(cell.record)
+    first = cells[0].record
+    counts = ", ".join(f"{first.parts[name].count} {name}" for name in ("train", "val", "test"))
+    typer.echo(f"{dataset}, {protocol}: {counts} images{' (smoke run)' if first.smoke else ''}")
+    for backbone, records in rows.items():
+        if len(records[0].grid_points()) > 1:
+            typer.echo()
+            _print_heat_map(backbone, records)
+    typer.echo()
+    metric = _METRICS[first.primary or "top1"]
+    typer.echo(f"On test, measured once at the point chosen on val ({metric} in %, 95 % interval):")
+    ranked = sorted(rows.items(), key=lambda row: -_mean(row[1], first.primary or "top1"))
+    headers = ["backbone", "point", metric, "interval", "top-5", *(["sd over seeds"] if _several(rows) else [])]
+    print_table(headers, [_line(backbone, records, sd=_several(rows)) for backbone, records in ranked])
+    typer.echo()
+
+
+def _several(rows: dict[str, list[Record]]) -> bool:
+    return any(len(records) > 1 for records in rows.values())
+
+
+def _print_heat_map(backbone: str, records: Sequence[Record]) -> None:
+    """Best value on val by tap and level, mean over seeds; a star marks the points that were chosen."""
+    metric = _METRICS[records[0].primary or "top1"]
+    typer.echo(f"{backbone}: {metric} on val in %, by tap and noise level (* chosen)")
+    best = [record.best_trials() for record in records]
+    chosen = {record.chosen.point for record in records if record.chosen}
+    levels = list(dict.fromkeys(point.level for point in best[0]))
+    taps = list(dict.fromkeys(point.tap for point in best[0]))
+    lines = []
+    for tap in taps:
+        line = [tap]
+        for level in levels:
+            point = next(point for point in best[0] if (point.tap, point.level) == (tap, level))
+            value = fmean(trials[point].value for trials in best)
+            line.append(f"{100 * value:5.1f}{'*' if point in chosen else ' '}")
+        lines.append(line)
+    print_table(["tap", *levels], lines)
+
+
+def _mean(records: Sequence[Record], metric: str) -> float:
+    return fmean(record.metrics[metric].value for record in records)
+
+
+def _line(backbone: str, records: Sequence[Record], *, sd: bool) -> list[str]:
+    primary = records[0].primary or "top1"
+    measures = [record.metrics[primary] for record in records]
+    value = _mean(records, primary)
+    interval = ""
+    if measures[0].method == "wilson":
+        from probebench.stats import wilson
+
+        low, high = wilson(value * measures[0].n, measures[0].n)
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+    points = list(dict.fromkeys(str(record.chosen.point) for record in records if record.chosen))
+    line = [
+        f"{backbone}{' (baseline)' if records[0].cell.backbone.baseline else ''}",
+        points[0] if len(points) == 1 else f"{points[0]} and {len(points) - 1} more",
+        f"{100 * value:.1f}",
+        interval,
+        f"{100 * _mean(records, 'top5'):.1f}",
+    ]
+    if sd:
+        values = [measure.value for measure in measures]
+        line.append(f"{100 * stdev(values):.2f}" if len(values) > 1 else "")
+    return line
+
+
+def _print_warnings(cells: Sequence[CellResult]) -> None:
+    for warning in dict.fromkeys(text for cell in cells for text in cell.record.warnings):
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _print_footer(outcome: RunResult) -> None:
+    images = sum(outcome.forwarded.values())
+    fresh = sum(cell.fresh for cell in outcome.cells)
+    there = len(outcome.cells) - fresh
+    typer.echo(f"{fresh} cells run, {there} already there; {images} images forwarded; {outcome.seconds:.1f} s")
+    contenders = [c for c in outcome.cells if c.record.status == "success" and not c.record.cell.backbone.baseline]
+    shown = contenders or [cell for cell in outcome.cells if cell.record.status == "success"]
+    if not shown:
+        return
+    typer.echo(f"record: {shown[0].path}")
+    root = shlex.quote(str(shown[0].path.parents[2]))
+    typer.echo(f"next:   probebench leaderboard build --records {root} --out {root}/boards")

@@ -1,0 +1,153 @@
+"""One cell: a probe fitted on features, chosen on val, measured once on test."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from probebench import metrics
+from probebench.api import Features, PluginError, Trial
+from probebench.protocol import VAL_FRACTION
+from probebench.splits import carve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from probebench.api import Metric, Point, Probe
+    from probebench.extract import StoredFeatures
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The images of one official split that a run uses.
+
+    Attributes:
+        split: Name of the split.
+        positions: int64 ``(N,)``, their positions in it.
+        labels: int64 ``(N,)``.
+        features: Of these images in this order, by point.
+    """
+
+    split: str
+    positions: Tensor
+    labels: Tensor
+    features: Mapping[Point, StoredFeatures]
+
+
+@dataclass(frozen=True)
+class PartUsed:
+    """The images that served one purpose."""
+
+    split: str
+    count: int
+    indices: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a cell.
+
+    Attributes:
+        trials: All trials of all points, on val.
+        chosen: Point and trial that won.
+        dim: Length of the chosen feature vector.
+        scores: float32 ``(N, C)`` of the test images.
+        labels: int64 ``(N,)`` of the test images.
+        parts: Images used as train, val and test.
+        carved: Whether val was taken from train.
+    """
+
+    trials: tuple[tuple[Point, Trial], ...]
+    chosen: tuple[Point, Trial]
+    dim: int
+    scores: Tensor
+    labels: Tensor
+    parts: dict[str, PartUsed]
+    carved: bool
+
+
+def measure(probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str, seed: int) -> Outcome:
+    """Tunes a probe at every point, fits the best on train and val together, and scores the test images.
+
+    The probe is handed test vectors after the choice, and test labels never.
+
+    Args:
+        probe: What to fit.
+        rows: The splits ``train`` and ``test``, and ``val`` where there is an official one.
+        classes: Number of classes.
+        metric: Name of the primary metric, a key of `metrics.METRICS`.
+        seed: Of the carved validation part and of the probe.
+
+    Raises:
+        PluginError: The probe gives no trial, or scores of the wrong shape.
+        UsageError: No validation part can be carved.
+    """
+    train, val, carved = _divide(rows, seed)
+    primary = metrics.METRICS[metric]
+    trials: list[tuple[Point, Trial]] = []
+    for point, stored in rows["train"].features.items():
+        vectors = stored.read()
+        held_out = vectors[val] if carved else rows["val"].features[point].read()
+        fit_on = Features(vectors[train], rows["train"].labels[train], classes)
+        select_on = Features(held_out, rows["train"].labels[val] if carved else rows["val"].labels, classes)
+        trials += [(point, trial) for trial in _tune(probe, fit_on, select_on, primary, seed)]
+    point, best = max(trials, key=lambda item: item[1].value)  # max keeps the first of equals
+    everything = _everything(rows, point, classes, carved=carved)
+    fitted = probe.fit(everything, best.params, seed=seed)
+    test = rows["test"]
+    scores = fitted.scores(test.features[point].read()).detach().float().cpu()
+    if tuple(scores.shape) != (len(test.labels), classes):
+        raise PluginError(
+            f"scores of shape {tuple(scores.shape)}, not ({len(test.labels)}, {classes})", where=type(fitted).__name__
+        )
+    return Outcome(
+        trials=tuple(trials),
+        chosen=(point, best),
+        dim=everything.vectors.shape[1],
+        scores=scores,
+        labels=test.labels,
+        parts=_parts(rows, train, val, carved=carved),
+        carved=carved,
+    )
+
+
+def _divide(rows: Mapping[str, Rows], seed: int) -> tuple[Tensor, Tensor, bool]:
+    """Rows of train to fit on and to select on; the latter is empty where there is an official val."""
+    import torch
+
+    labels = rows["train"].labels
+    if "val" in rows:
+        return torch.arange(len(labels)), torch.empty(0, dtype=torch.int64), False
+    train, val = carve(labels, VAL_FRACTION, seed=seed)
+    return train, val, True
+
+
+def _tune(probe: Probe, train: Features, val: Features, metric: Metric, seed: int) -> list[Trial]:
+    trials = list(probe.tune(train, val, metric=metric, seed=seed))
+    if not trials:
+        raise PluginError("the probe tried nothing", where=type(probe).__name__, hint="tune() gives one or more")
+    if bad := [trial.value for trial in trials if not 0 <= trial.value <= 1]:
+        raise PluginError(f"a trial has the value {bad[0]}, not one from 0 to 1", where=type(probe).__name__)
+    return trials
+
+
+def _everything(rows: Mapping[str, Rows], point: Point, classes: int, *, carved: bool) -> Features:
+    import torch
+
+    parts = [rows["train"]] if carved else [rows["train"], rows["val"]]
+    vectors = torch.cat([part.features[point].read() for part in parts])
+    return Features(vectors, torch.cat([part.labels for part in parts]), classes)
+
+
+def _parts(rows: Mapping[str, Rows], train: Tensor, val: Tensor, *, carved: bool) -> dict[str, PartUsed]:
+    positions = rows["train"].positions
+    parts = {"train": _part("train", positions[train]), "test": _part("test", rows["test"].positions)}
+    parts["val"] = _part("train", positions[val]) if carved else _part("val", rows["val"].positions)
+    return parts
+
+
+def _part(split: str, positions: Tensor) -> PartUsed:
+    return PartUsed(split, len(positions), hashlib.sha256(positions.numpy().astype("<i8").tobytes()).hexdigest())
