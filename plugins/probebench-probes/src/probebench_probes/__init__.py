@@ -1,1 +1,28 @@
+"""k-NN and linear read-outs of frozen features."""
+
+from collections.abc import Iterator
+
+from probebench.api import ProbeSpec, hookimpl
+from probebench_probes.options import KnnOptions, LinearOptions
+
 PROBEBENCH_API = 1
+
+
+@hookimpl
+def probebench_probes() -> Iterator[ProbeSpec]:
+    """Yields the probes."""
+    yield ProbeSpec(
+        name="knn",
+        factory="probebench_probes.knn:Knn",
+        options=KnnOptions,
+        summary="k nearest neighbours, cosine or euclidean; one search serves every k",
+        citation="Wu, Xiong, Yu and Lin, Unsupervised Feature Learning via Non-Parametric Instance Discrimination, "
+        "CVPR 2018 (temperature-weighted votes)",
+    )
+    yield ProbeSpec(
+        name="linear",
+        factory="probebench_probes.linear:Linear",
+        options=LinearOptions,
+        summary="softmax regression; all learning rates and weight decays train in one batched product",
+        citation="Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016",
+    )

@@ -1,0 +1,70 @@
+"""One fully connected layer on frozen features."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from probebench.api import Features, Fitted, Probe, Trial
+from probebench_probes.heads import Heads, Recipe, train_heads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from probebench.api import Metric, Scalar
+    from probebench_probes.options import LinearOptions
+
+
+class Linear(Probe):
+    """Softmax regression, with learning rate and weight decay chosen on val.
+
+    A class without a train image is no candidate: its logit has seen nothing that speaks for it.
+    """
+
+    def __init__(self, options: LinearOptions) -> None:
+        self._options = options
+        self._recipe = Recipe(
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            inputs=options.inputs,
+            schedule=options.schedule,
+        )
+
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
+        """One trial for each learning rate and weight decay, all trained together."""
+        grid = list(product(self._options.learning_rates, self._options.weight_decays))
+        fitted = self._train(train, grid, seed=seed)
+        return [
+            Trial({"learning_rate": rate, "weight_decay": decay}, metric(scores, val.labels))
+            for (rate, decay), scores in zip(grid, fitted.all_scores(val.vectors), strict=True)
+        ]
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        """Trains one head; ``params`` holds ``learning_rate`` and ``weight_decay``."""
+        setting = cast("float", params["learning_rate"]), cast("float", params["weight_decay"])
+        return self._train(train, [setting], seed=seed)
+
+    def _train(self, features: Features, grid: Sequence[tuple[float, float]], *, seed: int) -> FittedLinear:
+        rates, decays = zip(*grid, strict=True)
+        heads = train_heads(features, self._recipe, learning_rates=rates, weight_decays=decays, seed=seed)
+        seen = features.labels.bincount(minlength=features.classes) > 0
+        return FittedLinear(heads, seen)
+
+
+class FittedLinear(Fitted):
+    """Trained heads and the classes that they have seen, bool ``(C,)``."""
+
+    def __init__(self, heads: Heads, seen: Tensor) -> None:
+        self._heads, self._seen = heads, seen
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        """Logits of the first head: float32 ``(N, C)``."""
+        return self.all_scores(vectors)[0]
+
+    def all_scores(self, vectors: Tensor) -> Tensor:
+        """Logits of every head: float32 ``(H, N, C)``."""
+        return torch.where(self._seen, self._heads.scores(vectors), -torch.inf)
