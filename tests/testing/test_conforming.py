@@ -1,0 +1,20 @@
+"""The good fakes keep every law, through the very decorator that plugin authors use."""
+
+from __future__ import annotations
+
+import pytest
+
+from probebench.testing import NotApplicableError, Subject, checks_for, parametrize_with_checks
+from probebench.testing.broken_backbones import RefusesHalfPrecision
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
+
+
+@parametrize_with_checks([("backbone", ToyBackbone), ("dataset", ToyDataset), ("probe", ToyProbe)])
+def test_good_fakes_pass(subject, check):
+    check(subject)
+
+
+def test_a_backbone_may_refuse_bf16():
+    (check,) = [check for check in checks_for("backbone") if check.name == "bf16_gives_float32"]
+    with pytest.raises(NotApplicableError, match="runs in fp32 only"):
+        check(Subject("backbone", "refuses", RefusesHalfPrecision))
