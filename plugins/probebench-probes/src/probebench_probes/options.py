@@ -83,7 +83,7 @@ class LinearOptions(PresetOptions):
         "our reading",
     )
     learning_rates: tuple[Positive, ...] = Field(
-        (1e-2, 3e-3), min_length=1, description="Adam's learning rates, chosen from on val"
+        (0.1, 0.01), min_length=1, description="Adam's learning rates, chosen from on val"
     )
     weight_decays: tuple[NotNegative, ...] = Field(
         (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6),

@@ -1,0 +1,12 @@
+"""The plugin's probes keep every law of their contract."""
+
+from __future__ import annotations
+
+from probebench.testing import parametrize_with_checks
+
+
+@parametrize_with_checks(
+    ["knn", "knn:distance=euclidean,vote=uniform", "knn:protocol=thesis2024", "linear", "linear:protocol=thesis2024"]
+)
+def test_conformance(subject, check):
+    check(subject)

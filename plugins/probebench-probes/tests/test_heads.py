@@ -1,0 +1,104 @@
+"""Batched heads against heads trained one by one, PyTorch's Adam, and scikit-learn's optimum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from probebench.api import Features
+from probebench_probes.heads import Recipe, batches, initial, train_heads
+
+
+def features(images: int = 300, dimensions: int = 8, classes: int = 4, *, seed: int = 0) -> Features:
+    """Overlapping classes in features that share most of their variance, as a network's do."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, classes, (images,), generator=generator)
+    vectors = 0.2 * torch.eye(classes, dimensions)[labels] + 0.3 * torch.randn(images, dimensions, generator=generator)
+    return Features(vectors + 3 * torch.randn(images, 1, generator=generator), labels, classes)
+
+
+def recipe(**changes) -> Recipe:
+    return Recipe(**{"epochs": 5, "batch_size": 64, "inputs": "standardized", "schedule": "cosine", **changes})
+
+
+@pytest.mark.parametrize("inputs", ["standardized", "raw"])
+def test_a_head_is_what_it_would_be_alone(inputs):
+    rates, decays = [1e-2, 1e-2, 1e-1], [0.0, 1e-2, 1e-3]
+    data = features()
+    together = train_heads(data, recipe(inputs=inputs), learning_rates=rates, weight_decays=decays, seed=3)
+    for head, (rate, decay) in enumerate(zip(rates, decays, strict=True)):
+        alone = train_heads(data, recipe(inputs=inputs), learning_rates=[rate], weight_decays=[decay], seed=3)
+        assert torch.allclose(alone.weights[0], together.weights[head], rtol=1e-4, atol=1e-5)
+        assert torch.allclose(alone.bias[0], together.bias[head], rtol=1e-4, atol=1e-5)
+        assert torch.allclose(alone.scores(data.vectors)[0], together.scores(data.vectors)[head], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_raw_heads_follow_pytorch(schedule):
+    data, settings = features(), recipe(inputs="raw", schedule=schedule, epochs=4)
+    ours = train_heads(data, settings, learning_rates=[1e-2], weight_decays=[1e-2], seed=5)
+
+    layer = torch.nn.Linear(8, 4)
+    with torch.no_grad():
+        start = initial(8, 4, "raw", seed=5)
+        layer.weight.copy_(start[:-1].T)
+        layer.bias.copy_(start[-1])
+    groups = [{"params": [layer.weight], "weight_decay": 1e-2}, {"params": [layer.bias], "weight_decay": 0.0}]
+    optimiser = torch.optim.Adam(groups, lr=1e-2)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 4 * 5) if schedule == "cosine" else None
+    for epoch in range(4):
+        for index in batches(300, 64, epoch, seed=5):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(layer(data.vectors[index]), data.labels[index]).backward()
+            optimiser.step()
+            if scheduler:
+                scheduler.step()
+    assert torch.allclose(ours.weights[0].T, layer.weight, rtol=1e-3, atol=1e-4)
+    assert torch.allclose(ours.bias[0], layer.bias, rtol=1e-3, atol=1e-4)
+
+
+def test_a_converged_head_is_logistic_regression():
+    data, decays = features(), [1e-1, 1e-2, 1e-3, 1e-4]
+    heads = train_heads(
+        data, recipe(epochs=300, batch_size=300), learning_rates=[3e-2] * 4, weight_decays=decays, seed=0
+    )
+    standard = StandardScaler().fit_transform(data.vectors.double())
+    for decay, scores in zip(decays, heads.scores(data.vectors), strict=True):
+        reference = LogisticRegression(C=1 / (300 * decay), tol=1e-8, max_iter=2000).fit(standard, data.labels)
+        assert np.allclose(scores.softmax(1), reference.predict_proba(standard), atol=5e-3)
+
+
+def test_few_epochs_suffice_where_plain_standardised_inputs_do_not():
+    # The signal lies across the direction that all features share: a narrow valley of the loss.
+    train, test = features(3000), features(1000, seed=1)
+    ours = train_heads(train, recipe(epochs=10), learning_rates=[1e-2], weight_decays=[0.0], seed=0)
+    scaler = StandardScaler().fit(train.vectors)
+    reference = LogisticRegression(C=1e6, max_iter=5000).fit(scaler.transform(train.vectors), train.labels)
+    best = reference.score(scaler.transform(test.vectors), test.labels)
+    plain = Features(torch.from_numpy(scaler.transform(train.vectors)).float(), train.labels, 4)
+    slow = train_heads(plain, recipe(epochs=10, inputs="raw"), learning_rates=[1e-2], weight_decays=[0.0], seed=0)
+
+    def accuracy(scores):
+        return float((scores[0].argmax(1) == test.labels).double().mean())
+
+    assert accuracy(ours.scores(test.vectors)) > best - 0.01
+    assert accuracy(slow.scores(torch.from_numpy(scaler.transform(test.vectors)).float())) < best - 0.05
+
+
+def test_batches_hold_every_image_once_in_an_order_of_their_own():
+    epochs = [torch.cat(list(batches(10, 4, epoch, seed=0))).tolist() for epoch in (0, 1)]
+    assert [sorted(epoch) for epoch in epochs] == [list(range(10))] * 2
+    assert epochs[0] != epochs[1]
+    assert epochs[0] != torch.cat(list(batches(10, 4, 0, seed=1))).tolist()
+    assert [len(batch) for batch in batches(10, 4, 0, seed=0)] == [4, 4, 2]
+
+
+def test_raw_weights_start_as_those_of_a_linear_layer():
+    start = initial(100, 50, "raw", seed=0)
+    assert start.abs().max() <= 0.1
+    assert float(start.std()) == pytest.approx(0.1 / 3**0.5, rel=0.05)
+    assert not torch.equal(start, initial(100, 50, "raw", seed=1))
+    assert (initial(100, 50, "standardized", seed=0) == 0).all()
