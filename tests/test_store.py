@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -13,12 +14,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 from typer.testing import CliRunner
 
 from probebench import housekeeping, store
 from probebench.cli.store import app, format_size, parse_size
 from probebench.errors import ProbebenchWarning, StoreError, UsageError
-from probebench.shards import Manifest, ShardName
+from probebench.shards import Manifest, ShardName, encode
 from probebench.store import MissingShardsError, Store
 
 if TYPE_CHECKING:
@@ -171,6 +173,37 @@ def test_a_shard_of_another_entry_is_refused_even_under_its_own_name(tmp_path, e
     with pytest.warns(ProbebenchWarning, match=f"{stranger.name} belongs to another entry"):
         assert other.missing_shards() == [0, 1, 2]
     assert not stranger.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (lambda key: b"no header at all", "is not a file of features"),
+        (lambda key: save({"weights": MATRIX[:4]}), "is not a file of features"),
+        (lambda key: encode(MATRIX[:3], key, 0)[1], r"holds F32 \(3, 3\), not F32 \(4, D\)"),
+        (lambda key: encode(MATRIX[:4].half(), key, 0)[1], r"holds F16 \(4, 3\), not F32 \(4, D\)"),
+        (lambda key: encode(MATRIX[:4, 0], key, 0)[1], r"holds F32 \(4,\), not F32 \(4, D\)"),
+        (lambda key: encode(MATRIX[:4], key, 1)[1], "belongs to another entry, or elsewhere in this one"),
+    ],
+    ids=["no safetensors", "no features", "rows", "type", "shape", "place"],
+)
+def test_a_file_that_only_its_name_vouches_for_is_refused(tmp_path, data, words):
+    unfinished = entry_in(tmp_path)
+    unfinished.folder.mkdir(parents=True)
+    content = data(unfinished.key)
+    path = unfinished.folder / str(ShardName(0, hashlib.sha256(content).hexdigest()[:32]))
+    path.write_bytes(content)
+    with pytest.warns(ProbebenchWarning, match=f"{path.name} {words}"):
+        assert unfinished.missing_shards() == [0, 1, 2]
+
+
+def test_a_shard_is_checked_against_the_width_of_the_others(tmp_path):
+    unfinished = entry_in(tmp_path)
+    unfinished.write(0, MATRIX[:4])
+    name, content = encode(MATRIX[4:8, :2], unfinished.key, 1)
+    (unfinished.folder / str(name)).write_bytes(content)
+    with pytest.warns(ProbebenchWarning, match=r"holds F32 \(4, 2\), not F32 \(4, 3\)"):
+        assert entry_in(tmp_path).missing_shards() == [1, 2]
 
 
 def test_files_that_are_no_shards_are_neither_used_nor_touched(tmp_path):
@@ -437,8 +470,11 @@ def run(*arguments):
 def test_ls_shows_what_is_there(tmp_path, entry):
     entry_in(tmp_path, {**DOCUMENT, "seed": 1}).write(0, MATRIX[:4])
     entry_in(tmp_path, {"something": "else"}).write(0, MATRIX[:4])
+    fourth = fill(entry_in(tmp_path, {**DOCUMENT, "seed": 2}))
+    (fourth.folder / "key.json").write_text("{}")
     result = run("ls", "--store", tmp_path)
     assert result.exit_code == 0
+    assert fourth.key[:12] not in result.output
     line = next(line for line in result.output.splitlines() if line.startswith(entry.key[:12]))
     for word in ("acme/net ffffffff", "digits/train", "mid@t=10@gap", " 10 ", " 3 "):
         assert word in line

@@ -19,7 +19,8 @@ from probebench.shards import Manifest, ShardName, storage_errors
 from probebench.store import FORMAT, KEY, MANIFEST, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import os
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _ENTRY = re.compile(r"[0-9a-f]{64}")
@@ -146,31 +147,43 @@ def collect(root: Path, *, max_size: int | None = None) -> Removed:
 
 def _rubbish(folder: Path, now: float) -> list[Path]:
     files, manifest = _files(folder), _manifest(folder)
-    if manifest is None and now - _used(files) > _DAY:
+    if manifest is None and _age(files, now) > _DAY:
         return files
     listed = {str(name) for name in manifest.shards} if manifest else set()
     return [
         path
         for path in files
-        if (_TEMPORARY.fullmatch(path.name) and now - _used([path]) > _HOUR)
+        if (_TEMPORARY.fullmatch(path.name) and _age([path], now) > _HOUR)
         or (manifest and ShardName.parse(path.name) and path.name not in listed)
     ]
 
 
 def _folders(root: Path) -> list[Path]:
     """Folders of entries, sorted."""
-    with storage_errors("read", root):
-        return sorted(path for path in root.glob("??/*") if _ENTRY.fullmatch(path.name) and path.is_dir())
+    return [
+        folder
+        for group in _children(root)
+        if len(group.name) == 2 and group.is_dir()
+        for folder in _children(group)
+        if _ENTRY.fullmatch(folder.name) and folder.is_dir()
+    ]
 
 
 def _files(folder: Path) -> list[Path]:
     """The files that a store writes, sorted."""
+    return [
+        path
+        for path in _children(folder)
+        if path.name in (KEY, MANIFEST) or ShardName.parse(path.name) or _TEMPORARY.fullmatch(path.name)
+    ]
+
+
+def _children(folder: Path) -> list[Path]:
     with storage_errors("read", folder):
-        return sorted(
-            path
-            for path in folder.iterdir()
-            if path.name in (KEY, MANIFEST) or ShardName.parse(path.name) or _TEMPORARY.fullmatch(path.name)
-        )
+        try:
+            return sorted(folder.iterdir())
+        except FileNotFoundError:
+            return []
 
 
 def _key_document(folder: Path) -> dict[str, Any] | None:
@@ -190,8 +203,20 @@ def _manifest(folder: Path) -> Manifest | None:
 
 
 def _size(files: Iterable[Path]) -> int:
-    return sum(path.stat().st_size for path in files if path.exists())
+    return sum(status.st_size for status in _statuses(files))
 
 
 def _used(files: Iterable[Path]) -> float:
-    return max((path.stat().st_mtime for path in files if path.exists()), default=0.0)
+    return max((status.st_mtime for status in _statuses(files)), default=0.0)
+
+
+def _age(files: Iterable[Path], now: float) -> float:
+    """Seconds since the last change; none where the files have just gone."""
+    return now - max((status.st_mtime for status in _statuses(files)), default=now)
+
+
+def _statuses(files: Iterable[Path]) -> Iterator[os.stat_result]:
+    """Of the files that are still there: other processes rename and remove theirs at any moment."""
+    for path in files:
+        with suppress(FileNotFoundError):
+            yield path.stat()

@@ -43,6 +43,10 @@ class MissingShardsError(StoreError):
     """The entry that was read is not complete, or no longer: its missing shards must be computed."""
 
 
+class RepairWarning(ProbebenchWarning):
+    """A file of the store is broken and is made again: it says nothing about a number, so no record keeps it."""
+
+
 class Store:
     """A folder of feature matrices. Several processes may share it.
 
@@ -112,19 +116,21 @@ class Entry:
         """Numbers of the shards that must still be computed.
 
         Every shard that is there is read and checked. One that is truncated, altered or not of this entry is named in a
-        `ProbebenchWarning` and removed, so that it counts as missing.
+        `RepairWarning` and removed, so that it counts as missing.
 
         Raises:
             StoreError: A file cannot be read or removed.
         """
         self._names = {}
-        broken = list(self.faults())
-        for path, fault in broken:
+        broken = dict(self.faults())
+        for path, fault in broken.items():
             message = f"{path} {fault}; it is removed, and made again where it is needed"
-            warnings.warn(message, ProbebenchWarning, stacklevel=2)
-        for path in [path for path, _ in broken] + ([self.folder / MANIFEST] if broken else []):
-            with storage_errors("remove", path):
-                path.unlink(missing_ok=True)
+            warnings.warn(message, RepairWarning, stacklevel=2)
+        manifest = self._manifest()
+        if manifest and not broken.keys().isdisjoint(map(self._path, manifest.shards)):
+            self._remove(self.folder / MANIFEST)
+        for path in broken:
+            self._remove(path)
         return [number for number in range(self.shards) if number not in self._names]
 
     def write(self, number: int, features: Tensor) -> None:
@@ -192,8 +198,9 @@ class Entry:
 
     def faults(self) -> Iterator[tuple[Path, str]]:
         """Checks every file of the entry, and gives the broken ones with what is wrong. Removes nothing."""
-        manifest = self._manifest()
-        if manifest is None and (self.folder / MANIFEST).exists():
+        data = self._bytes(MANIFEST)
+        manifest = self._decode(data)
+        if data is not None and manifest is None:
             yield self.folder / MANIFEST, "is not the manifest of this entry, or is truncated or altered"
         self.dim = manifest.dim if manifest else None
         for name in manifest.shards if manifest else self._found():
@@ -204,13 +211,17 @@ class Entry:
             try:
                 self.dim = check(self.folder, name, self.key, len(self.span(name.number)), self.dim)
             except BrokenShardError as error:
-                yield path, str(error)
+                if manifest or path.exists():  # else another process has just removed it
+                    yield path, str(error)
             else:
                 self._names.setdefault(name.number, name)
 
     def _manifest(self) -> Manifest | None:
         """The manifest, unless it is absent or not whole."""
-        manifest = Manifest.decode(self._bytes(MANIFEST) or b"")
+        return self._decode(self._bytes(MANIFEST))
+
+    def _decode(self, data: bytes | None) -> Manifest | None:
+        manifest = Manifest.decode(data or b"")
         numbers = [name.number for name in manifest.shards] if manifest else []
         return manifest if manifest and manifest.rows == self.rows and numbers == list(range(self.shards)) else None
 
@@ -248,3 +259,7 @@ class Entry:
     def _write(self, name: str, data: bytes) -> None:
         with storage_errors("write", self.folder / name):
             write_bytes(self.folder / name, data)
+
+    def _remove(self, path: Path) -> None:
+        with storage_errors("remove", path):
+            path.unlink(missing_ok=True)
