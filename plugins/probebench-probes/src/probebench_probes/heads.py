@@ -98,7 +98,8 @@ def train_heads(
     make = Inputs.standardized if recipe.inputs == "standardized" else Inputs.raw
     inputs = make(features.vectors.float())
     rows = inputs.prepare(features.vectors)
-    targets = torch.zeros(images, 1, classes, device=device).scatter_(2, features.labels[:, None, None], 1.0)
+    targets = features.labels[:, None, None].expand(-1, heads, 1)
+    minus_one = torch.full((1, 1, 1), -1.0, device=device).expand(recipe.batch_size, heads, 1)
 
     # One matrix (D + 1, H * C) holds all heads side by side, so that a step is two plain matrix products.
     weights = initial(dimensions, classes, recipe.inputs, seed=seed).to(device).repeat(1, heads)
@@ -111,7 +112,7 @@ def train_heads(
             chosen = index.to(device)
             batch = rows[chosen]
             logits = (batch @ weights).view(len(chosen), heads, classes)
-            slopes = logits.softmax(2).sub_(targets[chosen]).div_(len(chosen))
+            slopes = logits.softmax(2).scatter_add_(2, targets[chosen], minus_one).div_(len(chosen))
             factor = (1 + math.cos(math.pi * adam.steps / steps)) / 2 if recipe.schedule == "cosine" else 1.0
             adam.step((batch.T @ slopes.flatten(1)).addcmul_(penalty, weights), factor)
     by_head = torch.cat([inputs.weights(weights[:-1]), weights[-1:]]).view(dimensions + 1, heads, classes)
