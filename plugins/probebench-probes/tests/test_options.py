@@ -72,6 +72,7 @@ def test_a_preset_cannot_be_bent(options, given, message):
 def test_options_of_a_record_can_be_read_back(options):
     assert type(options)(**options.model_dump()) == options
     assert type(options).model_validate_json(options.model_dump_json()) == options
+    assert type(options).model_validate(options) == options
 
 
 def test_tuples_are_written_with_plus_signs():
