@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from probebench.api import Backbone, Batch, Level, Point, Precision, Tap, UsageError, normal, pool_map
 from probebench_ddpm import checkpoint
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from diffusers import DDPMScheduler, UNet2DModel
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from probebench_ddpm.options import DDPMOptions
 
-LEVELS = (0, 10, 50)
-"""Read when the user names none: nearly clean, DDAE's best for CIFAR-10 and a level where coarse structure is left."""
+LEVELS = (10,)
+"""Read when the user names none: the level that DDAE (arXiv 2303.09769) reads CIFAR-10 at, its t = 11."""
 
 
 class _ReachedDeepestTapError(Exception):
@@ -38,6 +39,7 @@ class DDPM(Backbone):
     def __init__(self, options: DDPMOptions) -> None:
         self._options = options
         self._unet, scheduler, self._trained_size = self._load(options)
+        self._taps: dict[tuple[int, int], tuple[Tap, ...]] = {}
         self._unet.requires_grad_(False).eval()
         self._schedule = NoiseSchedule(scheduler)
         self._modules = {site.id: site.module for site in sites(self._unet)}
@@ -46,16 +48,17 @@ class DDPM(Backbone):
         self._device, self._dtype = torch.device("cpu"), torch.float32
         self.parameters = sum(weight.numel() for weight in self._unet.parameters())
         self.bf16_pays = min(self._unet.config.block_out_channels) >= 128  # narrow layers do not fill a matrix unit
-        self.image_size = (self._trained_size or 32,) * 2
+        self.image_size = self._trained_size or (32, 32)
 
     @staticmethod
-    def _load(options: DDPMOptions) -> tuple[UNet2DModel, DDPMScheduler, int | None]:
+    def _load(options: DDPMOptions) -> tuple[UNet2DModel, DDPMScheduler, tuple[int, int] | None]:
         if options.checkpoint == "none":
             config = unet_config(widths=options.widths or WIDTHS, attention=options.attention, size=32)
             return random_unet(config, seed=options.init_seed), linear_schedule(), None
         folder = checkpoint.find(options.checkpoint, attention=options.attention)
         loaded = checkpoint.load(folder, options)
-        return loaded.unet, loaded.scheduler, loaded.unet.config.sample_size
+        size = loaded.unet.config.sample_size  # diffusers has a side here, a height and a width, or None
+        return loaded.unet, loaded.scheduler, (size, size) if isinstance(size, int) else size and tuple(size)
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         """The nine blocks and the fine taps inside them.
@@ -63,9 +66,9 @@ class DDPM(Backbone):
         Raises:
             UsageError: The network was trained on another size, or cannot halve this one often enough.
         """
-        if self._trained_size is not None and image_size != (self._trained_size, self._trained_size):
+        if self._trained_size is not None and image_size != self._trained_size:
             raise UsageError(
-                f"the checkpoint was trained on {self._trained_size}x{self._trained_size} images, "
+                f"the checkpoint was trained on {self._trained_size[0]}x{self._trained_size[1]} images, "
                 f"these are {image_size[0]}x{image_size[1]}",
                 where=f"checkpoint {self._options.checkpoint}",
                 hint="ddpm:checkpoint=none, or a network of your own: probebench train ddpm --dataset ...",
@@ -77,7 +80,9 @@ class DDPM(Backbone):
                 where="ddpm",
                 hint=f"height and width that are multiples of {step}",
             )
-        return _described(self._unet, image_size)
+        if image_size not in self._taps:
+            self._taps[image_size] = describe(self._unet, image_size)
+        return self._taps[image_size]
 
     def levels(self) -> tuple[Level, ...]:
         """T = 0, 10 and 50."""
@@ -92,7 +97,9 @@ class DDPM(Backbone):
         self._device = torch.device(device)
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
-        self._unet.to(device=self._device, dtype=self._dtype, memory_format=layout)
+        # torch's own `to`: that of diffusers warns of a list of modules to keep in fp32, which is empty here.
+        nn.Module.to(self._unet, device=self._device, dtype=self._dtype)
+        nn.Module.to(self._unet, memory_format=layout)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Scales 0..255 to -1..1."""
@@ -133,17 +140,12 @@ class DDPM(Backbone):
         layout = torch.channels_last if self._dtype == torch.bfloat16 else torch.contiguous_format
         inputs = noised.to(self._device).to(self._dtype, memory_format=layout)
         found: dict[Point, Tensor] = {}
-        hooks = [self._hook(tap, points, found) for tap in {point.tap for point in points}]
         deepest = max((point.tap for point in points), key=self._order.__getitem__)
-        hooks.append(self._unet.get_submodule(self._modules[deepest]).register_forward_hook(_stop))
-        try:
-            with torch.inference_mode():
-                self._unet(inputs, t)
-        except _ReachedDeepestTapError:
-            pass
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with ExitStack() as hooks, suppress(_ReachedDeepestTapError), torch.inference_mode():
+            for tap in {point.tap for point in points}:
+                hooks.enter_context(self._hook(tap, points, found))
+            hooks.enter_context(self._unet.get_submodule(self._modules[deepest]).register_forward_hook(_stop))
+            self._unet(inputs, t)
         return found
 
     def _hook(self, tap: str, points: Sequence[Point], found: dict[Point, Tensor]) -> Any:  # noqa: ANN401 - a handle
@@ -159,8 +161,3 @@ class DDPM(Backbone):
 
 def _stop(*_: Any) -> None:  # noqa: ANN401 - a forward hook
     raise _ReachedDeepestTapError
-
-
-@lru_cache(maxsize=8)
-def _described(unet: UNet2DModel, image_size: tuple[int, int]) -> tuple[Tap, ...]:
-    return describe(unet, image_size)

@@ -7,8 +7,9 @@ last weights) and ``manifest.json``. diffusers loads the same folder as a `DDPMP
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
@@ -19,9 +20,13 @@ from probebench.api import UsageError
 from probebench_ddpm.unet import has_attention, random_unet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from probebench_ddpm.options import DDPMOptions
+
+T = TypeVar("T")
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
@@ -37,24 +42,31 @@ class Checkpoint(NamedTuple):
 
 def bundled_names() -> list[str]:
     """Names of the bundled checkpoints, without their attention suffix."""
-    return sorted({folder.name.removesuffix("-no-attention") for folder in BUNDLED.iterdir() if folder.is_dir()})
+    return sorted({folder.name.removesuffix("-no-attention") for folder in BUNDLED.glob("*") if folder.is_dir()})
 
 
 def find(name: str, *, attention: bool) -> Path:
     """The folder of a bundled name, or the folder itself.
 
     Raises:
-        UsageError: There is neither.
+        UsageError: There is neither, or the folder is a whole training run.
     """
     if name in bundled_names():
         return BUNDLED / (name if attention else f"{name}-no-attention")
     folder = Path(name).expanduser()
+    if (folder / "run.json").is_file() and not (folder / "unet").is_dir():
+        raise UsageError(
+            "the folder is a training run, not one checkpoint of it",
+            where=str(folder),
+            hint=", ".join(path.name for path in sorted(folder.glob("epoch-*"))[-3:])
+            or "wait for its first checkpoint",
+        )
     if folder.is_dir():
         return folder
     raise UsageError(
         f"no checkpoint {name!r}",
         where="option checkpoint of ddpm",
-        hint=f"a folder with unet/ in it, none for random weights, or one of {', '.join(bundled_names())}",
+        hint=f"a folder with unet/ in it, none for random weights, or a bundled one: {', '.join(bundled_names())}",
     )
 
 
@@ -71,11 +83,11 @@ def load(folder: Path, options: DDPMOptions) -> Checkpoint:
             the user says.
     """
     source = folder / ("unet_raw" if options.weights == "raw" else "unet")
-    unet = random_unet(_read_json(source / "config.json"), seed=options.init_seed)
+    unet = _build(source / "config.json", partial(random_unet, seed=options.init_seed))
     _check_network(unet, folder, attention=options.attention, widths=options.widths)
     if options.weights != "random":
         _load_weights(unet, source / WEIGHTS_FILE)
-    scheduler = DDPMScheduler.from_config(_read_json(folder / "scheduler" / "scheduler_config.json"))
+    scheduler = _build(folder / "scheduler" / "scheduler_config.json", DDPMScheduler.from_config)
     manifest = folder / "manifest.json"
     return Checkpoint(unet, scheduler, _read_json(manifest) if manifest.is_file() else {})
 
@@ -92,6 +104,19 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UsageError(f"{path.name} is not a JSON object", where=str(path.parent))
     return document
+
+
+def _build(path: Path, make: Callable[[dict[str, Any]], T]) -> T:
+    config = _read_json(path)
+    try:
+        return make(config)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(
+            f"diffusers cannot build what {path.name} describes: {reason}",
+            where=str(path.parent),
+            hint="a UNet2DModel with a DDPMScheduler, as DDPMPipeline.save_pretrained writes them",
+        ) from error
 
 
 def _load_weights(unet: UNet2DModel, path: Path) -> None:
@@ -142,3 +167,9 @@ def _check_network(unet: UNet2DModel, folder: Path, *, attention: bool, widths: 
         )
     if unet.config.class_embed_type is not None or unet.config.num_class_embeds is not None:
         raise UsageError("the checkpoint is class-conditional", where=str(folder), hint="an unconditional U-Net")
+    if unet.config.in_channels != 3:
+        raise UsageError(
+            f"the checkpoint takes {unet.config.in_channels} channels, images have 3",
+            where=str(folder),
+            hint="a U-Net of RGB images; latent diffusion is another backbone",
+        )

@@ -65,17 +65,24 @@ class RunFolder:
     def _claim(self) -> None:
         path = self._root / "run.json"
         if not path.is_file():
-            if any(self._root.iterdir()):
+            # A run that was killed in its first moment leaves nothing but a hidden temporary file.
+            if any(not path.name.startswith(".") for path in self._root.iterdir()):
                 raise UsageError(
                     "the folder is not empty and holds no training run", where=str(self._root), hint="a new --out"
                 )
             _write_json(path, self._identity)
             return
-        held = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key, value in self._identity.items() if held.get(key) != value]
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TrainingError(
+                f"{path.name} cannot be read: {error}", where=str(self._root), hint="a new --out"
+            ) from error
+        changed = _changed(held, self._identity)
         if changed:
+            shown = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
             raise UsageError(
-                f"the folder holds a run with another {', '.join(changed)}",
+                f"the folder holds a run with another {shown}",
                 where=str(path),
                 hint="the options it was started with, or a new --out",
             )
@@ -90,21 +97,22 @@ class RunFolder:
         Raises:
             TrainingError: The state cannot be read.
         """
-        folders = sorted(self._root.glob("state-*"))
+        folders = sorted(self._root.glob("state-*"), key=lambda path: int(path.name.removeprefix("state-")))
         if not folders:
+            self._truncate_log(0)
             return None
         folder = folders[-1]
         try:
             counters = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            tensors = load_file(folder / "state.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
+            state = TrainingState(tensors=load_file(folder / "state.safetensors"), **counters)
+        except (OSError, TypeError, ValueError, SafetensorError) as error:
             raise TrainingError(
                 f"the training state cannot be read: {error}",
                 where=str(folder),
                 hint="a new --out; its checkpoints are intact",
             ) from error
-        self._truncate_log(counters["epoch"])
-        return TrainingState(tensors=tensors, **counters)
+        self._truncate_log(state.epoch)
+        return state
 
     def log(self, row: dict[str, float]) -> None:
         """Appends an epoch to the loss curve."""
@@ -119,10 +127,12 @@ class RunFolder:
     def _truncate_log(self, epoch: int) -> None:
         """Forgets the epochs after the state that the run goes on from: they are trained again."""
         path = self._root / "loss.csv"
-        if path.is_file():
-            header, *rows = path.read_text(encoding="utf-8").splitlines()
-            kept = [row for row in rows if int(row.split(",")[0]) <= epoch]
-            path.write_text("\n".join([header, *kept, ""]), encoding="utf-8")
+        if not epoch:
+            path.unlink(missing_ok=True)
+        elif path.is_file():
+            # By number of lines, not by their content: the last one may be cut off in the middle of a number.
+            kept = path.read_text(encoding="utf-8").splitlines()[: epoch + 1]
+            path.write_text("\n".join([*kept, ""]), encoding="utf-8")
 
     def save(self, state: TrainingState, raw: UNet2DModel, averaged: UNet2DModel, scheduler: DDPMScheduler) -> None:
         """Writes a checkpoint and then the state to go on from it."""
@@ -154,6 +164,17 @@ class RunFolder:
             "schedule": {"beta": "linear", "from": 1e-4, "to": 0.02, "steps": 1000, "prediction": "epsilon"},
             "versions": {package: version(package) for package in _PACKAGES},
         }
+
+
+def _changed(held: Any, wanted: Any, name: str = "") -> list[str]:  # noqa: ANN401 - JSON documents
+    """Names of the fields, such as ``recipe.lr``, in which two documents differ."""
+    if not (isinstance(held, dict) and isinstance(wanted, dict)):
+        return [] if held == wanted else [name or "run.json"]
+    return [
+        field
+        for key in dict.fromkeys((*wanted, *held))
+        for field in _changed(held.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+    ]
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

@@ -1,12 +1,13 @@
 """`probebench train ddpm`: the training loop.
 
-Order, steps t, noise and flips of optimiser step n depend on the seed and n alone, so a run that was killed goes on
-from its last checkpoint to the same weights.
+Order, steps t, noise, flips and dropout of optimiser step n depend on the seed and n alone, so a run that was killed
+goes on from its last checkpoint to the same weights.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -38,14 +39,22 @@ def train(job: TrainingJob) -> Path:
         Folder of the last checkpoint.
 
     Raises:
-        UsageError: The options do not describe a new network, or the folder holds another run.
-        TrainingError: The loss is not finite.
+        UsageError: The options do not describe a new network, the images do not fit it, or the folder holds another
+            run or more epochs.
+        TrainingError: The loss or the gradient is not finite, or the run's state cannot be read.
+        FeatureError: The network's input is out of its range.
     """
     options, recipe = cast("DDPMOptions", job.options), cast("DDPMRecipe", job.recipe)
     loop = _Loop(job, options, recipe)
     folder = RunFolder(job, loop.network_config)
     if state := folder.last_state():
         loop.restore(state)
+    if loop.epoch > job.epochs:
+        raise UsageError(
+            f"the run has {loop.epoch} epochs already, more than {job.epochs}",
+            where=str(job.out),
+            hint=f"--epochs {loop.epoch} or more, or a new --out",
+        )
     while loop.epoch < job.epochs:
         row = loop.run_epoch()
         folder.log(row)
@@ -58,10 +67,7 @@ class _Loop:
     """Network, optimiser and average, and one epoch of work on them."""
 
     def __init__(self, job: TrainingJob, options: DDPMOptions, recipe: DDPMRecipe) -> None:
-        if options.checkpoint not in ("none", type(options)().checkpoint):
-            raise UsageError(
-                "training starts from random weights", where="option checkpoint of ddpm", hint="leave it out"
-            )
+        _check_options(options)
         self._job, self._recipe = job, recipe
         self._images = _load_images(job)
         check_range(to_input(self._images[: recipe.batch_size]), INPUT_RANGE, where="training images of ddpm")
@@ -116,22 +122,33 @@ class _Loop:
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.lr * min(1.0, (self.step + 1) / max(1, self._recipe.warmup))
         device = torch.device(self._job.device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self._job.precision == "bf16"):
+        with self._dropout(device), torch.autocast(device.type, torch.bfloat16, enabled=self._job.precision == "bf16"):
             predicted = self.unet(noised.to(device), t.to(device)).sample
         loss = mse_loss(predicted.float(), noise.to(device))
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.step} (epoch {self.epoch + 1})",
-                where=str(self._job.out),
-                hint="a smaller lr; the last checkpoint is intact",
-            )
+        self._check_finite(loss, "loss")
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.unet.parameters(), self._recipe.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.unet.parameters(), self._recipe.clip)
+        self._check_finite(norm, "gradient's norm")  # its step would make weights NaN, and a checkpoint of them
         self._optimizer.step()
         self._ema.step(self.unet.parameters())
         self.step += 1
         return float(loss.detach())
+
+    def _check_finite(self, value: Tensor, name: str) -> None:
+        if not torch.isfinite(value):
+            raise TrainingError(
+                f"the {name} is {value.item()} at step {self.step} (epoch {self.epoch + 1})",
+                where=str(self._job.out),
+                hint="a smaller lr; the last checkpoint is intact",
+            )
+
+    @contextmanager
+    def _dropout(self, device: torch.device) -> Iterator[None]:
+        """Dropout knows the global generator only: it is seeded for this step, and given back as it was."""
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(hash63("dropout", self._job.seed, self.step))
+            yield
 
     def _noised(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Noised images, the noise and t, all drawn on the CPU in fp32."""
@@ -146,7 +163,7 @@ class _Loop:
 
     def averaged(self) -> UNet2DModel:
         """A copy of the network with the averaged weights."""
-        copy = type(self.unet).from_config(self.unet.config)
+        copy = random_unet(self.network_config, seed=0)
         copy.load_state_dict(self.unet.state_dict())
         self._ema.copy_to(copy.parameters())
         return copy
@@ -174,6 +191,19 @@ class _Loop:
         }
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _check_options(options: DDPMOptions) -> None:
+    standard = type(options)()
+    if options.checkpoint not in ("none", standard.checkpoint):
+        raise UsageError("training starts from random weights", where="option checkpoint of ddpm", hint="leave it out")
+    reading = ("weights", "init_seed", "noise", "draws")
+    if given := [name for name in reading if getattr(options, name) != getattr(standard, name)]:
+        raise UsageError(
+            f"{' and '.join(given)} mean nothing in training",
+            where="options of ddpm",
+            hint="leave them out; see --seed",
+        )
 
 
 def _generator(*parts: str | int) -> torch.Generator:
