@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from probebench import metrics, provenance, stats
+from probebench import provenance, stats
 from probebench import records as schema
 from probebench.canonical import digest
 from probebench.errors import RecordError
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from probebench.workbench import Context
 
 
+_LONGEST_SLUG = 120
+
+
 @dataclass(frozen=True)
 class Spent:
     """What a cell took.
 
     Attributes:
-        extract_s: Seconds in the pass that its features came from; all cells of the pass state it.
+        extract_s: Seconds of the pass that its features came from, stated by all its cells; 0 when all was stored.
         forwarded: Images that went through the backbone in that pass; 0 when all was stored.
         probe_s: Seconds in the probe.
     """
@@ -97,10 +100,7 @@ class CellFile:
     def succeed(self, context: Context, outcome: Outcome, spent: Spent, warnings: Sequence[str]) -> Record:
         """Writes predictions and record, and removes what an earlier failure left."""
         path = self.path(context)
-        predicted = metrics.predictions(outcome.scores)
-        correct = predicted == outcome.labels
-        artifact = schema.write_predictions(path, predicted.numpy(), correct.numpy())
-        summary = metrics.summary(outcome.scores, outcome.labels)
+        artifact = schema.write_predictions(path, outcome.predicted.numpy(), outcome.correct.numpy())
         point, best = outcome.chosen
         tap, level = context.reading.taps[point.tap], context.reading.levels[point.level]
         record = schema.Record(
@@ -135,19 +135,21 @@ class CellFile:
             ),
             primary=context.dataset.metric,
             metrics={
-                name: _measure(name, cast("float", value), len(outcome.labels))
-                for name, value in summary.items()
+                name: _measure(name, cast("float", value), len(outcome.correct))
+                for name, value in outcome.summary.items()
                 if name != "per_class"
             },
-            per_class=tuple(cast("list[float | None]", summary["per_class"])),
+            per_class=tuple(cast("list[float | None]", outcome.summary["per_class"])),
             predictions=artifact,
             provenance=self._provenance(context.device),
             timing=schema.Timing(extract_s=spent.extract_s, probe_s=spent.probe_s, forwarded=spent.forwarded),
             peak_memory_mb=peak_memory_mb(),
             warnings=tuple(dict.fromkeys((*context.warnings, *warnings))),
         )
-        schema.write_record(record, path)
+        # The failure goes first: a process killed between the two leaves nothing, and the cell is run again. The other
+        # way round it would leave both, and nobody would come back for the failure.
         self.path(None).unlink(missing_ok=True)
+        schema.write_record(record, path)
         return record
 
     def fail(self, context: Context | None, error: ProbebenchError) -> Record:
@@ -209,4 +211,5 @@ def _measure(name: str, value: float, n: int) -> schema.Measure:
 
 
 def _slug(title: str) -> str:
-    return re.sub(r"[^a-z0-9.=+]+", "-", title.lower()).strip("-.")
+    """A title as a file name, cut to what file systems take: the identity behind it tells cells apart."""
+    return re.sub(r"[^a-z0-9.=+]+", "-", title.lower()).strip("-.")[:_LONGEST_SLUG]

@@ -32,6 +32,16 @@ def pick_device(wanted: str) -> str:
     raise UsageError(f"no device {wanted!r}", where="--device", hint="one of " + ", ".join(["auto", "cpu", *available]))
 
 
+def check_precision(wanted: str) -> None:
+    """Raises an error unless there is such a precision; ``auto`` is one.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if wanted not in PRECISIONS:
+        raise UsageError(f"no precision {wanted!r}", where="--precision", hint=suggest(wanted, PRECISIONS))
+
+
 def pick_precision(wanted: str, device: str, *, bf16_pays: bool) -> Precision:
     """``auto`` is bf16 where it pays and the hardware multiplies matrices in it (AMX, CUDA from Ampere on), else fp32.
 
@@ -43,8 +53,7 @@ def pick_precision(wanted: str, device: str, *, bf16_pays: bool) -> Precision:
     Raises:
         UsageError: There is no such precision.
     """
-    if wanted not in PRECISIONS:
-        raise UsageError(f"no precision {wanted!r}", where="--precision", hint=suggest(wanted, PRECISIONS))
+    check_precision(wanted)
     if wanted != "auto":
         return cast("Precision", wanted)
     return "bf16" if bf16_pays and _multiplies_bf16(device) else "fp32"

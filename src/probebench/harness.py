@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import torch
 
 from probebench.api import Probe, ProbebenchError, UsageError
 from probebench.cells import CellFile, Spent
-from probebench.extract import extract
+from probebench.errors import RecordError
+from probebench.extract import Extraction, extract
+from probebench.folders import make_writable
 from probebench.inputs import plugin_errors
 from probebench.plan import jobs
 from probebench.probing import Rows, measure
@@ -21,8 +23,10 @@ from probebench.store import Store
 from probebench.workbench import Workbench, heard_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from torch import Tensor
 
     from probebench.plan import Job, Request
     from probebench.records import Record
@@ -38,11 +42,13 @@ class CellResult:
         path: File of its record.
         record: What it says.
         fresh: Whether it was made by this run; otherwise it was there.
+        error: What the record of a failed cell tells of, with its traceback.
     """
 
     path: Path
     record: Record
     fresh: bool
+    error: ProbebenchError | None = None
 
 
 @dataclass
@@ -82,17 +88,17 @@ class PlannedCell:
     error: ProbebenchError | None = None
 
 
-def plan(request: Request, *, argv: Sequence[str] = (), registry: Registry | None = None) -> list[list[PlannedCell]]:
+def plan(request: Request, *, registry: Registry | None = None) -> list[list[PlannedCell]]:
     """The cells of a request, grouped by the features they share, and which of them are done.
 
-    Backbones and datasets are built, since a record is known by their fingerprints; nothing is forwarded.
+    Backbones and datasets are built, since a record is known by their fingerprints; nothing is forwarded or written.
 
     Raises:
         UsageError: A name, option or value is wrong.
         PluginError: A component is there and cannot be used.
     """
     bench = Workbench(request)
-    return [_planned(job, request, bench, tuple(argv)) for job in jobs(request, registry)]
+    return [_planned(job, request, bench, ()) for job in jobs(request, registry)]
 
 
 def _planned(job: Job, request: Request, bench: Workbench, argv: tuple[str, ...]) -> list[PlannedCell]:
@@ -111,13 +117,7 @@ def _planned(job: Job, request: Request, bench: Workbench, argv: tuple[str, ...]
     return cells
 
 
-def run(
-    request: Request,
-    *,
-    argv: Sequence[str] = (),
-    registry: Registry | None = None,
-    finished: Callable[[CellResult], None] = lambda _: None,
-) -> RunResult:
+def run(request: Request, *, argv: Sequence[str] = (), registry: Registry | None = None) -> RunResult:
     """Runs all cells that have no record yet.
 
     A cell that fails leaves a record that says why, and the others run.
@@ -126,88 +126,90 @@ def run(
         request: What to run.
         argv: The command, for the records.
         registry: Where components are looked up; by default what is installed.
-        finished: Called with each cell as its record is there.
 
     Raises:
         UsageError: A name, option or value is wrong, or a folder cannot be written: found before any work.
         PluginError: A component is there and cannot be used.
-        RecordError: A record cannot be written.
+        StoreError: The store is a file.
+        RecordError: A record cannot be written. What was written before stays.
     """
     started = time.perf_counter()
-    check_writable(request.results)
-    groups = plan(request, argv=argv, registry=registry)
-    bench, result = Workbench(request), RunResult()
-
-    def finish(cell: CellResult) -> None:
-        result.cells.append(cell)
-        finished(cell)
-
+    bench, todo = Workbench(request), jobs(request, registry)
+    make_writable(request.results, "--results")
+    store = Store(request.store)
+    groups = [_planned(job, request, bench, tuple(argv)) for job in todo]
+    result = RunResult()
     for cells in groups:
-        for cell in cells:
-            if cell.done:
-                finish(cell.done)
-            elif cell.error:
-                finish(_failed(cell.file, None, cell.error))
-        if missing := [cell.file for cell in cells if not cell.done and not cell.error]:
-            _run_job(bench.context(missing[0].job), missing, result, finish)
-            gc.collect()  # a network whose hooks refer to it is a cycle, and the next one may need its memory
+        missing = [cell.file for cell in cells if not cell.done]
+        if error := cells[0].error:
+            fresh = [_failed(file, None, error) for file in missing]
+        else:
+            fresh = _run_job(cells[0].file.job, missing, bench, store, result.forwarded) if missing else []
+        made = iter(fresh)
+        result.cells += [cell.done or next(made) for cell in cells]
+        gc.collect()  # a network whose hooks refer to it is a cycle, and the next one may need its memory
     result.seconds = time.perf_counter() - started
     return result
 
 
 def _run_job(
-    context: Context, files: Sequence[CellFile], result: RunResult, finish: Callable[[CellResult], None]
-) -> None:
+    job: Job, files: Sequence[CellFile], bench: Workbench, store: Store, forwarded: dict[tuple[str, str], int]
+) -> list[CellResult]:
     """One pass over each split for all points, then the cells one by one."""
-    started = time.perf_counter()
+    started, context = time.perf_counter(), None
     try:
-        rows, forwarded = _rows(context)
+        with heard_warnings() as heard:
+            context = bench.context(job)
+            passes = {name: _extract(context, name, store) for name in context.splits}
     except ProbebenchError as error:
+        return [_failed(file, context, error) for file in files]
+    images = sum(extraction.forwarded for _, extraction in passes.values())
+    extract_s = round(time.perf_counter() - started, 3) if images else 0.0
+    rows = {
+        name: Rows(name, positions, context.labels[name][positions], extraction.features)
+        for name, (positions, extraction) in passes.items()
+    }
+    results = []
+    with bar(f"probe {job.backbone.title} on {job.dataset.title}", total=len(files)) as shown:
         for file in files:
-            finish(_failed(file, context, error))
-        return
-    extract_s = time.perf_counter() - started
-    key = (context.job.backbone.title, context.job.dataset.title)
-    result.forwarded[key] = forwarded
-    with bar(f"probe {key[0]} on {key[1]}", total=len(files)) as shown:
-        for file in files:
-            finish(_run_cell(context, file, rows, forwarded, extract_s))
+            results.append(_run_cell(context, file, rows, Spent(extract_s, images, 0.0), heard))
             shown.advance()
+    # Counted at the end: a shard that broke in the meantime was forwarded again.
+    forwarded[job.backbone.title, job.dataset.title] = sum(extraction.forwarded for _, extraction in passes.values())
+    return results
 
 
-def _rows(context: Context) -> tuple[dict[str, Rows], int]:
-    """Features of all splits, and the number of images forwarded for them."""
-    request, rows, forwarded = context.request, {}, 0
-    for name, split in context.splits.items():
-        labels = split.labels()
-        positions = torch.arange(len(labels)) if request.limit is None else limit(labels, request.limit)
-        with bar(f"read {context.job.backbone.title} on {name}", total=len(positions)) as shown:
-            before = 0
+def _extract(context: Context, name: str, store: Store) -> tuple[Tensor, Extraction]:
+    """The positions of the images of one split that are used, and the pass over them."""
+    labels, count = context.labels[name], context.request.limit
+    positions = torch.arange(len(labels)) if count is None else limit(labels, count)
+    with bar(f"read {context.job.backbone.title} on {name}", total=len(positions)) as shown:
+        before = 0
 
-            def progress(done: int, _total: int) -> None:
-                nonlocal before
-                shown.advance(done - before)
-                before = done
+        def progress(done: int, _total: int) -> None:
+            nonlocal before
+            shown.advance(done - before)
+            before = done
 
-            extraction = extract(
-                context.backbone,
-                split,
-                identity=context.job.backbone.identity(),
-                source=context.source(name),
-                index=positions,
-                points=context.reading.points,
-                seed=request.noise_seed,
-                device=context.device,
-                precision=context.precision,
-                store=Store(request.store),
-                progress=progress,
-            )
-        forwarded += extraction.forwarded
-        rows[name] = Rows(name, positions, labels[positions], extraction.features)
-    return rows, forwarded
+        extraction = extract(
+            context.backbone,
+            context.splits[name],
+            identity=context.job.backbone.identity(),
+            source=context.source(name),
+            index=positions,
+            points=context.reading.points,
+            seed=context.request.noise_seed,
+            device=context.device,
+            precision=context.precision,
+            store=store,
+            progress=progress,
+        )
+    return positions, extraction
 
 
-def _run_cell(context: Context, file: CellFile, rows: dict[str, Rows], forwarded: int, extract_s: float) -> CellResult:
+def _run_cell(
+    context: Context, file: CellFile, rows: dict[str, Rows], spent: Spent, heard_before: Sequence[str]
+) -> CellResult:
     started = time.perf_counter()
     try:
         with heard_warnings() as heard, plugin_errors(f"probe {file.probe.title} fails"):
@@ -218,26 +220,15 @@ def _run_cell(context: Context, file: CellFile, rows: dict[str, Rows], forwarded
                 metric=context.dataset.metric,
                 seed=file.seed,
             )
+        spent = replace(spent, probe_s=round(time.perf_counter() - started, 3))
+        with plugin_errors(f"what {file.probe.title} or {context.job.backbone.title} gave does not fit in a record"):
+            record = file.succeed(context, outcome, spent, (*heard_before, *heard))
+    except RecordError:
+        raise  # that of a failure could not be written either
     except ProbebenchError as error:
         return _failed(file, context, error)
-    spent = Spent(round(extract_s, 3), forwarded, round(time.perf_counter() - started, 3))
-    return CellResult(file.path(context), file.succeed(context, outcome, spent, heard), fresh=True)
+    return CellResult(file.path(context), record, fresh=True)
 
 
 def _failed(file: CellFile, context: Context | None, error: ProbebenchError) -> CellResult:
-    return CellResult(file.path(None), file.fail(context, error), fresh=True)
-
-
-def check_writable(folder: Path) -> None:
-    """Raises an error unless files can be written to a folder, which is made if it is missing.
-
-    Raises:
-        UsageError: They cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / ".probebench-write-test"
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
-        raise UsageError(f"cannot write there: {error.strerror}", where=str(folder), hint="another folder") from error
+    return CellResult(file.path(None), file.fail(context, error), fresh=True, error=error)

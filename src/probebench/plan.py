@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_args
 
-from probebench.api import BackboneSpec, Point, Tap, UsageError, pool_for
+from probebench import option_values
+from probebench.api import CLEAN, BackboneSpec, PluginError, Point, Tap, TapKind, UsageError, check_pool, pool_for
 from probebench.config import suggest
+from probebench.hardware import check_precision
+from probebench.inputs import plugin_errors
 from probebench.registry import Component, Registry, installed, resolve
 
 if TYPE_CHECKING:
@@ -28,8 +32,10 @@ class Request:
         datasets: Specs.
         probes: Specs.
         seeds: Of the carved validation part and of the probe.
-        taps: Names or aliases; ``all`` for every tap; empty for each backbone's default ones.
-        levels: As the backbone writes them; empty for its default ones. Backbones without noise have ``clean`` alone.
+        taps: Names or aliases; ``all`` for every tap; empty for each backbone's default ones. Beside another backbone,
+            one with a single tap is read there.
+        levels: As the backbone writes them; empty for its default ones. Beside another backbone, one without noise is
+            read ``clean``.
         pool: How feature maps become vectors.
         limit: Images per split, for a smoke run.
         noise_seed: Of the noise that is added to images.
@@ -64,11 +70,13 @@ class Job:
         backbone: What is read.
         dataset: What it is read on.
         cells: Probes with seeds, in the order they are run.
+        alone: Whether no other contender was asked for: then it must have every tap and level that was named.
     """
 
     backbone: Component
     dataset: Component
     cells: tuple[tuple[Component, int], ...]
+    alone: bool = True
 
 
 def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
@@ -80,20 +88,42 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
     """
     registry = registry or installed()
     _check(request)
-    backbones = _unique(resolve("backbone", text, registry) for text in request.backbones)
-    if request.baselines:
-        backbones = _unique((*backbones, *_baselines(backbones, registry)))
+    asked = _unique(resolve("backbone", text, registry) for text in request.backbones)
+    backbones = _unique((*asked, *_baselines(asked, registry))) if request.baselines else asked
+    rivals = [backbone for backbone in asked if not _is_floor(backbone)] or asked
     datasets = _unique(resolve("dataset", text, registry) for text in request.datasets)
     probes = _unique(resolve("probe", text, registry) for text in request.probes)
-    cells = tuple(product(probes, request.seeds))
-    return tuple(Job(backbone, dataset, cells) for dataset, backbone in product(datasets, backbones))
+    cells = tuple(product(probes, dict.fromkeys(request.seeds)))
+    return tuple(
+        Job(backbone, dataset, cells, alone=len(rivals) == 1 and backbone in rivals)
+        for dataset, backbone in product(datasets, backbones)
+    )
 
 
 def _check(request: Request) -> None:
+    asked = {
+        "backbone": request.backbones,
+        "dataset": request.datasets,
+        "probe": request.probes,
+        "seeds": request.seeds,
+    }
+    if empty := [name for name, values in asked.items() if not values]:
+        raise UsageError("nothing is given, so there is nothing to run", where=f"--{empty[0]}")
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"--limit {request.limit} leaves nothing to measure", hint="1 or more images per split")
     if any(seed < 0 for seed in request.seeds):
         raise UsageError(f"negative seed in {','.join(map(str, request.seeds))}", where="--seeds", hint="0,1,2")
+    check_precision(request.precision)
+    if not any(_fits(request.pool, kind) for kind in get_args(TapKind)):
+        raise UsageError(f"no pool {request.pool!r}", where="--pool", hint="one of gap, gridN, max, cls, flat")
+
+
+def _fits(pool: str, kind: TapKind) -> bool:
+    try:
+        check_pool(pool, kind)
+    except UsageError:
+        return False
+    return True
 
 
 def _unique(components: Iterable[Component]) -> tuple[Component, ...]:
@@ -102,9 +132,13 @@ def _unique(components: Iterable[Component]) -> tuple[Component, ...]:
 
 def is_baseline(backbone: Component) -> bool:
     """Whether a backbone is a floor for others: raw pixels, or a network with random weights."""
-    spec = cast("BackboneSpec", backbone.entry.spec)
-    values = backbone.options.model_dump(mode="json")
-    return spec.floor or any(str(values[name]) == value for name, value in map(_setting, spec.untrained))
+    values = {name: option_values.write(value) for name, value in backbone.options.model_dump(mode="json").items()}
+    settings = map(_setting, cast("BackboneSpec", backbone.entry.spec).untrained)
+    return _is_floor(backbone) or any(values.get(name) == value for name, value in settings)
+
+
+def _is_floor(backbone: Component) -> bool:
+    return cast("BackboneSpec", backbone.entry.spec).floor
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -113,20 +147,31 @@ def _setting(text: str) -> tuple[str, str]:
 
 
 def _baselines(backbones: Sequence[Component], registry: Registry) -> list[Component]:
-    """What the contenders are to be seen against: the floors, and each network with random weights."""
-    found = []
-    for backbone in backbones:
-        spec = cast("BackboneSpec", backbone.entry.spec)
-        if spec.untrained and not is_baseline(backbone):
-            name, value = _setting(spec.untrained[0])
-            given = {key: getattr(backbone.options, key) for key in backbone.options.model_fields_set}
-            found.append(Component(backbone.entry, spec.options(**{**given, name: value})))
+    """What the contenders are to be seen against: each network with random weights, and the floors.
+
+    A floor that was asked for is not added in another form, and baselines alone have nothing to be seen against.
+    """
+    contenders = [backbone for backbone in backbones if not is_baseline(backbone)]
+    if not contenders:
+        return []
+    asked = {backbone.entry.qualified for backbone in backbones}
     floors = [
-        entry.label
+        entry.qualified
         for entry in registry.entries("backbone")
-        if cast("BackboneSpec", entry.spec).floor and registry.problem(entry) is None
+        if cast("BackboneSpec", entry.spec).floor and entry.qualified not in asked and registry.problem(entry) is None
     ]
-    return [*found, *(resolve("backbone", name, registry) for name in floors)]
+    return [
+        *(_untrained(backbone) for backbone in contenders if cast("BackboneSpec", backbone.entry.spec).untrained),
+        *(resolve("backbone", name, registry) for name in floors),
+    ]
+
+
+def _untrained(backbone: Component) -> Component:
+    spec = cast("BackboneSpec", backbone.entry.spec)
+    name, value = _setting(spec.untrained[0])
+    given = {key: getattr(backbone.options, key) for key in backbone.options.model_fields_set}
+    with plugin_errors(f"{spec.untrained[0]} does not give an untrained {backbone.title}", where=backbone.entry.origin):
+        return Component(backbone.entry, spec.options(**{**given, name: value}))
 
 
 @dataclass(frozen=True)
@@ -144,29 +189,49 @@ class Reading:
     points: tuple[Point, ...]
 
 
-def reading(backbone: Backbone, image_size: tuple[int, int], request: Request) -> Reading:
+def reading(backbone: Backbone, image_size: tuple[int, int], request: Request, *, alone: bool = True) -> Reading:
     """Resolves taps, levels and pool of a request for one backbone.
+
+    Args:
+        backbone: What is read.
+        image_size: Height and width of the images.
+        request: The run.
+        alone: Whether taps and levels are meant for this backbone only: see `Job.alone`.
 
     Raises:
         UsageError: There is no such tap or level, the pool does not fit, or the backbone cannot take the images.
+        PluginError: The backbone has no tap to read.
     """
-    taps = _taps(backbone.taps(image_size), request.taps)
-    fixed = {level.id: level for level in backbone.levels()}
-    if list(fixed) != ["clean"] and request.levels:
-        fixed = {level.id: level for level in map(backbone.level, request.levels)}
-    points = [Point(tap.id, level, pool_for(tap, request.pool)) for tap in taps for level in fixed]
-    return Reading({tap.id: tap for tap in taps}, fixed, tuple(points))
+    known = backbone.taps(image_size)
+    taps = list(known) if len(known) == 1 and not alone else _taps(known, request.taps)
+    if not taps:
+        raise PluginError("no tap is read by default", where=type(backbone).__name__, hint="name some with --taps")
+    found = list(backbone.levels())
+    if request.levels and (alone or [level.id for level in found] != [CLEAN.id]):
+        found = [backbone.level(text) for text in request.levels]
+    # Ascending, however they were asked for: of equal values on val the lower level wins.
+    levels = {level.id: level for level in sorted(found, key=_noise)}
+    points = [Point(tap.id, level, pool_for(tap, request.pool)) for tap in taps for level in levels]
+    return Reading({tap.id: tap for tap in taps}, levels, tuple(points))
+
+
+def _noise(level: Level) -> float:
+    return math.inf if level.sigma is None else level.sigma
 
 
 def _taps(known: Sequence[Tap], wanted: Sequence[str]) -> list[Tap]:
-    if not wanted or len(known) == 1:
-        return [tap for tap in known if tap.default or len(known) == 1]
+    if not wanted:
+        return [tap for tap in known if tap.default]
     if tuple(wanted) == (ALL,):
         return list(known)
     names = {name.casefold(): tap for tap in known for name in (tap.id, *tap.aliases)}
     if missing := [name for name in wanted if name.casefold() not in names]:
-        raise UsageError(
-            f"no tap {missing[0]!r}", where="--taps", hint=suggest(missing[0], [tap.id for tap in known if tap.default])
-        )
+        raise UsageError(f"no tap {missing[0]!r}", where="--taps", hint=_suggest_tap(missing[0], known))
     chosen = {names[name.casefold()].id for name in wanted}
     return [tap for tap in known if tap.id in chosen]
+
+
+def _suggest_tap(word: str, known: Sequence[Tap]) -> str:
+    """The tap that may have been meant, a fine one too; where nothing is close the default ones, which fit a line."""
+    hint = suggest(word, [tap.id for tap in known])
+    return hint if hint.startswith("did") else suggest(word, [tap.id for tap in known if tap.default])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench import metrics
-from probebench.api import Features, PluginError, Trial
+from probebench.api import Features, PluginError, Scalar, Trial
 from probebench.protocol import VAL_FRACTION
 from probebench.splits import carve
 
@@ -54,8 +55,9 @@ class Outcome:
         trials: All trials of all points, on val.
         chosen: Point and trial that won.
         dim: Length of the chosen feature vector.
-        scores: float32 ``(N, C)`` of the test images.
-        labels: int64 ``(N,)`` of the test images.
+        predicted: int64 ``(N,)``, the class given to each test image.
+        correct: bool ``(N,)``, whether it is right.
+        summary: All metrics on test.
         parts: Images used as train, val and test.
         carved: Whether val was taken from train.
     """
@@ -63,8 +65,9 @@ class Outcome:
     trials: tuple[tuple[Point, Trial], ...]
     chosen: tuple[Point, Trial]
     dim: int
-    scores: Tensor
-    labels: Tensor
+    predicted: Tensor
+    correct: Tensor
+    summary: metrics.Summary
     parts: dict[str, PartUsed]
     carved: bool
 
@@ -82,7 +85,7 @@ def measure(probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str
         seed: Of the carved validation part and of the probe.
 
     Raises:
-        PluginError: The probe gives no trial, or scores of the wrong shape.
+        PluginError: The probe gives no trial, one that no record can hold, or scores that cannot be measured.
         UsageError: No validation part can be carved.
     """
     train, val, carved = _divide(rows, seed)
@@ -92,7 +95,7 @@ def measure(probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str
         vectors = stored.read()
         held_out = vectors[val] if carved else rows["val"].features[point].read()
         fit_on = Features(vectors[train], rows["train"].labels[train], classes)
-        select_on = Features(held_out, rows["train"].labels[val] if carved else rows["val"].labels, classes)
+        select_on = Features(held_out, rows["train"].labels[val] if carved else rows["val"].labels.clone(), classes)
         trials += [(point, trial) for trial in _tune(probe, fit_on, select_on, primary, seed)]
     point, best = max(trials, key=lambda item: item[1].value)  # max keeps the first of equals
     everything = _everything(rows, point, classes, carved=carved)
@@ -103,12 +106,14 @@ def measure(probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str
         raise PluginError(
             f"scores of shape {tuple(scores.shape)}, not ({len(test.labels)}, {classes})", where=type(fitted).__name__
         )
+    predicted = metrics.predictions(scores)
     return Outcome(
         trials=tuple(trials),
         chosen=(point, best),
         dim=everything.vectors.shape[1],
-        scores=scores,
-        labels=test.labels,
+        predicted=predicted,
+        correct=predicted == test.labels,
+        summary=metrics.summary(scores, test.labels),
         parts=_parts(rows, train, val, carved=carved),
         carved=carved,
     )
@@ -129,9 +134,20 @@ def _tune(probe: Probe, train: Features, val: Features, metric: Metric, seed: in
     trials = list(probe.tune(train, val, metric=metric, seed=seed))
     if not trials:
         raise PluginError("the probe tried nothing", where=type(probe).__name__, hint="tune() gives one or more")
-    if bad := [trial.value for trial in trials if not 0 <= trial.value <= 1]:
-        raise PluginError(f"a trial has the value {bad[0]}, not one from 0 to 1", where=type(probe).__name__)
-    return trials
+    return [_checked(trial, type(probe).__name__) for trial in trials]
+
+
+def _checked(trial: Trial, probe: str) -> Trial:
+    """A trial as a record can hold it."""
+    value = float(trial.value)
+    if not 0 <= value <= 1:
+        raise PluginError(f"a trial has the value {value}, not one from 0 to 1", where=probe)
+    for name, setting in trial.params.items():
+        if not isinstance(setting, Scalar) or (isinstance(setting, float) and not math.isfinite(setting)):
+            raise PluginError(
+                f"a trial has the setting {name}={setting!r}", where=probe, hint="a text, finite number, truth or None"
+            )
+    return Trial(dict(trial.params), value)
 
 
 def _everything(rows: Mapping[str, Rows], point: Point, classes: int, *, carved: bool) -> Features:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 from probebench import option_values
 from probebench.api import BackboneSpec, Dataset, TrainingJob, UsageError
+from probebench.folders import make_writable
 from probebench.hardware import pick_device, pick_precision
+from probebench.inputs import plugin_errors
 from probebench.progress import bar
-from probebench.registry import Component, load_target
+from probebench.registry import Component, installed, load_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,17 +47,20 @@ def train(
 
     Raises:
         UsageError: The backbone cannot be trained, or an argument is wrong.
+        PluginError: Dataset or trainer fails.
         TrainingError: The run cannot start or go on.
     """
     spec = cast("BackboneSpec", backbone.entry.spec)
     if not spec.trainer:
-        raise UsageError(f"{backbone.entry.label} cannot be trained", hint="probebench train ddpm --dataset ...")
+        raise UsageError(f"{backbone.entry.label} cannot be trained", hint=_trainable())
     if epochs < 1:
-        raise UsageError(f"--epochs {epochs} is less than 1")
+        raise UsageError(f"--epochs {epochs} trains nothing", hint="1 or more")
     options = option_values.validate(spec.recipe, recipe, f"the recipe of {backbone.entry.label}")
     device = pick_device(device)
     images = cast("Dataset", dataset.build())
-    _make_folder(out)
+    with plugin_errors(f"dataset {dataset.title} cannot be read"):
+        split = images.split("train")
+    make_writable(out, "--out")
     with bar(f"train {backbone.title}", total=epochs) as shown:
         before = 0.0
 
@@ -68,7 +73,7 @@ def train(
         job = TrainingJob(
             options=backbone.options,
             recipe=options,
-            images=images.split("train"),
+            images=split,
             dataset=dataset.title,
             flips=images.flips,
             out=out,
@@ -78,14 +83,12 @@ def train(
             precision=pick_precision(precision, device, bf16_pays=True),
             progress=progress,
         )
-        return cast("Path", load_target(spec.trainer, where=backbone.entry.origin)(job))
+        trainer = load_target(spec.trainer, where=backbone.entry.origin)
+        with plugin_errors(f"training of {backbone.title} fails"):
+            return cast("Path", trainer(job))
 
 
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(f"cannot write there: {error.strerror}", where=str(out), hint="another --out") from error
+def _trainable() -> str:
+    entries = installed().entries("backbone")
+    names = [entry.label for entry in entries if cast("BackboneSpec", entry.spec).trainer]
+    return "one of " + ", ".join(names) if names else "no installed backbone can be"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +12,39 @@ from probebench.api import Backbone, DataError, Dataset, PluginError, Probebench
 from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
 from probebench.plan import reading
+from probebench.store import RepairWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
+
     from probebench.api import Precision, Split
     from probebench.plan import Job, Reading, Request
+    from probebench.registry import Component
+
+SPLITS = ("train", "val", "test")
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Images:
+    """A dataset, opened.
+
+    Attributes:
+        dataset: Built.
+        splits: ``train`` and ``test``, and ``val`` where there is an official one.
+        labels: int64 ``(N,)`` of each split.
+        fingerprints: Of each split.
+        warnings: What the dataset had to say.
+    """
+
+    dataset: Dataset
+    splits: dict[str, Split]
+    labels: dict[str, Tensor]
+    fingerprints: dict[str, str]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -29,6 +57,7 @@ class Context:
         backbone: Built, not placed on a device yet.
         dataset: Built.
         splits: ``train`` and ``test``, and ``val`` where there is an official one.
+        labels: int64 ``(N,)`` of each split.
         fingerprints: Of the backbone under ``backbone``, of the splits under their names.
         reading: Taps, levels and points.
         device: What the backbone runs on.
@@ -41,6 +70,7 @@ class Context:
     backbone: Backbone
     dataset: Dataset
     splits: dict[str, Split]
+    labels: dict[str, Tensor]
     fingerprints: dict[str, str]
     reading: Reading
     device: str
@@ -62,7 +92,7 @@ class Workbench:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._device = pick_device(request.device)
-        self._datasets: dict[str, tuple[Dataset, dict[str, Split], dict[str, str], tuple[str, ...]]] = {}
+        self._images: dict[str, Images] = {}
 
     def context(self, job: Job) -> Context:
         """Builds a job's backbone and dataset.
@@ -72,51 +102,81 @@ class Workbench:
             DataError: The dataset cannot be read.
             PluginError: A component breaks its contract.
         """
-        dataset, splits, digests, heard_of_data = self._dataset(job)
+        title = job.dataset.title
+        if title not in self._images:
+            self._images[title] = _open(job.dataset)
+        images = self._images[title]
         with heard_warnings() as heard:
             backbone = cast("Backbone", job.backbone.build())
             with plugin_errors(f"backbone {job.backbone.title} does not describe itself"):
-                read = reading(backbone, dataset.image_size, self._request)
-                fingerprint = backbone.fingerprint()
+                read = reading(backbone, images.dataset.image_size, self._request, alone=job.alone)
+                fingerprint = _sha256(backbone.fingerprint(), f"backbone {job.backbone.title}")
         precision = pick_precision(self._request.precision, self._device, bf16_pays=backbone.bf16_pays)
         return Context(
             job=job,
             request=self._request,
             backbone=backbone,
-            dataset=dataset,
-            splits=splits,
-            fingerprints={"backbone": fingerprint, **digests},
+            dataset=images.dataset,
+            splits=images.splits,
+            labels=images.labels,
+            fingerprints={"backbone": fingerprint, **images.fingerprints},
             reading=read,
             device=self._device,
             precision=precision,
-            warnings=(*heard_of_data, *heard),
+            warnings=(*images.warnings, *heard),
         )
 
-    def _dataset(self, job: Job) -> tuple[Dataset, dict[str, Split], dict[str, str], tuple[str, ...]]:
-        title = job.dataset.title
-        if title not in self._datasets:
-            with heard_warnings() as heard:
-                dataset = cast("Dataset", job.dataset.build())
-                with plugin_errors(f"dataset {title} cannot be read"):
-                    splits = {name: dataset.split(name) for name in dataset.splits if name in ("train", "val", "test")}
-                    digests = {name: split.fingerprint() for name, split in splits.items()}
-            if missing := {"train", "test"} - set(splits):
-                raise PluginError(f"dataset {title} has no split {' and no split '.join(sorted(missing))}")
-            if empty := [name for name, split in splits.items() if not len(split)]:
-                raise DataError(f"split {empty[0]} of dataset {title} is empty")
-            self._datasets[title] = (dataset, splits, digests, tuple(heard))
-        return self._datasets[title]
+
+def _open(component: Component) -> Images:
+    """Builds a dataset, and checks what everything else stands on: its splits, their labels and fingerprints."""
+    what = f"dataset {component.title}"
+    with heard_warnings() as heard:
+        dataset = cast("Dataset", component.build())
+        if missing := [name for name in ("train", "test") if name not in dataset.splits]:
+            raise PluginError(f"{what} has no split {' and no split '.join(missing)}", where=component.entry.origin)
+        with plugin_errors(f"{what} cannot be read", where=component.entry.origin):
+            splits = {name: dataset.split(name) for name in SPLITS if name in dataset.splits}
+            fingerprints = {name: _sha256(split.fingerprint(), f"{what}/{name}") for name, split in splits.items()}
+            labels = {
+                name: _checked_labels(split, len(dataset.classes), f"{what}/{name}") for name, split in splits.items()
+            }
+    return Images(dataset, splits, labels, fingerprints, tuple(heard))
+
+
+def _checked_labels(split: Split, classes: int, where: str) -> Tensor:
+    labels = split.labels()
+    if not len(split):
+        raise DataError("the split has no image", where=where)
+    if tuple(labels.shape) != (len(split),):
+        raise DataError(f"labels of shape {tuple(labels.shape)} for {len(split)} images", where=where)
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise DataError(f"labels reach from {low} to {high}, and there are {classes} classes", where=where)
+    return labels.long()
+
+
+def _sha256(fingerprint: str, where: str) -> str:
+    """A fingerprint, which stands in keys and records and so has to be one."""
+    if not isinstance(fingerprint, str) or not _SHA256.fullmatch(fingerprint):
+        raise PluginError(f"fingerprint {fingerprint!r} is not a SHA-256 in hexadecimal", where=where)
+    return fingerprint
 
 
 @contextmanager
 def heard_warnings() -> Iterator[list[str]]:
-    """Collects what `ProbebenchWarning`s say, each once; other warnings go where they always go."""
+    """Collects what `ProbebenchWarning`s say about a number, each once; all others go where they always go.
+
+    The list is filled when the block ends, also when it ends with an error.
+    """
     said: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ProbebenchWarning)
-        yield said
-    for warning in caught:
-        if not issubclass(warning.category, ProbebenchWarning):
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-        elif str(warning.message) not in said:
-            said.append(str(warning.message))
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ProbebenchWarning)
+            yield said
+    finally:
+        for warning in caught:
+            if not issubclass(warning.category, ProbebenchWarning) or issubclass(warning.category, RepairWarning):
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            elif str(warning.message) not in said:
+                said.append(str(warning.message))

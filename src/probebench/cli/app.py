@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(words: list[str], *, debug: bool) -> int:
     try:
-        status = typer.main.get_command(app).main(args=words, prog_name="probebench", standalone_mode=False)
+        command = typer.main.get_command(app)
+        status = command.main(args=words, prog_name="probebench", standalone_mode=False, obj=debug)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         return INTERRUPTED

@@ -117,5 +117,7 @@ def _print_footer(outcome: RunResult) -> None:
     if not shown:
         return
     typer.echo(f"record: {shown[0].path}")
-    root = shlex.quote(str(shown[0].path.parents[2]))
-    typer.echo(f"next:   probebench leaderboard build --records {root} --out {root}/boards")
+    root = shown[0].path.parents[2]
+    boards = root.parent / f"{root.resolve().name}-boards"  # beside the records: the JSON of a board is no record
+    command = ["probebench", "leaderboard", "build", "--records", str(root), "--out", str(boards)]
+    typer.echo(f"next:   {shlex.join(command)}")

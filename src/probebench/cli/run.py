@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import traceback
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,13 +22,16 @@ from probebench.config import (
     parse_ints,
     parse_words,
 )
-from probebench.errors import UsageError
+from probebench.errors import ProbebenchWarning, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
     from probebench.harness import CellResult, PlannedCell, RunResult
     from probebench.plan import Request
 
-_KEYS = {
+_KEYS: dict[str, type] = {
     "backbone": list,
     "dataset": list,
     "probe": list,
@@ -43,8 +49,11 @@ _KEYS = {
 }
 """What a config file may hold: the options of the command, lists as TOML lists."""
 
+_TYPE_NAMES = {str: "a text", int: "a whole number", bool: "true or false"}
+
 
 def run(
+    context: typer.Context,
     backbone: Annotated[list[str] | None, typer.Option(help="Backbone spec; repeat it for several.")] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="Dataset spec; repeat it for several.")] = None,
     probe: Annotated[list[str] | None, typer.Option(help="Probe spec; repeat it for several.")] = None,
@@ -85,7 +94,7 @@ def run(
     settings = _from_file(config) if config else {}
     settings |= {name: value for name, value in given.items() if value is not None}
     request = _request(settings)
-    with quiet_stdout(as_json):
+    with quiet_stdout(as_json), _told_warnings():
         if dry_run:
             cells = _plan(request)
         else:
@@ -93,7 +102,7 @@ def run(
     if dry_run:
         _show_plan(cells, as_json=as_json)
     else:
-        _show_outcome(outcome, as_json=as_json)
+        _show_outcome(outcome, as_json=as_json, debug=bool(context.obj))
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -102,13 +111,14 @@ def _from_file(path: Path) -> dict[str, Any]:
         if _KEYS[name] is list and not isinstance(value, list):
             settings[name] = [value]
         elif not isinstance(value, _KEYS[name]) or (_KEYS[name] is int and isinstance(value, bool)):
-            raise UsageError(f"{name} = {value!r} is not a {_KEYS[name].__name__}", where=str(path))
-    settings["levels"] = [str(level) for level in settings.get("levels", [])]
+            raise UsageError(f"{name} = {value!r} is not {_TYPE_NAMES[_KEYS[name]]}", where=str(path))
+    if "levels" in settings:
+        settings["levels"] = [str(level) for level in settings["levels"]]
     if any(not isinstance(seed, int) or isinstance(seed, bool) for seed in settings.get("seeds", [])):
         raise UsageError("seeds are whole numbers", where=str(path), hint="seeds = [0, 1, 2]")
     for name in ("backbone", "dataset", "probe", "taps"):
         if any(not isinstance(text, str) for text in settings.get(name, [])):
-            raise UsageError(f"{name} is a list of texts", where=str(path))
+            raise UsageError(f"{name} is not a list of texts", where=str(path), hint=f'{name} = ["...", "..."]')
     return settings
 
 
@@ -133,6 +143,29 @@ def _request(settings: dict[str, Any]) -> Request:
     )
 
 
+@contextlib.contextmanager
+def _told_warnings() -> Iterator[None]:
+    """Tells a person of broken files in the store, in one line each; Python's way shows our source code as well."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, ProbebenchWarning):
+            typer.echo(f"warning: {message}", err=True)
+        else:
+            pythons_way(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ProbebenchWarning)
+        pythons_way, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
 def _plan(request: Request) -> list[PlannedCell]:
     from probebench.harness import plan
 
@@ -142,7 +175,11 @@ def _plan(request: Request) -> list[PlannedCell]:
 def _execute(request: Request) -> RunResult:
     from probebench.harness import run as execute
 
-    return execute(request, argv=sys.argv[1:])
+    try:
+        return execute(request, argv=sys.argv[1:])
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the same command goes on where it was", err=True)
+        raise typer.Exit(130) from None
 
 
 def _show_plan(cells: list[PlannedCell], *, as_json: bool) -> None:
@@ -160,14 +197,18 @@ def _show_plan(cells: list[PlannedCell], *, as_json: bool) -> None:
     ]
     if as_json:
         print_json({"cells": lines})
-        return
-    headers = ("dataset", "backbone", "probe", "seed", "points", "state")
-    print_table(headers, [[line[header] for header in headers] for line in lines])
-    for error in dict.fromkeys(line["error"] for line in lines if line["error"]):
+    else:
+        headers = ("dataset", "backbone", "probe", "seed", "points", "state")
+        texts = [["" if line[header] is None else line[header] for header in headers] for line in lines]
+        print_table(headers, texts)
+    errors = dict.fromkeys(line["error"] for line in lines if line["error"])
+    for error in errors:
         typer.echo(f"error: {error}", err=True)
+    if errors:
+        raise typer.Exit(1)
 
 
-def _show_outcome(outcome: RunResult, *, as_json: bool) -> None:
+def _show_outcome(outcome: RunResult, *, as_json: bool, debug: bool) -> None:
     from probebench.cli.report import print_report
 
     if as_json:
@@ -183,10 +224,12 @@ def _show_outcome(outcome: RunResult, *, as_json: bool) -> None:
         )
     else:
         print_report(outcome)
-    for message in dict.fromkeys(str(cell.record.error.message) for cell in outcome.failed if cell.record.error):
+    for message, error in {str(cell.error): cell.error for cell in outcome.failed}.items():
+        if debug:
+            traceback.print_exception(error)
         typer.echo(f"error: {message}", err=True)
     if outcome.failed:
-        cells = "cell" if len(outcome.failed) == 1 else "cells"
+        cells = "cell" if len(outcome.cells) == 1 else "cells"
         typer.echo(f"{len(outcome.failed)} of {len(outcome.cells)} {cells} failed; their records say why", err=True)
         raise typer.Exit(1)
 

@@ -1,7 +1,7 @@
 """Datasets that need no download, and raw pixels as the floor of every board."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,9 @@ class ScatteredDigitsOptions(Options):
 class PixelsOptions(Options):
     """Options of `pixels`."""
 
-    grid: Literal["full"] | int = Field("full", description="average the image to N x N first, or leave it full")
+    grid: Literal["full"] | Annotated[int, Field(ge=1)] = Field(
+        "full", description="average the image to N x N first, or leave it full"
+    )
 
 
 @hookimpl

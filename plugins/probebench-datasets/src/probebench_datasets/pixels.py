@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn.functional import adaptive_avg_pool2d
 
-from probebench.api import Backbone, Batch, Point, Tap, pool_map
+from probebench.api import Backbone, Batch, Point, Tap, UsageError, pool_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,18 @@ class Pixels(Backbone):
         self._grid = options.grid
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
-        """The one tap ``image``."""
+        """The one tap ``image``.
+
+        Raises:
+            UsageError: The image has fewer pixels than the grid.
+        """
         height, width = image_size if self._grid == "full" else (self._grid, self._grid)
+        if height > image_size[0] or width > image_size[1]:
+            raise UsageError(
+                f"images of {image_size[0]}x{image_size[1]} cannot be averaged to {height}x{width}",
+                where="option grid of pixels",
+                hint=f"grid={min(image_size)} or less",
+            )
         return (Tap("image", "vector", (3 * height * width,)),)
 
     def prepare(self, images: Tensor) -> Tensor:
