@@ -1,0 +1,212 @@
+"""Tiny networks, a stand-in dataset, and a look at what a network is really given.
+
+Nothing here reads private attributes of the backbone: its U-Net is either one that the test built and saved itself, or
+is watched from outside by torch's global forward hooks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from probebench.api import Batch, Point, Split, TrainingJob
+from probebench_ddpm.backbone import DDPM
+from probebench_ddpm.options import DDPMOptions, DDPMRecipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TINY = (8, 8, 8, 8)
+BLOCKS = {
+    "down.0": "down_blocks.0",
+    "down.1": "down_blocks.1",
+    "down.2": "down_blocks.2",
+    "down.3": "down_blocks.3",
+    "mid": "mid_block",
+    "up.0": "up_blocks.0",
+    "up.1": "up_blocks.1",
+    "up.2": "up_blocks.2",
+    "up.3": "up_blocks.3",
+}
+"""The nine default taps and the modules whose outputs they are."""
+
+
+class Images(Split):
+    """Random images with a vertical gradient and a bright left half; whoever asks for labels has failed."""
+
+    def __init__(self, count: int = 24, size: int = 8, *, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        colour = torch.randint(40, 200, (count, 3, 1, 1), generator=generator)
+        ramp = torch.linspace(-40, 0, size).view(1, 1, size, 1).int()
+        left = torch.cat([torch.full((size // 2,), 50), torch.zeros(size - size // 2)]).view(1, 1, 1, size).int()
+        self.pixels = (colour + ramp + left).clamp(0, 255).to(torch.uint8)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def image(self, index: int) -> torch.Tensor:
+        return self.pixels[index].clone()
+
+    def labels(self) -> torch.Tensor:
+        raise AssertionError("training read the labels")
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.pixels.numpy().tobytes()).hexdigest()
+
+
+def make_job(out: Path, *, epochs: int = 3, recipe: dict[str, Any] | None = None, **changed: Any) -> TrainingJob:
+    """A training that takes about a second: three steps an epoch, a checkpoint after each."""
+    standard = {"lr": 1e-3, "batch_size": 8, "warmup": 4, "save_every": 1}
+    options = changed.pop("options", {})
+    fields: dict[str, Any] = {
+        "options": DDPMOptions(**{"widths": TINY, **options}),
+        "recipe": DDPMRecipe(**{**standard, **(recipe or {})}),
+        "images": Images(),
+        "dataset": "stand-in",
+        "flips": False,
+        "out": out,
+        "epochs": epochs,
+        "seed": 0,
+        "device": "cpu",
+        "precision": "fp32",
+        **changed,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    return TrainingJob(**fields)
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Makes a training job; folders are named below the test's own."""
+
+    def make(name: str = "run", **changed: Any) -> TrainingJob:
+        return make_job(tmp_path / name, **changed)
+
+    return make
+
+
+@lru_cache(maxsize=8)
+def _built(options: DDPMOptions) -> DDPM:
+    return DDPM(options)
+
+
+@pytest.fixture
+def build():
+    """Makes a tiny untrained backbone; equal options give the same object, which no test changes."""
+
+    def make(**options: Any) -> DDPM:
+        return _built(DDPMOptions(**{"checkpoint": "none", "widths": TINY, **options}))
+
+    return make
+
+
+@pytest.fixture
+def batch():
+    """Makes a batch of random images."""
+
+    def make(count: int = 5, size: int = 16, *, seed: int = 0, source: str = "toy/train", start: int = 0) -> Batch:
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
+        return Batch(images, torch.arange(start, start + count), source)
+
+    return make
+
+
+def diffusers_unet(*, attention: bool = True, seed: int = 3, **config: Any) -> UNet2DModel:
+    """A U-Net as a user of diffusers would write it, with none of our code."""
+    down = ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D")
+    up = ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D")
+    standard = {
+        "sample_size": 16,
+        "block_out_channels": (8, 16, 16, 16),
+        "layers_per_block": 2,
+        "down_block_types": down if attention else ("DownBlock2D",) * 4,
+        "up_block_types": up if attention else ("UpBlock2D",) * 4,
+        "add_attention": attention,
+        "norm_num_groups": 4,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet2DModel(**{**standard, **config}).eval()
+
+
+@pytest.fixture
+def unet():
+    """Makes a U-Net with diffusers alone."""
+    return diffusers_unet
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Saves a U-Net with its schedule the way diffusers does; gives the folder."""
+
+    def save(network: UNet2DModel, name: str = "checkpoint", **schedule: Any) -> Path:
+        folder = tmp_path / name
+        DDPMPipeline(network, DDPMScheduler(**schedule)).save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def full_forward():
+    """Features by hooks placed by hand in one whole forward pass of a network: what a tap must give, bit for bit."""
+
+    def run(network: torch.nn.Module, inputs: torch.Tensor, t: int, modules: dict[str, str]) -> dict[str, torch.Tensor]:
+        maps: dict[str, torch.Tensor] = {}
+
+        def keep(name: str):
+            def hook(_module, _inputs, output):
+                maps[name] = output[0] if isinstance(output, tuple) else output
+
+            return hook
+
+        # torch multiplies matrices on another path when their weights ask for gradients, and rounds otherwise there.
+        network.requires_grad_(False)
+        hooks = [network.get_submodule(path).register_forward_hook(keep(name)) for name, path in modules.items()]
+        try:
+            with torch.inference_mode():
+                network(inputs, t)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return maps
+
+    return run
+
+
+@pytest.fixture
+def blocks() -> dict[str, str]:
+    """Tap and module of the nine blocks."""
+    return BLOCKS
+
+
+@pytest.fixture
+def seen():
+    """Every ``(sample, t)`` that any U-Net is given while the test runs."""
+    calls: list[tuple[torch.Tensor, int]] = []
+
+    def note(module, inputs):
+        if isinstance(module, UNet2DModel):
+            sample, t = inputs
+            calls.append((sample.detach().clone(), t))
+
+    handle = register_module_forward_pre_hook(note)
+    yield calls
+    handle.remove()
+
+
+@pytest.fixture
+def at():
+    """Points of these taps at these levels, averaged over positions."""
+
+    def points(taps, levels=("t=10",), pool: str = "gap") -> list[Point]:
+        return [Point(tap, level, pool) for level in levels for tap in taps]
+
+    return points
