@@ -1,1 +1,28 @@
+"""Every timm model as a backbone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from probebench.api import BackboneSpec, hookimpl
+from probebench_timm.options import TimmOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PROBEBENCH_API = 1
+
+
+@hookimpl
+def probebench_backbones() -> Iterator[BackboneSpec]:
+    """Yields `timm`."""
+    yield BackboneSpec(
+        name="timm",
+        factory="probebench_timm.backbone:Timm",
+        options=TimmOptions,
+        summary="any timm model, with random weights or those of a file, read at its stages or blocks",
+        requires=("timm>=1.0.31",),
+        license="of the weights: see the model's card",
+        citation="Wightman: PyTorch Image Models, doi 10.5281/zenodo.4414861",
+        untrained=("weights=none",),
+    )
