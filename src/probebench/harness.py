@@ -17,7 +17,7 @@ from probebench.folders import make_writable
 from probebench.inputs import plugin_errors
 from probebench.plan import jobs
 from probebench.probing import Rows, measure
-from probebench.progress import bar
+from probebench.progress import bar, track
 from probebench.splits import limit
 from probebench.store import Store
 from probebench.workbench import Workbench, heard_warnings
@@ -137,7 +137,7 @@ def run(request: Request, *, argv: Sequence[str] = (), registry: Registry | None
     bench, todo = Workbench(request), jobs(request, registry)
     make_writable(request.results, "--results")
     store = Store(request.store)
-    groups = [_planned(job, request, bench, tuple(argv)) for job in todo]
+    groups = [_planned(job, request, bench, tuple(argv)) for job in track(todo, "look for what is done")]
     result = RunResult()
     for cells in groups:
         missing = [cell.file for cell in cells if not cell.done]

@@ -44,7 +44,9 @@ def _print_section(dataset: str, protocol: str, cells: Sequence[CellResult]) -> 
             _print_heat_map(backbone, records)
     typer.echo()
     metric = _METRICS[first.primary or "top1"]
-    typer.echo(f"On test, measured once at the point chosen on val ({metric} in %, 95 % interval):")
+    seeds = sorted({len(records) for records in rows.values()})
+    mean = f", mean of {' to '.join(map(str, seeds))} seeds" if _several(rows) else ""
+    typer.echo(f"On test, measured once at the point chosen on val ({metric} in %{mean}, 95 % interval):")
     ranked = sorted(rows.items(), key=lambda row: -_mean(row[1], first.primary or "top1"))
     headers = ["backbone", "point", metric, "interval", "top-5", *(["sd over seeds"] if _several(rows) else [])]
     print_table(headers, [_line(backbone, records, sd=_several(rows)) for backbone, records in ranked])
@@ -109,9 +111,12 @@ def _print_warnings(cells: Sequence[CellResult]) -> None:
 
 def _print_footer(outcome: RunResult) -> None:
     images = sum(outcome.forwarded.values())
-    fresh = sum(cell.fresh for cell in outcome.cells)
-    there = len(outcome.cells) - fresh
-    typer.echo(f"{fresh} cells run, {there} already there; {images} images forwarded; {outcome.seconds:.1f} s")
+    failed, there = len(outcome.failed), sum(not cell.fresh for cell in outcome.cells)
+    run = len(outcome.cells) - failed - there
+    counts = f"{run} {'cell' if run == 1 else 'cells'} run, {there} already there" + (
+        f", {failed} failed" * bool(failed)
+    )
+    typer.echo(f"{counts}; {images} images forwarded; {outcome.seconds:.1f} s")
     contenders = [c for c in outcome.cells if c.record.status == "success" and not c.record.cell.backbone.baseline]
     shown = contenders or [cell for cell in outcome.cells if cell.record.status == "success"]
     if not shown:

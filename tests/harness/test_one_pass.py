@@ -1,0 +1,134 @@
+"""Every image goes through a backbone once, whatever is asked for, and never again."""
+
+from __future__ import annotations
+
+import pytest
+
+from probebench.testing.fakes import ToyDataset, ToyProbe
+
+TRAIN, TEST = 60, 30
+
+
+@pytest.fixture
+def product(lab):
+    """Two probes with two seeds on both default taps and all three levels."""
+    lab.probe("other", ToyProbe)
+    return {"probes": ("means", "other"), "seeds": (0, 1)}
+
+
+def test_one_pass_serves_all_points_probes_and_seeds(lab, product):
+    result = lab.run(**product)
+    assert len(result.cells) == 4
+    assert {len(call.points) for call in lab.calls} == {2 * 3}
+    for split, count in (("train", TRAIN), ("test", TEST)):
+        index = [position for call in lab.calls if call.source == f"lab/shades/{split}" for position in call.index]
+        assert sorted(index) == list(range(count))
+    assert result.forwarded == {("net", "shades"): TRAIN + TEST}
+    assert {cell.record.timing.forwarded for cell in result.cells} == {TRAIN + TEST}
+
+
+def test_a_second_call_forwards_nothing_and_writes_nothing(lab, product, files):
+    lab.run(**product)
+    lab.calls.clear()
+    before = files(lab.folder / "results")
+    result = lab.run(**product)
+    assert lab.calls == []
+    assert not any(cell.fresh for cell in result.cells)
+    assert result.forwarded == {}
+    assert files(lab.folder / "results") == before
+
+
+@pytest.mark.parametrize("change", [{"seeds": (0, 7)}, {"probes": ("means", "other")}])
+def test_another_probe_or_seed_forwards_nothing(lab, change):
+    lab.run()
+    lab.calls.clear()
+    lab.probe("other", ToyProbe)
+    result = lab.run(**change)
+    assert lab.calls == []
+    assert [cell.fresh for cell in result.cells] == [False, True]
+    assert result.cells[1].record.timing.forwarded == 0
+    assert result.cells[1].record.timing.extract_s == 0
+
+
+def test_another_tap_forwards_for_that_tap_alone(lab):
+    lab.run(taps=("early",))
+    lab.calls.clear()
+    result = lab.run(taps=("early", "late", "head"))
+    assert {point.split("@")[0] for call in lab.calls for point in call.points} == {"late", "head"}
+    assert lab.forwarded() == TRAIN + TEST
+    assert [str(point) for point in result.cells[0].record.grid_points()][::3] == [
+        "early@clean@gap",
+        "late@clean@gap",
+        "head@clean@flat",
+    ]
+
+
+def test_another_level_forwards_for_that_level_alone(lab):
+    lab.run(levels=("clean",))
+    lab.calls.clear()
+    lab.run(levels=("clean", "t=100"))
+    assert {point.split("@")[1] for call in lab.calls for point in call.points} == {"t=100"}
+
+
+def test_another_results_folder_shares_the_features(lab):
+    lab.run()
+    lab.calls.clear()
+    (cell,) = lab.run(results=lab.folder / "elsewhere").cells
+    assert cell.fresh
+    assert lab.calls == []
+
+
+def test_a_limited_run_forwards_its_images_only(lab):
+    record = lab.record(limit=12)
+    assert lab.forwarded() == 12 + 12
+    assert record.smoke
+    assert (record.parts["train"].count + record.parts["val"].count, record.parts["test"].count) == (12, 12)
+
+
+def test_each_backbone_and_dataset_has_its_own_pass(lab):
+    lab.backbone("twin", lab.counting("twin"))
+    lab.dataset("more-shades", lambda options: ToyDataset(options, train=90))
+    result = lab.run(backbones=("net", "twin"), datasets=("shades", "more-shades"))
+    assert result.forwarded == {
+        (backbone, dataset): train + TEST
+        for dataset, train in (("shades", TRAIN), ("more-shades", 90))
+        for backbone in ("net", "twin")
+    }
+
+
+def test_a_backbone_is_built_twice_and_a_dataset_once(lab):
+    built = []
+    lab.backbone("net", lambda options: built.append("net") or lab.counting("net")(options))
+    lab.dataset("shades", lambda options: built.append("shades") or ToyDataset(options))
+    lab.run(seeds=(0, 1))
+    assert sorted(built) == ["net", "net", "shades"]  # to plan and to run: no two backbones are in memory at once
+
+
+def test_the_store_broken_during_a_run_is_mended_and_counted(lab):
+    """The shards of all six points are lost after the pass, before the probe reads them."""
+
+    class Vandal(ToyProbe):
+        def __init__(self, options):
+            for path in (lab.folder / "store").rglob("*.safetensors"):
+                path.write_bytes(b"broken")
+
+    lab.probe("vandal", Vandal)
+    with pytest.warns(UserWarning, match="truncated or altered") as heard:
+        result = lab.run(probes=("vandal",))
+    assert not result.failed
+    assert result.cells[0].record.warnings == ()  # it says nothing about the number
+    again = 6 * TRAIN + TEST  # every point of train, and of test the chosen one
+    assert len(heard) == 6 + 1
+    assert lab.forwarded() == result.forwarded["net", "shades"] == TRAIN + TEST + again
+
+
+def test_a_stored_file_that_is_broken_is_named_and_made_again(lab, comparable):
+    lab.run()
+    before = comparable(lab.folder / "results")
+    lab.calls.clear()
+    shard = sorted((lab.folder / "store").rglob("*.safetensors"))[0]
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match=shard.name):
+        lab.run(results=lab.folder / "again")
+    assert lab.forwarded() in (TRAIN, TEST)  # the split it belongs to
+    assert comparable(lab.folder / "again") == before
