@@ -57,6 +57,7 @@ def train(
         raise UsageError(f"--epochs {epochs} trains nothing", hint="1 or more")
     options = option_values.validate(spec.recipe, recipe, f"the recipe of {backbone.entry.label}")
     device = pick_device(device)
+    arithmetic = pick_precision(precision, device, bf16_pays=True)
     images = cast("Dataset", dataset.build())
     with plugin_errors(f"dataset {dataset.title} cannot be read"):
         split = images.split("train")
@@ -80,7 +81,7 @@ def train(
             epochs=epochs,
             seed=seed,
             device=device,
-            precision=pick_precision(precision, device, bf16_pays=True),
+            precision=arithmetic,
             progress=progress,
         )
         trainer = load_target(spec.trainer, where=backbone.entry.origin)

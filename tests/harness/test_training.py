@@ -1,0 +1,101 @@
+"""`probebench.training`: the trainer is found, handed its job, and blamed for its own faults only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from probebench.api import Options, PluginError, TrainingError, UsageError
+from probebench.registry import resolve
+from probebench.testing.fakes import ToyBackbone, ToyDataset
+from probebench.training import train
+
+
+class Recipe(Options):
+    lr: float = Field(0.1, gt=0, description="learning rate")
+
+
+@pytest.fixture
+def start(lab, monkeypatch):
+    """Trains `learner` with a trainer of the test's own."""
+    monkeypatch.setattr("probebench.training.installed", lambda: lab.registry)
+
+    def run(trainer=lambda job: job.out, backbone="learner", dataset="shades", **changes):
+        lab.module.trainer = trainer
+        lab.backbone("learner", ToyBackbone, trainer="laboratory_parts:trainer", recipe=Recipe)
+        settings = {"recipe": {}, "epochs": 2, "out": lab.folder / "out", "device": "cpu", "precision": "fp32"}
+        components = resolve("backbone", backbone, lab.registry), resolve("dataset", dataset, lab.registry)
+        return train(*components, **settings | changes)
+
+    return run
+
+
+def test_the_trainer_gets_the_whole_job(start, lab):
+    jobs = []
+
+    def trainer(job):
+        jobs.append(job)
+        job.progress(1, 1, 2, 0.5)
+        return job.out / "epoch-2"
+
+    assert start(trainer, recipe={"lr": "0.5"}, seed=3) == lab.folder / "out" / "epoch-2"
+    (job,) = jobs
+    assert (job.recipe.lr, job.epochs, job.seed, job.device, job.precision) == (0.5, 2, 3, "cpu", "fp32")
+    assert (job.dataset, job.flips, len(job.images)) == ("shades", True, 60)
+    assert job.out.is_dir()
+    assert list(job.out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        ({"backbone": "net"}, ["net cannot be trained", "  try: one of learner"]),
+        ({"epochs": 0}, ["--epochs 0 trains nothing", "  try: 1 or more"]),
+        ({"recipe": {"lr": "0"}}, ["option lr=0 should be greater than 0", "  in: the recipe of learner"]),
+        ({"device": "tpu"}, ["no device 'tpu'", "  in: --device"]),
+        ({"precision": "fp7"}, ["no precision 'fp7'", "  in: --precision"]),
+    ],
+)
+def test_bad_usage_is_told_before_training(start, changes, lines):
+    def never(job):
+        raise AssertionError
+
+    with pytest.raises(UsageError) as caught:
+        start(never, **changes)
+    assert str(caught.value).splitlines()[: len(lines)] == lines
+
+
+def test_an_output_folder_that_cannot_be_written(start, lab):
+    (lab.folder / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write there: Not a directory") as caught:
+        start(out=lab.folder / "file" / "out")
+    assert caught.value.where == f"--out {lab.folder / 'file' / 'out'}"
+
+
+def test_a_trainer_that_fails_is_blamed(start):
+    def diverges(job):
+        raise RuntimeError("loss is NaN")
+
+    with pytest.raises(PluginError, match="training of learner fails: RuntimeError: loss is NaN"):
+        start(diverges)
+
+
+def test_the_message_of_a_trainer_is_kept(start):
+    def refuses(job):
+        raise TrainingError("the folder holds another run", where=str(job.out))
+
+    with pytest.raises(TrainingError, match="the folder holds another run"):
+        start(refuses)
+
+
+def test_a_dataset_that_cannot_be_read_is_named(start, lab):
+    class Gone(ToyDataset):
+        def split(self, name):
+            raise FileNotFoundError(2, "No such file or directory", "train.bin")
+
+    lab.dataset("gone", Gone)
+    with pytest.raises(PluginError, match="dataset gone cannot be read: FileNotFoundError"):
+        start(dataset="gone")
+    assert not Path(lab.folder / "out").exists()
