@@ -9,6 +9,7 @@ import torch
 from probebench.api import Backbone, Batch, Point, Precision, Tap, pool_map
 from probebench_timm import weights
 from probebench_timm.network import build, check_name, fingerprint
+from probebench_timm.precision import to_bf16
 from probebench_timm.preprocessing import preprocessing
 from probebench_timm.taps import describe, read, sites
 
@@ -35,7 +36,7 @@ class Timm(Backbone):
         self._sites = {site.id: site for site in sites(self._net)}
         self._fingerprint = fingerprint(self._net, self._name, self._preprocessing.document())
         self._described: dict[tuple[int, int], tuple[Tap, ...]] = {}
-        self._device, self._dtype = torch.device("cpu"), torch.float32
+        self._device, self._dtype, self._layout = torch.device("cpu"), torch.float32, torch.contiguous_format
         self.input_range = self._preprocessing.input_range
         self.image_size = self._preprocessing.own_size
         self.parameters = sum(weight.numel() for weight in self._net.parameters())
@@ -52,10 +53,17 @@ class Timm(Backbone):
         return self._described[size]
 
     def place(self, device: str, precision: Precision) -> None:
-        """Moves the model; in bf16 its weights are bf16 and laid out channels last, as matrix units like them."""
+        """Moves the model.
+
+        Raises:
+            UsageError: In bf16 its features are not those of fp32, see `probebench_timm.precision`.
+        """
         self._device = torch.device(device)
-        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._net.to(device=self._device, dtype=self._dtype).to(memory_format=self._layout)
+        self._net.to(self._device)
+        if precision == "bf16":
+            sizes = list(self._described) or [self.image_size]
+            to_bf16(self._net, [self.prepare(_noise(size).to(self._device)) for size in sizes])
+            self._dtype, self._layout = torch.bfloat16, torch.channels_last
 
     def prepare(self, images: Tensor) -> Tensor:
         """Resizes where the options say so, and normalises by the mean and deviation that timm states."""
@@ -73,6 +81,7 @@ class Timm(Backbone):
         """Sum over the model's name, preprocessing and fp32 weights."""
         return self._fingerprint
 
-    @property
-    def _layout(self) -> torch.memory_format:
-        return torch.channels_last if self._dtype == torch.bfloat16 else torch.contiguous_format
+
+def _noise(size: tuple[int, int]) -> Tensor:
+    """One image, uint8 ``(1, 3, H, W)``, the same whenever it is made."""
+    return torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
