@@ -38,8 +38,8 @@ def validate(model: type[Options], texts: Mapping[str, object], owner: str) -> O
 def changed(options: Options) -> list[str]:
     """The fewest options that give these values, as ``option=value``, in the order of the fields.
 
-    Options at their defaults are left out, and so are those that follow from another, such as a preset.
-    It depends on the values alone, so that equal options are written alike.
+    Options at their defaults are left out, and so are those that follow from another, such as a preset; places and the
+    alias are left out too. It depends on the values alone, so that equal options are written alike.
     """
     standard, values = type(options)().model_dump(), options.model_dump()
     kept = {name: value for name, value in values.items() if value != standard[name]}
@@ -47,7 +47,8 @@ def changed(options: Options) -> list[str]:
         rest = {other: value for other, value in kept.items() if other != name}
         if _gives(type(options), rest, values):
             kept = rest
-    return [f"{name}={write(value)}" for name, value in options.model_dump(mode="json").items() if name in kept]
+    shown = kept.keys() - options.places - {options.alias}
+    return [f"{name}={write(value)}" for name, value in options.model_dump(mode="json").items() if name in shown]
 
 
 def _gives(model: type[Options], given: Mapping[str, object], values: Mapping[str, object]) -> bool:

@@ -127,7 +127,15 @@ def _fits(pool: str, kind: TapKind) -> bool:
 
 
 def _unique(components: Iterable[Component]) -> tuple[Component, ...]:
-    return tuple({component.title: component for component in components}.values())
+    found: dict[str, Component] = {}
+    for component in components:
+        # Equal titles with other options differ in where they lie: their records would overwrite each other's.
+        if found.setdefault(component.title, component).options != component.options:
+            raise UsageError(
+                f"two {component.entry.kind}s would be called {component.title!r}",
+                hint=f"name one of them: {component.entry.label}:...,{component.options.alias or 'name'}=...",
+            )
+    return tuple(found.values())
 
 
 def is_baseline(backbone: Component) -> bool:

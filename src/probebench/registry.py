@@ -185,14 +185,19 @@ class Component:
         It depends on the values of the options alone, so that equal components have equal titles.
         """
         changed = option_values.changed(self.options)
-        return self.entry.label + (":" + ",".join(changed) if changed else "")
+        return (self.alias or self.entry.label) + (":" + ",".join(changed) if changed else "")
+
+    @property
+    def alias(self) -> str:
+        """The name that its options give it; empty where they give none."""
+        return str(getattr(self.options, self.options.alias)) if self.options.alias else ""
 
     def identity(self) -> dict[str, Any]:
         """What the component's numbers depend on, as far as the core can know; JSON values only."""
         return {
             "name": self.entry.qualified,
             "version": self.entry.spec.version,
-            "options": self.options.model_dump(mode="json"),
+            "options": self.options.model_dump(mode="json", exclude=set(self.options.places)),
         }
 
     def build(self) -> object:
@@ -239,8 +244,15 @@ def resolve(kind: Kind, text: str, registry: Registry | None = None) -> Componen
         PluginError: The component is there and cannot be used.
     """
     request = parse_spec(text)
-    entry = (registry or installed()).find(kind, request.name)
-    return Component(entry, option_values.validate(entry.spec.options, request.options, entry.label))
+    registry = registry or installed()
+    entry = registry.find(kind, request.name)
+    component = Component(entry, option_values.validate(entry.spec.options, request.options, entry.label))
+    if taken := [other.spec.name for other in registry.entries(kind) if other.spec.name == component.alias]:
+        raise UsageError(
+            f"{text} would be called {taken[0]!r}, which is another {kind}",
+            hint=f"another name, such as {entry.label}:...,{component.options.alias}={taken[0]}-copy",
+        )
+    return component
 
 
 def load_target(target: str, *, where: str | None = None) -> Any:  # noqa: ANN401 - a plugin's attribute

@@ -92,7 +92,7 @@ class Workbench:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._device = pick_device(request.device)
-        self._images: dict[str, Images] = {}
+        self._images: dict[Component, Images] = {}  # by component: equal titles may lie in different folders
 
     def context(self, job: Job) -> Context:
         """Builds a job's backbone and dataset.
@@ -102,10 +102,9 @@ class Workbench:
             DataError: The dataset cannot be read.
             PluginError: A component breaks its contract.
         """
-        title = job.dataset.title
-        if title not in self._images:
-            self._images[title] = _open(job.dataset)
-        images = self._images[title]
+        if job.dataset not in self._images:
+            self._images[job.dataset] = _open(job.dataset)
+        images = self._images[job.dataset]
         with heard_warnings() as heard:
             backbone = cast("Backbone", job.backbone.build())
             with plugin_errors(f"backbone {job.backbone.title} does not describe itself"):

@@ -219,6 +219,57 @@ class Preset(Options):
     assert resolve("probe", "p:k=50", registry).title == "p:k=50"
 
 
+@pytest.fixture
+def folders(site) -> Registry:
+    """A component whose options say where it lies, and give it a name of its own."""
+    site.add(
+        "folders",
+        """
+from typing import ClassVar
+from pydantic import Field
+
+class Folder(Options):
+    places: ClassVar[frozenset[str]] = frozenset({"path"})
+    alias: ClassVar[str] = "name"
+    path: str = Field("", description="where")
+    name: str = Field("", description="what it is called")
+    size: int = Field(32, description="side")
+
+@hookimpl
+def probebench_probes():
+    yield ProbeSpec(name="folder", factory="fake_factories:make", summary="", options=Folder)
+    yield ProbeSpec(name="famous", factory="fake_factories:make", summary="")
+""",
+    )
+    return site.registry()
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("folder", "folder"),
+        ("folder:path=/tmp/a", "folder"),
+        ("folder:path=/tmp/a,name=mine", "mine"),
+        ("folder:path=/tmp/a,name=mine,size=16", "mine:size=16"),
+    ],
+)
+def test_a_place_is_no_part_of_a_title_and_an_alias_stands_for_the_name(folders, text, title):
+    assert resolve("probe", text, folders).title == title
+
+
+def test_a_place_is_no_part_of_the_identity(folders):
+    here, there = (resolve("probe", f"folder:path={path},name=mine", folders) for path in ("/tmp/a", "/tmp/b"))
+    assert here.identity() == there.identity()
+    assert here.identity()["options"] == {"name": "mine", "size": 32}
+    assert here != there
+
+
+def test_an_alias_cannot_be_the_name_of_another_component(folders):
+    lines = fails(UsageError, resolve, "probe", "folder:name=famous", folders)
+    assert "would be called 'famous', which is another probe" in lines[0]
+    assert "name=famous-copy" in lines[-1]
+
+
 def test_the_identity_holds_all_options_in_json(registry):
     assert resolve("probe", "knob:widths=8", registry).identity() == {
         "name": "fake/knob",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_origin
+from typing import Any, ClassVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -12,7 +12,16 @@ class Options(BaseModel):
 
     Give each field a default and a description; ``probebench show NAME`` prints them. On the command line
     a tuple is written with plus signs: ``ddpm:widths=32+64+64+64``.
+
+    Attributes:
+        places: Fields that say where something lies on this machine, such as a folder, and not what it is. They are
+            left out of titles, keys and records: the content is what the component's fingerprint is for.
+        alias: The field, a string, whose value stands for the component's name in its title, where it is not empty:
+            a folder's own name says more on a board than ``imagefolder``.
     """
+
+    places: ClassVar[frozenset[str]] = frozenset()
+    alias: ClassVar[str] = ""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
