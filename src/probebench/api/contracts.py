@@ -131,6 +131,17 @@ class Split(ABC):
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal that changes when an image, a label or their order changes."""
 
+    def digests(self) -> Sequence[bytes] | None:
+        """Digest of each image's shape and values: equal for equal images, in whatever split of the dataset they are.
+
+        The core compares splits with it: an image that is in train and in test is told to the user, and to whoever
+        reads the record. Give it where it costs no more than reading the images once.
+
+        Returns:
+            16 bytes for each image, or None where they would cost more.
+        """
+        return None
+
 
 class Dataset(ABC):
     """A labelled image set.
@@ -141,6 +152,8 @@ class Dataset(ABC):
         image_size: Height and width of every image.
         flips: Whether a mirrored image still belongs to the dataset.
         metric: The metric that rows are ranked by.
+        unlabeled: Names of splits that have no labels. Generators may be trained on them; they are no part of
+            `splits`, no probe gets to see them, and their `Split.labels` raises an error.
     """
 
     classes: tuple[str, ...]
@@ -148,10 +161,11 @@ class Dataset(ABC):
     image_size: tuple[int, int]
     flips: bool = True
     metric: Literal["top1", "mean_per_class"] = "top1"
+    unlabeled: tuple[str, ...] = ()
 
     @abstractmethod
     def split(self, name: str) -> Split:
-        """One of `splits`."""
+        """One of `splits` or of `unlabeled`."""
 
 
 class Fitted(ABC):

@@ -65,7 +65,20 @@ class BackboneSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """Card of a dataset; its factory returns a `Dataset`."""
+    """Card of a dataset; its factory returns a `Dataset`.
+
+    Attributes:
+        fetch: ``"package.module:function"`` that downloads and verifies what is missing, called as
+            ``fetch(options, progress)``; it calls ``progress(file name, bytes there, bytes in all)``, where the last is
+            0 when nobody knows. Empty when the dataset cannot be downloaded, or needs no download.
+    """
+
+    fetch: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fetch and not _TARGET.fullmatch(self.fetch):
+            raise ValueError(f"fetch {self.fetch!r} of {self.name} is not of the form 'package.module:function'")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn.functional import interpolate
 
-from probebench.api import Dataset, Options, Split, UsageError
+from probebench.api import Dataset, Options, UsageError
+from probebench_datasets.arrays import ArraySplit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from probebench_datasets import ScatteredDigitsOptions
 
@@ -43,34 +43,6 @@ def _digit_range(split: str) -> range:
     raise UsageError(f"no split {split!r}", hint="train or test")
 
 
-class ArraySplit(Split):
-    """Images and labels held in memory."""
-
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self._images, self._labels = images, labels
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def image(self, index: int) -> Tensor:
-        """A copy of one image."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index} of {len(self)}")
-        return self._images[index].clone()
-
-    def labels(self) -> Tensor:
-        """A copy of the labels."""
-        return self._labels.clone()
-
-    def fingerprint(self) -> str:
-        """Sum over all images and labels."""
-        total = hashlib.sha256()
-        for array in (self._images, self._labels):
-            total.update(str(tuple(array.shape)).encode())
-            total.update(array.numpy().tobytes())
-        return total.hexdigest()
-
-
 class Digits(Dataset):
     """The digits as they are: grey, 8x8, centred, 1437 for training and 360 for testing."""
 
@@ -86,8 +58,8 @@ class Digits(Dataset):
         wanted = _digit_range(name)
         images, labels = _digits()
         part = slice(wanted.start, wanted.stop)
-        grey = torch.from_numpy(images[part].copy())
-        return ArraySplit(grey[:, None].expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(labels[part].copy()))
+        grey = images[part]
+        return ArraySplit(np.broadcast_to(grey[:, None], (len(grey), 3, *self.image_size)), labels[part])
 
 
 def _scene(position: int, split: str) -> tuple[NDArray[np.uint8], int]:
@@ -134,5 +106,5 @@ class ScatteredDigits(Dataset):
         """``train`` or ``test``; takes about a second for 6,000 scenes."""
         _digit_range(name)
         scenes = [_scene(position, name) for position in range(self._sizes[name])]
-        images = torch.from_numpy(np.stack([image for image, _ in scenes]))
-        return ArraySplit(images, torch.tensor([label for _, label in scenes], dtype=torch.int64))
+        images = np.stack([image for image, _ in scenes])
+        return ArraySplit(images, np.array([label for _, label in scenes], dtype=np.int64))
