@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from probebench.errors import UsageError
-from probebench.stats import mcnemar, t_interval, tie_groups, wilson
+from probebench.stats import holm, mcnemar, paired_bootstrap, t_interval, tie_groups, wilson
 
 Z95 = 1.959963984540054
 
@@ -155,3 +156,59 @@ class TestTieGroups:
     def test_no_rows_no_groups(self):
         assert tie_groups(0, lambda i, j: 1.0) == []
         assert tie_groups(1, lambda i, j: 0.0) == [1]
+
+
+class TestPairedBootstrap:
+    def test_is_the_interval_of_images_drawn_one_by_one(self):
+        a, b = (np.array(row) for row in _rows(120, 40, 20, 70))
+        generator = np.random.default_rng(7)
+        drawn = generator.integers(0, len(a), size=(20_000, len(a)))
+        differences = a[drawn].mean(1) - b[drawn].mean(1)
+        assert paired_bootstrap(a, b) == pytest.approx(np.quantile(differences, [0.025, 0.975]), abs=0.005)
+
+    def test_approaches_the_normal_interval_of_a_paired_difference(self):
+        only_a, only_b, n = 900, 700, 10_000
+        low, high = paired_bootstrap(*_rows(6000, only_a, only_b, n - 6000 - only_a - only_b))
+        difference = (only_a - only_b) / n
+        half = 1.959964 * math.sqrt((only_a + only_b) / n - difference**2) / math.sqrt(n)
+        assert (low, high) == pytest.approx((difference - half, difference + half), abs=2e-4)
+
+    @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+    def test_holds_the_difference_and_turns_with_the_sides(self, pairs):
+        a, b = zip(*pairs, strict=True)
+        low, high = paired_bootstrap(a, b, resamples=2000)
+        assert -1 <= low <= (sum(a) - sum(b)) / len(a) <= high <= 1
+        turned = paired_bootstrap(b, a, resamples=2000)
+        assert turned == pytest.approx((-high, -low), abs=3 / math.sqrt(len(a)) * 0.2 + 2 / len(a))
+
+    def test_equal_rows_leave_no_doubt(self):
+        assert paired_bootstrap([True, False], [True, False]) == (0.0, 0.0)
+
+    def test_other_images_cannot_be_compared(self):
+        with pytest.raises(UsageError, match="same images on both sides"):
+            paired_bootstrap([True], [True, False])
+        with pytest.raises(UsageError, match="no images"):
+            paired_bootstrap([], [])
+
+
+class TestHolm:
+    def test_a_case_counted_by_hand(self):
+        # Sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2 and 0.04 * 1, each at least the one before.
+        assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+
+    @given(st.lists(st.floats(0, 1), max_size=12), st.floats(0.001, 0.2))
+    def test_rejects_what_the_sequential_procedure_rejects(self, p_values, alpha):
+        rejected = set()
+        for step, position in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+            if p_values[position] * (len(p_values) - step) > alpha:
+                break
+            rejected.add(position)
+        assert {i for i, p in enumerate(holm(p_values)) if p <= alpha} == rejected
+
+    def test_one_test_is_not_corrected(self):
+        assert holm([0.03]) == [0.03]
+        assert holm([]) == []
+
+    def test_what_is_no_p_value_is_refused(self):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            holm([0.2, 1.2])

@@ -143,7 +143,7 @@ def rules(board: Board) -> dict[str, str]:
         "Rank": f"By {metric} on the test split, mean over seeds. `=` marks a rank that rows share.",
         "Ties": "Going down the table, a row shares the rank of its group's first row unless an exact two-sided "
         "McNemar test of their per-image predictions (top-1 right or wrong, lowest common seed) gives "
-        f"p < {ALPHA}. Each pair is tested by itself.",
+        f"p < {ALPHA} after Holm's correction for all pairs of the board.",
         "Interval": "95 % Wilson score interval at the mean over seeds, for the number of test images: what other "
         "test images might have given. `sd` is the standard deviation over seeds.",
         "Point": "Tap, noise level and pooling that the features were read at; sigma is the level's noise to "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from probebench.board.collect import Excluded, groups
@@ -101,13 +102,16 @@ def _split_complete(found: Sequence[Row]) -> tuple[list[Row], list[Excluded]]:
 
 
 def _places(ranked: Sequence[Row], correct: dict[Path, NDArray[np.bool_]]) -> list[Place]:
-    from probebench.stats import mcnemar, tie_groups
+    from probebench.stats import holm, mcnemar, tie_groups
 
-    def p_value(first: int, second: int) -> float:
+    pairs = list(combinations(range(len(ranked)), 2))
+    found = []
+    for first, second in pairs:
         one, other = _paired(ranked[first], ranked[second])
-        return mcnemar(correct[one.path], correct[other.path])
-
-    ties = tie_groups(len(ranked), p_value)
+        found.append(mcnemar(correct[one.path], correct[other.path]))
+    # A board makes all comparisons at once: unadjusted, one pair in twenty equals would be told apart.
+    adjusted = dict(zip(pairs, holm(found), strict=True))
+    ties = tie_groups(len(ranked), lambda first, second: adjusted[first, second])
     labels = _labels(ranked)
     return [
         Place(1 + ties.index(tie), tie, ties.count(tie) > 1, label, row)

@@ -24,6 +24,8 @@ class Comparison:
         only_a: Number that only the first does.
         only_b: Number that only the second does.
         both_wrong: Number that neither does.
+        low: Lower end of the 95 % interval of the difference, by paired bootstrap.
+        high: Upper end.
         p: p-value of the exact two-sided McNemar test.
     """
 
@@ -31,6 +33,8 @@ class Comparison:
     only_a: int
     only_b: int
     both_wrong: int
+    low: float
+    high: float
     p: float
 
     @property
@@ -49,7 +53,7 @@ def compare(
     b: Annotated[Path, typer.Argument(help="Another, on the same dataset.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Compares the predictions of two records image by image, with an exact McNemar test."""
+    """Compares the predictions of two records image by image: difference, interval and an exact McNemar test."""
     from probebench.records import read_record
 
     paths = _record_in(a), _record_in(b)
@@ -74,7 +78,7 @@ def compare_records(a: tuple[Record, Path], b: tuple[Record, Path]) -> Compariso
         RecordError: One has no predictions, or their file is missing or altered.
     """
     from probebench.records import read_predictions
-    from probebench.stats import mcnemar
+    from probebench.stats import mcnemar, paired_bootstrap
 
     right_a, right_b = read_predictions(*a)[1], read_predictions(*b)[1]
     if _test_images(a[0]) != _test_images(b[0]):
@@ -83,11 +87,14 @@ def compare_records(a: tuple[Record, Path], b: tuple[Record, Path]) -> Compariso
             where=f"{a[1]} and {b[1]}",
             hint="compare records of one dataset, in one version, without --limit",
         )
+    low, high = paired_bootstrap(right_a, right_b)
     return Comparison(
         both_right=int((right_a & right_b).sum()),
         only_a=int((right_a & ~right_b).sum()),
         only_b=int((right_b & ~right_a).sum()),
         both_wrong=int((~right_a & ~right_b).sum()),
+        low=low,
+        high=high,
         p=mcnemar(right_a, right_b),
     )
 
@@ -133,7 +140,8 @@ def _text(a: Record, b: Record, result: Comparison) -> str:
         [
             f"{a.cell.dataset.title}: top-1 in percent on {result.n:,} test images, with 95 % interval",
             tabulate(rows, tablefmt="plain", disable_numparse=True),
-            f"A - B = {100 * result.difference:+.1f} points",
+            f"A - B = {100 * result.difference:+.1f} points "
+            f"({100 * result.low:+.1f} to {100 * result.high:+.1f}, paired bootstrap)",
             "",
             images,
             "",
