@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from probebench import soundness
 from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning
 from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
@@ -103,7 +104,7 @@ class Workbench:
             PluginError: A component breaks its contract.
         """
         if job.dataset not in self._images:
-            self._images[job.dataset] = _open(job.dataset)
+            self._images[job.dataset] = open_images(job.dataset)
         images = self._images[job.dataset]
         with heard_warnings() as heard:
             backbone = cast("Backbone", job.backbone.build())
@@ -126,8 +127,13 @@ class Workbench:
         )
 
 
-def _open(component: Component) -> Images:
-    """Builds a dataset, and checks what everything else stands on: its splits, their labels and fingerprints."""
+def open_images(component: Component) -> Images:
+    """Builds a dataset, and checks what everything else stands on: its splits, their labels and fingerprints.
+
+    Raises:
+        DataError: It cannot be read, or a label is none of its classes.
+        PluginError: It breaks its contract.
+    """
     what = f"dataset {component.title}"
     with heard_warnings() as heard:
         dataset = cast("Dataset", component.build())
@@ -139,6 +145,7 @@ def _open(component: Component) -> Images:
             labels = {
                 name: _checked_labels(split, len(dataset.classes), f"{what}/{name}") for name, split in splits.items()
             }
+            soundness.tell(dataset.classes, labels["train"], soundness.shared_images(splits))
     return Images(dataset, splits, labels, fingerprints, tuple(heard))
 
 

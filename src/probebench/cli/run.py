@@ -25,7 +25,7 @@ from probebench.config import (
 from probebench.errors import ProbebenchWarning, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import TextIO
 
     from probebench.harness import CellResult, PlannedCell, RunResult
@@ -73,6 +73,7 @@ def run(
     config: Annotated[Path | None, typer.Option(help="TOML file of these options; the command line wins.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="First download datasets that are not there.")] = False,
 ) -> None:
     """Probes the features of backbones on datasets: every combination that has no record yet."""
     given = {
@@ -98,6 +99,8 @@ def run(
         if dry_run:
             cells = _plan(request)
         else:
+            if download:
+                fetch_missing(request.datasets)
             outcome = _execute(request)
     if dry_run:
         _show_plan(cells, as_json=as_json)
@@ -164,6 +167,16 @@ def _told_warnings() -> Iterator[None]:
         warnings.simplefilter("always", ProbebenchWarning)
         pythons_way, warnings.showwarning = warnings.showwarning, show
         yield
+
+
+def fetch_missing(datasets: Iterable[str]) -> None:
+    """What ``--download`` does: datasets that cannot be downloaded, or need not be, are passed over."""
+    from probebench.fetching import can_fetch, fetch
+    from probebench.registry import resolve
+
+    for component in (resolve("dataset", text) for text in datasets):
+        if can_fetch(component.entry):
+            fetch(component)
 
 
 def _plan(request: Request) -> list[PlannedCell]:
