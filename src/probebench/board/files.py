@@ -8,6 +8,7 @@ from probebench.atomic import write_bytes
 from probebench.board.collect import load
 from probebench.board.index import index, insert, summary
 from probebench.board.markdown import MARK, page
+from probebench.board.published import FILE, beside, read_published
 from probebench.board.ranking import boards
 from probebench.board.tables import csv_text, json_text
 from probebench.board.text import slug
@@ -25,19 +26,21 @@ def outputs(records: Path, out: Path, readme: Path | None = None) -> dict[Path, 
 
     Args:
         records: Folder of the records.
-        out: Folder of the boards.
+        out: Folder of the boards. Its ``published.csv``, if there is one, is shown on them.
         readme: A file whose marked part becomes a summary of the boards.
 
     Raises:
-        UsageError: There are no records, or the readme cannot take the summary.
+        UsageError: There are no records, the readme cannot take the summary, or a published row is wrong.
         RecordError: A record is not valid, or two datasets would share a board's file.
     """
     pages = _pages(boards(load(records)), out)
+    published = read_published(out / FILE)
     files: dict[Path, str] = {}
     for path, board in pages.items():
-        files[path] = page(board, path.parent)
+        others = beside(published, board.newest)
+        files[path] = page(board, path.parent, others)
         files[path.with_suffix(".csv")] = csv_text(board, path.parent)
-        files[path.with_suffix(".json")] = json_text(board, path.parent)
+        files[path.with_suffix(".json")] = json_text(board, path.parent, others)
     files[out / "README.md"] = index(pages, out)
     if readme is not None:
         files[readme] = insert(_text(readme), summary(pages, readme.parent), readme)

@@ -5,28 +5,32 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from probebench.board.published import section
 from probebench.board.text import METRICS, NONE, code, figures, link, percent, size, table, with_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from probebench.board.published import Published
     from probebench.board.ranking import Board, Place
     from probebench.board.rows import Row
 
 MARK = "<!-- Written by `probebench leaderboard build` from the records; changes by hand are lost. -->"
 
 
-def page(board: Board, folder: Path) -> str:
+def page(board: Board, folder: Path, published: Sequence[Published] = ()) -> str:
     """The page of a board.
 
     Args:
         board: The board.
         folder: Where the page will be: links to records are relative to it.
+        published: What others state on the same dataset with the same kind of probe.
     """
     cell, name = board.newest.cell, board.newest.protocol.name
     parts = [MARK, f"# {cell.dataset.title}: {name}", _lead(board)]
     if board.places:
-        parts += [_ranking(board, folder), *_heat_maps(board)]
+        parts += [_ranking(board, folder), *section(published), *_heat_maps(board)]
     if board.excluded:
         parts += ["## Not ranked", _left_out(board, folder)]
     parts += ["## How to read this", _rules(board), _document(board)]

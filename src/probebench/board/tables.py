@@ -6,13 +6,16 @@ import csv
 import io
 import json
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from probebench.board.markdown import rules
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from probebench.board.published import Published
     from probebench.board.ranking import Board, Place
 
 _DIGITS = 6  # of a share: far below any interval, and equal on machines whose last bits differ
@@ -30,8 +33,8 @@ def csv_text(board: Board, folder: Path) -> str:
     return text.getvalue()
 
 
-def json_text(board: Board, folder: Path) -> str:
-    """The whole board as JSON: rows with their seeds and heat maps, what was left out, and the rules."""
+def json_text(board: Board, folder: Path, published: Sequence[Published] = ()) -> str:
+    """The whole board as JSON: rows with their seeds and heat maps, what was left out, others' rows, and the rules."""
     newest = board.newest
     document = {
         "dataset": newest.cell.dataset.model_dump(include={"title", "name", "version", "options", "fingerprints"}),
@@ -51,6 +54,7 @@ def json_text(board: Board, folder: Path) -> str:
             }
             for excluded in board.excluded
         ],
+        "published": [asdict(row) for row in published],
     }
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
