@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from probebench.api import BackboneSpec, DatasetSpec, Options, hookimpl
+from probebench_datasets.options import ParquetOptions
 
 PROBEBENCH_API = 1
 
@@ -44,6 +45,13 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
         requires=("scikit-learn>=1.5",),
         license="CC-BY-4.0 (UCI Optical Recognition of Handwritten Digits)",
         citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
+    )
+    yield DatasetSpec(
+        name="parquet",
+        factory="probebench_datasets.parquet:Parquet",
+        options=ParquetOptions,
+        summary="your images in Parquet files as the Hugging Face hub has them: parquet:path=FOLDER",
+        requires=("pillow>=10.1", "pyarrow>=15"),
     )
 
 
