@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from probebench.api import Metric, Point, Probe
     from probebench.extract import StoredFeatures
 
+GROUP_BYTES = 128 << 20
+"""Bound of the features that are handed to a probe at once, unless those of one point alone exceed it."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -89,14 +92,7 @@ def measure(probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str
         UsageError: No validation part can be carved.
     """
     train, val, carved = _divide(rows, seed)
-    primary = metrics.METRICS[metric]
-    trials: list[tuple[Point, Trial]] = []
-    for point, stored in rows["train"].features.items():
-        vectors = stored.read()
-        held_out = vectors[val] if carved else rows["val"].features[point].read()
-        fit_on = Features(vectors[train], rows["train"].labels[train], classes)
-        select_on = Features(held_out, rows["train"].labels[val] if carved else rows["val"].labels.clone(), classes)
-        trials += [(point, trial) for trial in _tune(probe, fit_on, select_on, primary, seed)]
+    trials = _trials(probe, rows, train, val, classes, metrics.METRICS[metric], seed)
     point, best = max(trials, key=lambda item: item[1].value)  # max keeps the first of equals
     everything = _everything(rows, point, classes, carved=carved)
     fitted = probe.fit(everything, best.params, seed=seed)
@@ -130,11 +126,41 @@ def _divide(rows: Mapping[str, Rows], seed: int) -> tuple[Tensor, Tensor, bool]:
     return train, val, True
 
 
-def _tune(probe: Probe, train: Features, val: Features, metric: Metric, seed: int) -> list[Trial]:
-    trials = list(probe.tune(train, val, metric=metric, seed=seed))
-    if not trials:
-        raise PluginError("the probe tried nothing", where=type(probe).__name__, hint="tune() gives one or more")
-    return [_checked(trial, type(probe).__name__) for trial in trials]
+def _trials(
+    probe: Probe, rows: Mapping[str, Rows], train: Tensor, val: Tensor, classes: int, metric: Metric, seed: int
+) -> list[tuple[Point, Trial]]:
+    """The trials of all points, tuned as many at a time as `GROUP_BYTES` allow."""
+    trials: list[tuple[Point, Trial]] = []
+    group: dict[Point, tuple[Features, Features]] = {}
+    held = 0
+    for point, stored in rows["train"].features.items():
+        vectors = stored.read()
+        if "val" in rows:
+            held_out, labels = rows["val"].features[point].read(), rows["val"].labels.clone()
+        else:
+            held_out, labels = vectors[val], rows["train"].labels[val]
+        fit_on = Features(vectors[train], rows["train"].labels[train], classes)
+        size = fit_on.vectors.nbytes + held_out.nbytes
+        if group and held + size > GROUP_BYTES:
+            trials += _tune(probe, group, metric, seed)
+            group, held = {}, 0
+        group[point] = fit_on, Features(held_out, labels, classes)
+        held += size
+    return trials + _tune(probe, group, metric, seed)
+
+
+def _tune(
+    probe: Probe, group: Mapping[Point, tuple[Features, Features]], metric: Metric, seed: int
+) -> list[tuple[Point, Trial]]:
+    name = type(probe).__name__
+    tried = [list(trials) for trials in probe.tune_many(list(group.values()), metric=metric, seed=seed)]
+    if len(tried) != len(group):
+        raise PluginError(
+            f"tune_many() gives trials of {len(tried)} points, not {len(group)}", where=name, hint="one list a point"
+        )
+    if not all(tried):
+        raise PluginError("the probe tried nothing", where=name, hint="tune() gives one or more")
+    return [(point, _checked(trial, name)) for point, trials in zip(group, tried, strict=True) for trial in trials]
 
 
 def _checked(trial: Trial, probe: str) -> Trial:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from probebench import records
+from probebench import probing, records
 from probebench.api import Batch, Features, Point, Trial
 from probebench.errors import PluginError, UsageError
 from probebench.splits import carve
@@ -160,6 +160,37 @@ def test_val_decides_even_where_test_would_decide_otherwise(lab):
     record = lab.record(datasets=("official",), probes=("contrary",), taps=("late",), levels=("clean",))
     assert record.chosen.params == {"sign": -1}
     assert record.metrics["top1"].value < 0.5
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(1, [1] * 6), (2 * 60 * 4 * 8, [3, 2, 1]), (1 << 30, [6])])
+def test_points_are_tuned_as_many_at_once_as_fit_in_memory(lab, monkeypatch, limit, calls):
+    # Two taps, 4 and 8 wide, at three levels, 60 images.
+    together = []
+
+    class Sweep(ToyProbe):
+        def tune_many(self, points, *, metric, seed):
+            together.append(len(points))
+            return super().tune_many(points, metric=metric, seed=seed)
+
+    lab.probe("sweep", Sweep)
+    expected = [(trial.point, trial.params, trial.value) for trial in lab.record(probes=("sweep",)).grid]
+    together.clear()
+    monkeypatch.setattr(probing, "GROUP_BYTES", limit)
+    grid = lab.record(probes=("sweep",), results=lab.folder / "again").grid
+    assert together == calls
+    assert [(trial.point, trial.params, trial.value) for trial in grid] == expected
+
+
+def test_a_point_that_tune_many_forgets_fails_the_cell(lab):
+    class Forgetful(ToyProbe):
+        def tune_many(self, points, *, metric, seed):
+            return super().tune_many(points[1:], metric=metric, seed=seed)
+
+    lab.probe("forgetful", Forgetful)
+    (cell,) = lab.run(probes=("forgetful",)).cells
+    assert cell.record.status == "error"
+    assert "tune_many() gives trials of 5 points, not 6" in str(cell.error)
+    assert "one list a point" in str(cell.error)
 
 
 @pytest.mark.parametrize("levels", [(), ("t=100", "clean", "t=10")])

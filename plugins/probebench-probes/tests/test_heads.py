@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+import probebench_probes.heads as module
 from probebench.api import Features
 from probebench_probes.heads import Recipe, batches, initial, train_heads
 
@@ -28,18 +31,38 @@ def recipe(**changes) -> Recipe:
 def test_a_head_is_what_it_would_be_alone(inputs):
     rates, decays = [1e-2, 1e-2, 1e-1], [0.0, 1e-2, 1e-3]
     data = features()
-    together = train_heads(data, recipe(inputs=inputs), learning_rates=rates, weight_decays=decays, seed=3)
+    (together,) = train_heads([data], recipe(inputs=inputs), learning_rates=rates, weight_decays=decays, seed=3)
     for head, (rate, decay) in enumerate(zip(rates, decays, strict=True)):
-        alone = train_heads(data, recipe(inputs=inputs), learning_rates=[rate], weight_decays=[decay], seed=3)
+        (alone,) = train_heads([data], recipe(inputs=inputs), learning_rates=[rate], weight_decays=[decay], seed=3)
         assert torch.allclose(alone.weights[0], together.weights[head], rtol=1e-4, atol=1e-5)
         assert torch.allclose(alone.bias[0], together.bias[head], rtol=1e-4, atol=1e-5)
         assert torch.allclose(alone.scores(data.vectors)[0], together.scores(data.vectors)[head], rtol=1e-4, atol=1e-4)
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 70), st.integers(2, 4)), min_size=1, max_size=6),
+    st.sampled_from(["standardized", "raw"]),
+    st.sampled_from([1, 3 * 4 * 16 * 2 * 4, module.STEP_BYTES]),
+)
+def test_other_points_do_not_matter(shapes, inputs, step_bytes):
+    # Width, images and classes of each point; equal shapes train together, as many as step_bytes allow.
+    points = [features(images, wide, classes, seed=seed) for seed, (wide, images, classes) in enumerate(shapes * 2)]
+    grid = {"learning_rates": [1e-2, 1e-1], "weight_decays": [1e-3, 0.0], "seed": 3}
+    short = recipe(inputs=inputs, epochs=2, batch_size=16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "STEP_BYTES", step_bytes)
+        together = train_heads(points, short, **grid)
+    for point, heads in zip(points, together, strict=True):
+        (alone,) = train_heads([point], short, **grid)
+        assert torch.allclose(heads.scores(point.vectors), alone.scores(point.vectors), rtol=1e-4, atol=1e-4)
+        assert torch.allclose(heads.weights, alone.weights, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_raw_heads_follow_pytorch(schedule):
-    data, settings = features(), recipe(inputs="raw", schedule=schedule, epochs=4)
-    ours = train_heads(data, settings, learning_rates=[1e-2], weight_decays=[1e-2], seed=5)
+    data, constant = features(), recipe(inputs="raw", schedule=schedule, epochs=4)
+    (ours,) = train_heads([data], constant, learning_rates=[1e-2], weight_decays=[1e-2], seed=5)
 
     layer = torch.nn.Linear(8, 4)
     with torch.no_grad():
@@ -62,8 +85,8 @@ def test_raw_heads_follow_pytorch(schedule):
 
 def test_a_converged_head_is_logistic_regression():
     data, decays = features(), [1e-1, 1e-2, 1e-3, 1e-4]
-    heads = train_heads(
-        data, recipe(epochs=300, batch_size=300), learning_rates=[3e-2] * 4, weight_decays=decays, seed=0
+    (heads,) = train_heads(
+        [data], recipe(epochs=300, batch_size=300), learning_rates=[3e-2] * 4, weight_decays=decays, seed=0
     )
     standard = StandardScaler().fit_transform(data.vectors.double())
     for decay, scores in zip(decays, heads.scores(data.vectors), strict=True):
@@ -74,12 +97,12 @@ def test_a_converged_head_is_logistic_regression():
 def test_few_epochs_suffice_where_plain_standardised_inputs_do_not():
     # The signal lies across the direction that all features share: a narrow valley of the loss.
     train, test = features(3000), features(1000, seed=1)
-    ours = train_heads(train, recipe(epochs=10), learning_rates=[1e-2], weight_decays=[0.0], seed=0)
+    (ours,) = train_heads([train], recipe(epochs=10), learning_rates=[1e-2], weight_decays=[0.0], seed=0)
     scaler = StandardScaler().fit(train.vectors)
     reference = LogisticRegression(C=1e6, max_iter=5000).fit(scaler.transform(train.vectors), train.labels)
     best = reference.score(scaler.transform(test.vectors), test.labels)
     plain = Features(torch.from_numpy(scaler.transform(train.vectors)).float(), train.labels, 4)
-    slow = train_heads(plain, recipe(epochs=10, inputs="raw"), learning_rates=[1e-2], weight_decays=[0.0], seed=0)
+    (slow,) = train_heads([plain], recipe(epochs=10, inputs="raw"), learning_rates=[1e-2], weight_decays=[0.0], seed=0)
 
     def accuracy(scores):
         return float((scores[0].argmax(1) == test.labels).double().mean())

@@ -71,6 +71,32 @@ def test_the_thesis_protocol_is_a_linear_layer_trained_by_adam():
     assert trial.value == top1(reference, TEST.labels)
 
 
+def test_a_sweep_over_points_is_one_plain_loop_for_each_head_and_point():
+    # Per point and head a layer of its own in PyTorch, same start, same batches: the same accuracy to the image.
+    options = LinearOptions(protocol="thesis2024").model_dump() | {"protocol": "default", "epochs": 5}
+    options |= {"learning_rates": (1e-3, 1e-2), "weight_decays": (0.0, 1e-2)}
+    points = [
+        tuple(Features(part.vectors[:, first:last].contiguous(), part.labels, 10) for part in (FIT, VAL))
+        for first, last in ((0, 32), (32, 64), (0, 64))
+    ]
+    sweep = Linear(LinearOptions(**options)).tune_many(points, metric=top1, seed=7)
+    for (fit, val), trials in zip(points, sweep, strict=True):
+        for trial in trials:
+            layer = torch.nn.Linear(fit.vectors.shape[1], 10)
+            with torch.no_grad():
+                start = initial(fit.vectors.shape[1], 10, "raw", seed=7)
+                layer.weight.copy_(start[:-1].T)
+                layer.bias.copy_(start[-1])
+            decayed = {"params": [layer.weight], "weight_decay": trial.params["weight_decay"]}
+            optimiser = torch.optim.Adam([decayed, {"params": [layer.bias]}], lr=trial.params["learning_rate"])
+            for epoch in range(5):
+                for index in batches(len(fit.labels), 128, epoch, seed=7):
+                    optimiser.zero_grad()
+                    torch.nn.functional.cross_entropy(layer(fit.vectors[index]), fit.labels[index]).backward()
+                    optimiser.step()
+            assert trial.value == top1(layer(val.vectors).detach(), val.labels)
+
+
 def test_trials_are_the_grid_and_each_is_what_its_fit_gives():
     options = LinearOptions(epochs=3, learning_rates=(1e-2, 1e-3), weight_decays=(1e-2, 0.0))
     trials = Linear(options).tune(FIT, VAL, metric=mean_per_class, seed=2)

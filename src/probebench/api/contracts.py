@@ -187,8 +187,9 @@ class Fitted(ABC):
 class Probe(ABC):
     """A small classifier fitted on frozen features.
 
-    The core calls `tune` for every point, chooses point and setting by the validation value, calls `fit` on train and
-    val together, and asks for the test scores once. A probe never sees a test label.
+    The core tries the settings at every point, several points in one call of `tune_many`, which by default calls `tune`
+    for each. It chooses point and setting by the validation value, calls `fit` on train and val together, and asks for
+    the test scores once. A probe never sees a test label.
     """
 
     @abstractmethod
@@ -204,6 +205,24 @@ class Probe(ABC):
         Returns:
             One trial or more, in a fixed order; of equal values the first wins.
         """
+
+    def tune_many(
+        self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
+    ) -> Sequence[Sequence[Trial]]:
+        """Tries the probe's settings at several points. Override it where points can share work.
+
+        A point's trials are those that `tune` gives for it, whatever other points are in the call: the core decides
+        how many there are, by what fits in memory.
+
+        Args:
+            points: What to fit on and what to measure on, for each point; widths may differ.
+            metric: The dataset's primary metric.
+            seed: Seed of everything random in each fit.
+
+        Returns:
+            The trials of each point, in the order of the points.
+        """
+        return [self.tune(train, val, metric=metric, seed=seed) for train, val in points]
 
     @abstractmethod
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:

@@ -16,7 +16,7 @@ from probebench.testing.broken import breaks
 from probebench.testing.fakes import ToyFitted, ToyProbe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _fits = itertools.count()
 
@@ -93,6 +93,34 @@ class OwnMetric(ToyProbe):
             return float((scores.argmax(1) == labels).float().mean())
 
         return super().tune(train, val, metric=own, seed=seed)
+
+
+@breaks("other_points_do_not_matter")
+class SharedScale(ToyProbe):
+    """All points are scaled by the deviation of the first, for they come from one network."""
+
+    def tune_many(self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int) -> list[list[Trial]]:
+        scale = points[0][0].vectors.std()
+        scaled = [[Features(part.vectors / scale, part.labels, part.classes) for part in point] for point in points]
+        return [self.tune(train, val, metric=metric, seed=seed) for train, val in scaled]
+
+
+@breaks("other_points_do_not_matter")
+class SortedByWidth(ToyProbe):
+    """Points of one width are tuned together, and their trials are never put back into the order of the call."""
+
+    def tune_many(self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int) -> list[list[Trial]]:
+        by_width = sorted(points, key=lambda point: point[0].vectors.shape[1])
+        return [self.tune(train, val, metric=metric, seed=seed) for train, val in by_width]
+
+
+@breaks("other_points_do_not_matter")
+class OnlyTheBestPoint(ToyProbe):
+    """tune_many() chooses among the points itself, which is the core's task."""
+
+    def tune_many(self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int) -> list[list[Trial]]:
+        tried = [self.tune(train, val, metric=metric, seed=seed) for train, val in points]
+        return [max(tried, key=lambda trials: max(trial.value for trial in trials))]
 
 
 @breaks("fit_takes_every_trial")

@@ -119,6 +119,36 @@ def tune_measures_on_val(build: Build[Probe]) -> None:
         )
 
 
+def _share_of_truth(scores: Tensor, labels: Tensor) -> float:
+    """A metric without steps, so that any difference between two fits is seen: the mean share of the right class."""
+    _demand_usable(scores, "in tune_many()")
+    return float(scores.softmax(1).gather(1, labels[:, None]).double().mean())
+
+
+@probe_check
+def other_points_do_not_matter(build: Build[Probe]) -> None:
+    """tune_many() gives each point the trials that tune() gives it, whatever other points are in the call."""
+    sizes = ((0, 16, 1.5), (10, 24, 1.0), (20, 16, 0.8), (30, 16, 2.0))  # seed, width and spread of each point
+    points = [
+        (clusters(20, dim=dim, seed=seed, spread=spread), clusters(7, dim=dim, seed=seed + 1, spread=spread))
+        for seed, dim, spread in sizes
+    ]
+    alone = [tune(build(), train, val, metric=_share_of_truth) for train, val in points]
+    hint = "fit each point on its own features only, and give the trials in the order of the points"
+    for order in ((0, 1, 2, 3), (2, 1, 0)):
+        with _notes_allowed():
+            chosen = [points[number] for number in order]
+            together = [list(trials) for trials in build().tune_many(chosen, metric=_share_of_truth, seed=0)]
+        demand(len(together) == len(order), f"trials of {len(together)} points, not {len(order)}", hint=hint)
+        for number, trials in zip(order, together, strict=True):
+            what = f"point {number} among points {order}"
+            settings = [dict(trial.params) for trial in trials] == [dict(trial.params) for trial in alone[number]]
+            demand(settings, f"{what} is tried with other settings than alone", hint=hint)
+            for got, expected in zip(trials, alone[number], strict=True):
+                same = math.isclose(got.value, expected.value, rel_tol=1e-4, abs_tol=1e-6)
+                demand(same, f"{what} reaches {got.value:.6f}, and alone {expected.value:.6f}", hint=hint)
+
+
 @probe_check
 def fit_takes_every_trial(build: Build[Probe]) -> None:
     """fit() can fit the setting of any trial, read back from JSON, in a fresh probe."""

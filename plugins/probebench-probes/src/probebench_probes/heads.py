@@ -1,4 +1,4 @@
-"""Many softmax regressions trained at once: they share every batch, so one matrix product serves all of them."""
+"""Many softmax regressions trained at once: the heads of a point share every batch, and all points share every step."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch.nn.functional import threshold
+from torch.nn.functional import pad, threshold
 
 from probebench.api import Features, hash63
 from probebench_probes.inputs import CHUNK, Inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -23,6 +23,9 @@ EPSILON = 1e-8
 NEGLIGIBLE = 1e-20
 """A probability below this counts as 0. It cannot move a weight, but once classes are well separated such numbers fall
 below the normal range of float32, where processors are slow: training took four times as long."""
+
+STEP_BYTES = 1 << 20
+"""Bound of the logits of one step, unless one point alone exceeds it: they should stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +86,13 @@ def initial(dimensions: int, classes: int, inputs: Literal["standardized", "raw"
 
 
 def train_heads(
-    features: Features, recipe: Recipe, *, learning_rates: Sequence[float], weight_decays: Sequence[float], seed: int
-) -> Heads:
+    points: Sequence[Features],
+    recipe: Recipe,
+    *,
+    learning_rates: Sequence[float],
+    weight_decays: Sequence[float],
+    seed: int,
+) -> list[Heads]:
     """Minimises ``cross-entropy + decay / 2 * |weights|^2``, with one head for each pair of learning rate and decay.
 
     The weights are those of the standardised (or raw) features, and the bias is free of decay. So a head that has
@@ -92,47 +100,84 @@ def train_heads(
     same weights and see the same batches: each is what it would be if trained alone.
 
     Args:
-        features: What to train on. One copy of the vectors is made.
+        points: What to train on, heads of its own for each. Those of equal shape train together.
         recipe: What the heads have in common.
         learning_rates: Of each head, ``(H,)``.
         weight_decays: Of each head, ``(H,)``.
         seed: Of the initial weights and the batches.
-    """
-    device, (images, dimensions) = features.vectors.device, features.vectors.shape
-    heads, classes = len(learning_rates), features.classes
-    make = Inputs.standardized if recipe.inputs == "standardized" else Inputs.raw
-    inputs = make(features.vectors.float())
-    rows = inputs.prepare(features.vectors)
-    targets = features.labels[:, None, None].expand(-1, heads, 1)
-    minus_one = torch.full((1, 1, 1), -1.0, device=device).expand(recipe.batch_size, heads, 1)
 
-    # One matrix (D + 1, H * C) holds all heads side by side, so that a step is two plain matrix products.
-    weights = initial(dimensions, classes, recipe.inputs, seed=seed).to(device).repeat(1, heads)
-    adam = Adam(weights, torch.tensor(learning_rates, device=device).repeat_interleave(classes))
-    decays = torch.tensor(weight_decays, device=device).repeat_interleave(classes)
-    penalty = torch.cat([inputs.penalty, torch.zeros(1, device=device)])[:, None] * decays
+    Returns:
+        The heads of each point, in the order of the points.
+    """
+    trained: dict[int, Heads] = {}
+    at_once = max(1, STEP_BYTES // (4 * recipe.batch_size * len(learning_rates) * max(p.classes for p in points)))
+    for alike in _alike(points):
+        calls = math.ceil(len(alike) / at_once)
+        for number in range(calls):
+            chosen = alike[number::calls]
+            heads = _train([points[one] for one in chosen], recipe, learning_rates, weight_decays, seed)
+            trained |= zip(chosen, heads, strict=True)
+    return [trained[number] for number in range(len(points))]
+
+
+def _alike(points: Sequence[Features]) -> Iterable[list[int]]:
+    """The numbers of the points of each shape."""
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for number, point in enumerate(points):
+        alike.setdefault((point.vectors.shape, point.classes, point.vectors.device), []).append(number)
+    return alike.values()
+
+
+def _train(
+    points: Sequence[Features], recipe: Recipe, rates: Sequence[float], decays: Sequence[float], seed: int
+) -> list[Heads]:
+    """Heads of points of one shape. One copy of their vectors is made."""
+    (images, dimensions), classes, device = points[0].vectors.shape, points[0].classes, points[0].vectors.device
+    heads, labels = len(rates), torch.stack([point.labels for point in points])
+    make = Inputs.standardized if recipe.inputs == "standardized" else Inputs.raw
+    inputs = [make(point.vectors.float()) for point in points]
+    # All that a step needs of one image lies together.
+    rows = torch.empty((images, len(points), dimensions + 1), device=device)
+    for number, point in enumerate(points):
+        rows[:, number] = inputs[number].prepare(point.vectors)
+    minus_one = torch.full((1, 1, 1, 1), -1.0, device=device).expand(len(points), 1, heads, recipe.batch_size)
+
+    # A point's heads lie side by side in one matrix (C * H, D + 1), so that a step is two batched products. Classes
+    # come first: softmax over neighbouring numbers, a few at a time, cost four times as much as all the rest.
+    start = initial(dimensions, classes, recipe.inputs, seed=seed).to(device)
+    weights = start.T.repeat_interleave(heads, 0).repeat(len(points), 1, 1)
+    adam = Adam(weights, torch.tensor(rates, device=device).repeat(classes)[:, None])
+    squares = torch.stack([pad(one.penalty, (0, 1)) for one in inputs])[:, None]
+    penalty = squares * torch.tensor(decays, device=device).repeat(classes)[:, None]
     steps = recipe.epochs * math.ceil(images / recipe.batch_size)
     for epoch in range(recipe.epochs):
         for index in batches(images, recipe.batch_size, epoch, seed=seed):
             chosen = index.to(device)
-            batch = rows[chosen]
-            logits = (batch @ weights).view(len(chosen), heads, classes)
-            shares = threshold(logits.softmax(2), NEGLIGIBLE, 0.0, inplace=True)
-            slopes = shares.scatter_add_(2, targets[chosen], minus_one).div_(len(chosen))
+            batch = rows.index_select(0, chosen).transpose(0, 1)
+            targets = labels.index_select(1, chosen)[:, None, None].expand(-1, 1, heads, -1)
+            logits = (weights @ batch.mT).view(len(points), classes, heads, len(chosen))
+            shares = threshold(logits.softmax(1), NEGLIGIBLE, 0.0, inplace=True)
+            slopes = shares.scatter_add_(1, targets, minus_one).view(len(points), -1, len(chosen))
             factor = (1 + math.cos(math.pi * adam.steps / steps)) / 2 if recipe.schedule == "cosine" else 1.0
-            adam.step((batch.T @ slopes.flatten(1)).addcmul_(penalty, weights), factor)
-    by_head = torch.cat([inputs.weights(weights[:-1]), weights[-1:]]).view(dimensions + 1, heads, classes)
-    return Heads(by_head[:-1].transpose(0, 1).contiguous(), by_head[-1].contiguous(), inputs)
+            adam.step((penalty * weights).baddbmm_(slopes, batch, alpha=1 / len(chosen)), factor)
+    return [_heads(matrix, heads, one) for matrix, one in zip(weights, inputs, strict=True)]
+
+
+def _heads(matrix: Tensor, heads: int, inputs: Inputs) -> Heads:
+    """The heads in a trained matrix ``(C * H, D + 1)``."""
+    weights, bias = inputs.weights(matrix[:, :-1].T), matrix[:, -1].view(-1, heads).T
+    by_head = weights.view(len(weights), -1, heads).permute(2, 0, 1)
+    return Heads(by_head.contiguous(), bias.contiguous(), inputs)
 
 
 class Adam:
-    """Adam on a matrix whose columns have learning rates of their own.
+    """Adam on matrices whose rows have learning rates of their own.
 
     Source: Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
 
     Args:
-        weights: ``(D, K)``, changed in place.
-        rates: Learning rate of each column, ``(K,)``.
+        weights: ``(P, K, D)``, changed in place.
+        rates: Learning rate of each row, ``(K, 1)``.
 
     Attributes:
         steps: Updates done.
@@ -149,4 +194,4 @@ class Adam:
         self._mean.lerp_(gradient, 1 - BETAS[0])
         self._square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
         size = (self._square / (1 - BETAS[1] ** self.steps)).sqrt_().add_(EPSILON)
-        self._weights -= (self._mean / size).mul_(self._rates * (factor / (1 - BETAS[0] ** self.steps)))
+        self._weights.addcmul_(self._mean / size, self._rates, value=-factor / (1 - BETAS[0] ** self.steps))

@@ -36,23 +36,36 @@ class Linear(Probe):
 
     def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
         """One trial for each learning rate and weight decay, all trained together."""
+        return self.tune_many([(train, val)], metric=metric, seed=seed)[0]
+
+    def tune_many(
+        self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
+    ) -> Sequence[Sequence[Trial]]:
+        """As `tune`; points of equal shape train together too."""
         grid = list(product(self._options.learning_rates, self._options.weight_decays))
-        fitted = self._train(train, grid, seed=seed)
+        fitted = self._train([train for train, _ in points], grid, seed=seed)
         return [
-            Trial({"learning_rate": rate, "weight_decay": decay}, metric(scores, val.labels))
-            for (rate, decay), scores in zip(grid, fitted.all_scores(val.vectors), strict=True)
+            [
+                Trial({"learning_rate": rate, "weight_decay": decay}, metric(scores, val.labels))
+                for (rate, decay), scores in zip(grid, heads.all_scores(val.vectors), strict=True)
+            ]
+            for (_, val), heads in zip(points, fitted, strict=True)
         ]
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         """Trains one head; ``params`` holds ``learning_rate`` and ``weight_decay``."""
         setting = cast("float", params["learning_rate"]), cast("float", params["weight_decay"])
-        return self._train(train, [setting], seed=seed)
+        return self._train([train], [setting], seed=seed)[0]
 
-    def _train(self, features: Features, grid: Sequence[tuple[float, float]], *, seed: int) -> FittedLinear:
+    def _train(
+        self, points: Sequence[Features], grid: Sequence[tuple[float, float]], *, seed: int
+    ) -> list[FittedLinear]:
         rates, decays = zip(*grid, strict=True)
-        heads = train_heads(features, self._recipe, learning_rates=rates, weight_decays=decays, seed=seed)
-        seen = features.labels.bincount(minlength=features.classes) > 0
-        return FittedLinear(heads, seen)
+        trained = train_heads(points, self._recipe, learning_rates=rates, weight_decays=decays, seed=seed)
+        return [
+            FittedLinear(heads, point.labels.bincount(minlength=point.classes) > 0)
+            for point, heads in zip(points, trained, strict=True)
+        ]
 
 
 class FittedLinear(Fitted):
