@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, overload
 
 import numpy as np
 import torch
@@ -12,14 +11,14 @@ import torch
 from probebench.api import DataError, Split
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
 _CHUNK = 1024
-"""Images that are made contiguous at once."""
+"""Images that are looked at in one go."""
 
 
 def image_digest(image: NDArray[np.uint8]) -> bytes:
@@ -27,6 +26,19 @@ def image_digest(image: NDArray[np.uint8]) -> bytes:
     total = hashlib.blake2b(str(image.shape).encode(), digest_size=16)
     total.update(np.ascontiguousarray(image).data)
     return total.digest()
+
+
+class Images(Protocol):
+    """What a split reads from: an array, or what can be indexed like one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, 3, H, W)``."""
+
+    @overload
+    def __getitem__(self, rows: int, /) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, rows: slice, /) -> NDArray[np.uint8]: ...
 
 
 class ArraySplit(Split):
@@ -37,11 +49,11 @@ class ArraySplit(Split):
         labels: int64 ``(N,)``.
     """
 
-    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    def __init__(self, images: Images, labels: NDArray[np.int64]) -> None:
         self._images, self._labels = images, labels
 
     def __len__(self) -> int:
-        return len(self._images)
+        return self._images.shape[0]
 
     def image(self, index: int) -> Tensor:
         """A copy of one image."""
@@ -56,70 +68,91 @@ class ArraySplit(Split):
     def fingerprint(self) -> str:
         """Sum over all images and labels."""
         total = hashlib.sha256(str(self._images.shape).encode())
-        for start in range(0, len(self._images), _CHUNK):
-            total.update(np.ascontiguousarray(self._images[start : start + _CHUNK]).data)
+        for images in self._chunks():
+            total.update(np.ascontiguousarray(images).data)
         total.update(str(self._labels.shape).encode())
         total.update(np.ascontiguousarray(self._labels).data)
         return total.hexdigest()
 
     def digests(self) -> Sequence[bytes]:
         """Of all images."""
-        return [image_digest(image) for image in self._images]
+        return [image_digest(image) for images in self._chunks() for image in images]
+
+    def _chunks(self) -> Iterator[NDArray[np.uint8]]:
+        return (self._images[start : start + _CHUNK] for start in range(0, len(self), _CHUNK))
 
 
-@dataclass(frozen=True)
-class MappedImages:
-    """Images in a file without header, one after the other: read where they lie, when they are asked for.
+class UnlabeledSplit(ArraySplit):
+    """Images without labels, for the training of generators.
 
-    Attributes:
+    Args:
+        images: uint8 ``(N, 3, H, W)``.
+        name: What to call them.
+    """
+
+    def __init__(self, images: Images, name: str) -> None:
+        super().__init__(images, np.empty(0, dtype=np.int64))
+        self._name = name
+
+    def labels(self) -> Tensor:
+        """There are none.
+
+        Raises:
+            DataError: Always: no probe is to see a label that stands for nothing.
+        """
+        raise DataError(
+            "these images have no labels",
+            where=self._name,
+            hint="only generators are trained on them: --split unlabeled",
+        )
+
+
+class StoredImages:
+    """Images in a file without header, one after the other: read when they are asked for, and not kept.
+
+    Args:
         path: The file.
         shape: Of one image, as it is stored.
         axes: Order of these axes that gives ``(3, H, W)``.
-    """
+        chosen: Positions of the wanted images in the file, int64; by default all.
 
-    path: Path
-    shape: tuple[int, int, int]
-    axes: tuple[int, int, int]
-
-    def open(self) -> NDArray[np.uint8]:
-        """All images: uint8 ``(N, 3, H, W)``.
-
-        Raises:
-            DataError: The file does not hold whole images.
-        """
-        size, one = self.path.stat().st_size, int(np.prod(self.shape))
-        if size == 0 or size % one:
-            raise DataError(
-                f"{self.path.name} has {size:,} bytes, which are no whole images of {one:,} bytes",
-                where=str(self.path),
-                hint="remove it and download it again",
-            )
-        stored = np.memmap(self.path, np.uint8, "r", shape=(size // one, *self.shape))
-        return stored.transpose(0, *(axis + 1 for axis in self.axes))
-
-
-class MappedSplit(ArraySplit):
-    """Images in a file; what is sent to another process is the file's name.
-
-    Args:
-        source: The file.
-        labels: int64 ``(N,)``.
-        chosen: Positions of the images in the file; by default all of them.
+    Raises:
+        DataError: The file does not hold whole images.
     """
 
     def __init__(
-        self, source: MappedImages, labels: NDArray[np.int64], chosen: NDArray[np.int64] | None = None
+        self,
+        path: Path,
+        shape: tuple[int, int, int],
+        axes: tuple[int, int, int] = (0, 1, 2),
+        chosen: NDArray[np.int64] | None = None,
     ) -> None:
-        self._source, self._chosen = source, chosen
-        super().__init__(self._open(), labels)
+        self._path, self._stored, self._axes, self._chosen = path, shape, axes, chosen
+        self._bytes = int(np.prod(shape))
+        size = path.stat().st_size
+        if size == 0 or size % self._bytes:
+            raise DataError(
+                f"{path.name} has {size:,} bytes, which are no whole images of {self._bytes:,} bytes", where=str(path)
+            )
+        count = size // self._bytes if chosen is None else len(chosen)
+        self.shape: tuple[int, ...] = (count, *(shape[axis] for axis in axes))
 
-    def _open(self) -> NDArray[np.uint8]:
-        images = self._source.open()
-        return images if self._chosen is None else images[self._chosen]
+    def __getitem__(self, rows: int | slice) -> NDArray[np.uint8]:
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(self.shape[0])
+            if self._chosen is None:
+                return self._read(start, stop - start)
+            return np.concatenate([self._read(int(row), 1) for row in self._chosen[start:stop]])
+        image: NDArray[np.uint8] = self._read(rows if self._chosen is None else int(self._chosen[rows]), 1)[0]
+        return image
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_images"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._images = self._open()
+    def _read(self, first: int, count: int) -> NDArray[np.uint8]:
+        try:
+            values = np.fromfile(self._path, np.uint8, count * self._bytes, offset=first * self._bytes)
+        except OSError as error:
+            raise DataError(f"{self._path.name} cannot be read: {error.strerror}", where=str(self._path)) from error
+        if len(values) != count * self._bytes:
+            raise DataError(f"{self._path.name} has become shorter", where=str(self._path), hint="download it again")
+        stored = values.reshape(count, *self._stored)
+        images: NDArray[np.uint8] = stored.transpose(0, *(axis + 1 for axis in self._axes))
+        return images

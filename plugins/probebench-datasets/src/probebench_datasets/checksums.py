@@ -7,18 +7,22 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from probebench.api import DataError
 from probebench_datasets.download import file_md5
 from probebench_datasets.root import cache_root
 
+_SETTLED = 2_000_000_000
+"""Nanoseconds; no file system in use has a coarser clock."""
+
 
 def require(path: Path, md5: str, *, remedy: str) -> None:
     """Raises an error unless a file has a checksum.
 
-    Reading a file costs seconds, a look at its size and the nanosecond it was written at costs nothing; so what was
-    found for these is kept in the user's cache. A file that changes gets a new time.
+    Reading a file costs seconds, a look at its size and its times costs nothing; so what was found for these is kept in
+    the user's cache, except for files written just now: where clocks are coarse they might change without a trace.
 
     Args:
         path: The file.
@@ -41,15 +45,17 @@ def require(path: Path, md5: str, *, remedy: str) -> None:
 def _remembered(path: Path) -> str:
     path = path.resolve()
     status = path.stat()
-    state = {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    state = {"path": str(path), "size": status.st_size, "times": list(times)}
     note = cache_root() / "checksums" / (hashlib.sha256(str(path).encode()).hexdigest()[:32] + ".json")
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(note.read_text(encoding="utf-8"))
         if isinstance(known, dict) and isinstance(known.get("md5"), str) and known | state == known:
             return str(known["md5"])
     found = file_md5(path)
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        _write(note, json.dumps(state | {"md5": found}))
+    if max(times) < time.time_ns() - _SETTLED:
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+            _write(note, json.dumps(state | {"md5": found}))
     return found
 
 

@@ -73,6 +73,9 @@ def _extract(archive: Path, place: Path, progress: Callable[[str, int, int], Non
             files.append(path)
             if progress:
                 progress(archive.name, raw.tell(), size)
+        # The checksum of a compressed archive stands at its very end, which tarfile has no reason to read.
+        while tar.fileobj and tar.fileobj.read(1 << 20):
+            pass
     return files
 
 
