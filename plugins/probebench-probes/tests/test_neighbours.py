@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import probebench_probes.neighbours as module
-from probebench_probes.neighbours import SLACK, Bank
+from probebench_probes.neighbours import SLACK, Bank, largest
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -27,6 +27,13 @@ def brute_force(bank, queries, k, distance):
             values = [p / length if length else 0.0 for p, length in zip(products, lengths, strict=True)]
         rows.append(sorted(range(len(bank)), key=lambda i: (-values[i], i))[:k])
     return torch.tensor(rows)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_neighbours_in_a_large_bank_are_those_of_float64(distance):
+    bank, queries = noise(5000, 6), noise(4, 6, seed=1)  # enough vectors to look through them in groups
+    bank[100:140] = bank[7]
+    assert torch.equal(Bank(bank, distance).search(queries, 50).index, brute_force(bank, queries, 50, distance))
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
@@ -49,6 +56,18 @@ def test_ties_go_to_the_lower_position(images, dimensions, seed, data):
     # Only vectors of equal or opposite direction have equal cosines to the last bit.
     lines, points = bank[:, :1], queries[:, :1]
     assert torch.equal(Bank(lines, "cosine").search(points, k).index, brute_force(lines, points, k, "cosine"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 700), st.booleans(), st.integers(0, 99), st.data())
+def test_the_largest_are_those_of_a_full_sort(rows, columns, tied, seed, data):
+    k = data.draw(st.integers(1, min(columns, 12)))
+    values = noise(rows, columns, seed=seed)
+    values = values.round() if tied else values
+    found, index = largest(values, k)
+    assert torch.equal(found.sort(1, descending=True).values, values.sort(1, descending=True).values[:, :k])
+    assert torch.equal(values.gather(1, index), found)
+    assert all(len(set(row)) == k for row in index.tolist())
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])

@@ -29,6 +29,9 @@ SLACK = 16
 """Candidates beyond the k wanted. Unless vectors are equal or nearly so, the gap between the last neighbour and the
 first vector that is no candidate then exceeds the rounding error."""
 
+GROUP = 16
+"""Vectors whose products are looked through as one before they are ranked."""
+
 _UNIT_ROUNDOFF = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
 """Of a matrix product, by `torch.get_float32_matmul_precision`."""
 
@@ -101,7 +104,7 @@ class Bank:
     def _search(self, queries: Tensor, k: int, block: Tensor) -> tuple[Tensor, Tensor]:
         centred = (queries - self._centre) / self._spread
         products = torch.addmm(self._offset, centred.float(), self._prepared.T, out=block[: len(queries)])
-        found, candidates = products.topk(min(k + SLACK, len(self)), sorted=False)
+        found, candidates = largest(products, min(k + SLACK, len(self)))
         index, similarity = self._rank(queries, candidates.sort(1).values, k)
         if candidates.shape[1] < len(self):
             floor = self._floor(queries, centred, similarity[:, -1])
@@ -156,3 +159,27 @@ class Bank:
             lengths = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
             exact /= lengths.clamp_min_(torch.finfo(torch.float64).tiny)
         return exact
+
+
+def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row and their columns, in any order: `torch.topk`, at half the price on long rows.
+
+    Nothing outside the k groups of columns with the largest maxima exceeds the smallest of these maxima, so they hold
+    k largest values, and only they are gone through.
+
+    Args:
+        values: float32 ``(R, N)``.
+        k: From 1 to ``N``.
+    """
+    rows, columns = values.shape
+    groups = columns // GROUP
+    if groups < 4 * k:
+        return values.topk(k, sorted=False)
+    grouped = groups * GROUP
+    peaks = values[:, :grouped].unflatten(1, (GROUP, groups)).amax(1)  # group g: columns g, g + groups, ...
+    first = peaks.topk(k, sorted=False).indices
+    steps = torch.arange(0, grouped, groups, device=values.device)
+    ungrouped = torch.arange(grouped, columns, device=values.device).expand(rows, -1)
+    index = torch.cat([(first[:, None] + steps[:, None]).flatten(1), ungrouped], 1)
+    found, places = values.gather(1, index).topk(k, sorted=False)
+    return found, index.gather(1, places)
