@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from probebench.api import BackboneSpec, DatasetSpec, Options, hookimpl
-from probebench_datasets.options import ParquetOptions
+from probebench_datasets.catalogue import PUBLISHED
+from probebench_datasets.options import Flowers102Options, ImageFolderOptions, ParquetOptions
 
 PROBEBENCH_API = 1
 
@@ -47,12 +48,29 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
         citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998",
     )
     yield DatasetSpec(
+        name="imagefolder",
+        factory="probebench_datasets.imagefolder:ImageFolder",
+        options=ImageFolderOptions,
+        summary="your images in a folder for each class: imagefolder:path=FOLDER",
+        requires=("pillow>=10.1",),
+    )
+    yield DatasetSpec(
         name="parquet",
         factory="probebench_datasets.parquet:Parquet",
         options=ParquetOptions,
         summary="your images in Parquet files as the Hugging Face hub has them: parquet:path=FOLDER",
         requires=("pillow>=10.1", "pyarrow>=15"),
     )
+    yield DatasetSpec(
+        name="flowers102",
+        factory="probebench_datasets.flowers102:Flowers102",
+        options=Flowers102Options,
+        fetch="probebench_datasets.flowers102:fetch",
+        summary="Oxford Flowers-102, 102 kinds, resized to 64x64, 1020 train / 1020 val / 6149 test; mean per class",
+        requires=("pillow>=10.1", "scipy>=1.11"),
+        citation="Nilsback and Zisserman, Automated flower classification over a large number of classes, ICVGIP 2008",
+    )
+    yield from PUBLISHED
 
 
 @hookimpl

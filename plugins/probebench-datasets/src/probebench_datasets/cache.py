@@ -79,15 +79,15 @@ def read(path: Path, key: str) -> Decoded | None:
         key: What it has to hold.
 
     Returns:
-        None when it is not there, or is damaged: a damaged file is removed, with a warning.
+        None when it cannot be opened, or is damaged: a damaged file is removed, with a warning.
     """
     try:
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         found = _checked(path, mapped, key)
-    except FileNotFoundError:
+    except OSError:  # it is not there, or is not ours to read
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         discard(path, str(error))
         return None
     with contextlib.suppress(OSError):

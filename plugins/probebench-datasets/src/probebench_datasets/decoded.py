@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 import sys
 import time
 import warnings
-from abc import ABC, abstractmethod
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,59 +17,23 @@ from probebench.api import DataError, Split
 from probebench_datasets import cache, stamps
 from probebench_datasets.arrays import image_digest
 from probebench_datasets.cache import Decoded
+from probebench_datasets.encoded import decode_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from probebench_datasets.encoded import Pictures
     from probebench_datasets.pictures import Decoder
     from probebench_datasets.stamps import Stamp
 
 _VERSION: Final = 1
 """Raise it when the same files and the same rule give other pixels."""
 
-_BATCH_IMAGES, _BATCH_BYTES = 64, 16 << 20
 _RESIDENT_BYTES = 32 << 20
 """After reading so much, the pages of the mapped file are given back: they are cached by the system, not held by us."""
-
-
-class Pictures(ABC):
-    """Encoded pictures in files, in a fixed order.
-
-    Attributes:
-        files: Absolute paths of the files; what they hold decides everything.
-        layout: How the pictures lie in them.
-    """
-
-    files: Sequence[Path]
-    layout: str
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of pictures."""
-
-    @abstractmethod
-    def where(self, index: int) -> str:
-        """What to call a picture in an error."""
-
-    @abstractmethod
-    def read(self, index: int) -> bytes:
-        """One picture.
-
-        Raises:
-            DataError: It cannot be read.
-        """
-
-    def read_all(self) -> Iterator[bytes]:
-        """All pictures in their order, few at a time.
-
-        Raises:
-            DataError: One cannot be read.
-        """
-        return (self.read(index) for index in range(len(self)))
 
 
 class DecodedImages:
@@ -182,7 +143,7 @@ class DecodedImages:
         if stamps.stamp(self._pictures.files).name != stamp.name:
             raise DataError(
                 "files changed while they were read",
-                where=str(self._pictures.files[0].parent),
+                where=str(Path(self._pictures.files[0]).parent),
                 hint="run again when nothing writes there",
             )
 
@@ -207,39 +168,9 @@ class DecodedImages:
         return self._decoder.decode(self._pictures.read(index), self._pictures.where(index))
 
     def _decode_all(self, stamp: Stamp) -> Iterator[NDArray[np.uint8]]:
-        """All images in their order, all of one size, from files that stay as they are."""
-        first: tuple[int, ...] | None = None
-        for index, image in enumerate(self._decode_ahead()):
-            first = first or image.shape
-            if image.shape != first:
-                raise self._unequal(index, image.shape, first)
-            yield image
+        """All images, from files that stay as they are."""
+        yield from decode_all(self._pictures, self._decoder)
         self._require_unchanged(stamp)
-
-    def _decode_ahead(self) -> Iterator[NDArray[np.uint8]]:
-        """Decodes with some threads, a few batches ahead."""
-
-        def decode(batch: list[tuple[int, bytes]]) -> list[NDArray[np.uint8]]:
-            return [self._decoder.decode(data, self._pictures.where(index)) for index, data in batch]
-
-        threads = min(8, os.cpu_count() or 1)
-        batches = _batches(enumerate(self._pictures.read_all()))
-        waiting: deque[Future[list[NDArray[np.uint8]]]] = deque()
-        with ThreadPoolExecutor(threads) as pool:
-            for batch in batches:
-                waiting.append(pool.submit(decode, batch))
-                if len(waiting) > threads:
-                    yield from waiting.popleft().result()
-            for future in waiting:
-                yield from future.result()
-
-    def _unequal(self, index: int, shape: tuple[int, ...], first: tuple[int, ...]) -> DataError:
-        height, width = shape[1:]
-        return DataError(
-            f"the image is {width}x{height}, the first one is {first[2]}x{first[1]}",
-            where=self._pictures.where(index),
-            hint=f"image_size={min(*first[1:], height, width)} makes all images of one size",
-        )
 
     def _give_back_pages(self, mapped: mmap.mmap | None, size: int) -> None:
         self._read_bytes += size
@@ -293,17 +224,3 @@ class DecodedSplit(Split):
         total.update(self._images.digests[self._chosen].tobytes())
         total.update(self._labels.astype("<i8").tobytes())
         return total.hexdigest()
-
-
-def _batches(pictures: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    """Batches that are small in number and in bytes: a large set must not need a large memory."""
-    batch: list[tuple[int, bytes]] = []
-    size = 0
-    for index, data in pictures:
-        batch.append((index, data))
-        size += len(data)
-        if len(batch) == _BATCH_IMAGES or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from probebench.api import Options
+from probebench_datasets.published_options import RootOptions
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -49,3 +50,11 @@ class ImageFolderOptions(PathOptions):
 
 class ParquetOptions(PathOptions):
     """Options of `parquet`."""
+
+
+class Flowers102Options(RootOptions):
+    """Options of `flowers102`."""
+
+    image_size: int = Field(
+        64, ge=8, le=1024, description="shorter side resized to N, antialiased, and the centre N x N cut out"
+    )

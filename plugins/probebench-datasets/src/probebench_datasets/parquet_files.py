@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from probebench.api import DataError
-from probebench_datasets.decoded import Pictures
+from probebench_datasets.encoded import Pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,10 +37,11 @@ class ParquetPictures(Pictures):
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self.files = files
+        self._paths = files
+        self.files = [str(file) for file in files]
         self._starts = [0]
         for file in files:
-            with _reading(file), pq.ParquetFile(file) as opened:
+            with _reading(file), _open(file) as opened:
                 self._starts.append(self._starts[-1] + opened.metadata.num_rows)
         with _reading(files[0]):
             schema = pq.read_schema(files[0])
@@ -60,7 +61,7 @@ class ParquetPictures(Pictures):
     def place(self, index: int) -> tuple[Path, int]:
         """File and row of a picture."""
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self.files[number], index - self._starts[number]
+        return self._paths[number], index - self._starts[number]
 
     def where(self, index: int) -> str:
         """``path/of/file.parquet, row N``, counted from 0."""
@@ -70,7 +71,7 @@ class ParquetPictures(Pictures):
     def read(self, index: int) -> bytes:
         """Reads as much of the picture's row group as comes before it."""
         file, row = self.place(index)
-        with _reading(file), pq.ParquetFile(file) as opened:
+        with _reading(file), _open(file) as opened:
             group = 0
             while row >= (rows := opened.metadata.row_group(group).num_rows):
                 row, group = row - rows, group + 1
@@ -82,8 +83,8 @@ class ParquetPictures(Pictures):
     def read_all(self) -> Iterator[bytes]:
         """Reads a few rows at a time."""
         index = 0
-        for file, stop in zip(self.files, self._starts[1:], strict=True):
-            with _reading(file), pq.ParquetFile(file) as opened:
+        for file, stop in zip(self._paths, self._starts[1:], strict=True):
+            with _reading(file), _open(file) as opened:
                 for data in self._rows(opened):
                     yield self._present(data, index)
                     index += 1
@@ -111,10 +112,10 @@ class ParquetPictures(Pictures):
             DataError: There is no such column, or a row has no number.
         """
         parts: list[NDArray[np.int64]] = []
-        for file, start in zip(self.files, self._starts, strict=False):
+        for file, start in zip(self._paths, self._starts, strict=False):
             with _reading(file):
                 column = _column(pq.read_schema(file), LABEL_COLUMNS, file)
-                values = pq.read_table(file, columns=[column], use_threads=False).column(column)
+                values = _open(file).read(columns=[column], use_threads=False).column(column)
             if not pa.types.is_integer(values.type):
                 raise DataError(
                     f"column {column!r} is {values.type}, not of whole numbers",
@@ -134,7 +135,7 @@ class ParquetPictures(Pictures):
             DataError: Two files have other names.
         """
         found: dict[tuple[str, ...] | None, Path] = {}
-        for file in self.files:
+        for file in self._paths:
             with _reading(file):
                 schema = pq.read_schema(file)
             found.setdefault(_names(schema, _column(schema, LABEL_COLUMNS, file)), file)
@@ -145,6 +146,10 @@ class ParquetPictures(Pictures):
                 hint="use files that were written together",
             )
         return next(iter(found))
+
+
+def _open(file: Path) -> pq.ParquetFile:
+    return pq.ParquetFile(file, page_checksum_verification=True)  # where the file has such sums
 
 
 def _column(schema: pa.Schema, names: Sequence[str], file: Path) -> str:

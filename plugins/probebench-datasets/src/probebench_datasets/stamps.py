@@ -7,13 +7,13 @@ import hashlib
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probebench.api import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 _SETTLED = 2_000_000_000
 """Nanoseconds; no file system in use has a coarser clock."""
@@ -33,7 +33,7 @@ class Stamp:
     settled: bool
 
 
-def stamp(files: Sequence[Path]) -> Stamp:
+def stamp(files: Sequence[str]) -> Stamp:
     """Asks the file system.
 
     What is trusted: a file with the same path, size, ``mtime`` and ``ctime`` (in nanoseconds) has the same content.
@@ -55,14 +55,14 @@ def stamp(files: Sequence[Path]) -> Stamp:
     return Stamp(total.hexdigest(), newest < time.time_ns() - _SETTLED)
 
 
-def content(files: Sequence[Path]) -> str:
+def content(files: Sequence[str]) -> str:
     """SHA-256 in hexadecimal over the content of all files, in their order; reads them.
 
     Raises:
         DataError: A file cannot be read.
     """
     total = hashlib.sha256()
-    for path in files:
+    for path in map(Path, files):
         try:
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())
@@ -87,8 +87,10 @@ def remember(folder: Path, stamp: Stamp, content: str) -> None:
         (folder / f"{stamp.name}.content").write_text(content, "ascii")
 
 
-def unreadable(path: Path, error: OSError) -> DataError:
+def unreadable(path: str | Path, error: OSError) -> DataError:
     """The error for a file or folder that the system does not let us read."""
     return DataError(
-        f"cannot be read: {error.strerror or error}", where=str(path), hint="restore it, or correct its permissions"
+        f"cannot be read: {error.strerror or error}",
+        where=os.fspath(path),
+        hint="restore it, or correct its permissions",
     )
