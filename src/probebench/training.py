@@ -21,6 +21,7 @@ def train(
     backbone: Component,
     dataset: Component,
     *,
+    split: str = "train",
     recipe: Mapping[str, str],
     epochs: int,
     out: Path,
@@ -28,13 +29,14 @@ def train(
     device: str = "auto",
     precision: str = "auto",
 ) -> Path:
-    """Trains a backbone on the images of a dataset's train split; labels are never read.
+    """Trains a backbone on images of a dataset; labels are never read.
 
     A folder that holds a part of the same run is gone on with.
 
     Args:
         backbone: What to train, with its options.
         dataset: Where the images come from.
+        split: ``train``, or a split without labels. The images that probes are measured on are not to be trained on.
         recipe: Options of the training, as texts.
         epochs: Epochs in all, those of an interrupted run included.
         out: Folder of the run.
@@ -59,8 +61,12 @@ def train(
     device = pick_device(device)
     arithmetic = pick_precision(precision, device, bf16_pays=True)
     images = cast("Dataset", dataset.build())
+    if split not in (allowed := ("train", *images.unlabeled)):
+        raise UsageError(
+            f"{dataset.title} has no split {split!r} to train on", where="--split", hint=" or ".join(allowed)
+        )
     with plugin_errors(f"dataset {dataset.title} cannot be read"):
-        split = images.split("train")
+        trained_on = images.split(split)
     make_writable(out, "--out")
     with bar(f"train {backbone.title}", total=epochs) as shown:
         before = 0.0
@@ -74,8 +80,8 @@ def train(
         job = TrainingJob(
             options=backbone.options,
             recipe=options,
-            images=split,
-            dataset=dataset.title,
+            images=trained_on,
+            dataset=dataset.title if split == "train" else f"{dataset.title}/{split}",
             flips=images.flips,
             out=out,
             epochs=epochs,

@@ -67,6 +67,36 @@ def test_bad_usage_is_told_before_training(start, changes, lines):
     assert str(caught.value).splitlines()[: len(lines)] == lines
 
 
+class Unlabeled(ToyDataset):
+    """Has a split without labels."""
+
+    unlabeled = ("rest",)
+
+    def split(self, name):
+        return ToyDataset().split("test") if name == "rest" else super().split(name)
+
+
+def test_a_generator_is_trained_on_images_without_labels(start, lab):
+    lab.dataset("more", Unlabeled)
+    jobs = []
+    start(lambda job: (jobs.append(job), job.out)[1], dataset="more", split="rest")
+    (job,) = jobs
+    assert (job.dataset, len(job.images)) == ("more/rest", 30), "its manifest must say which images they were"
+
+
+@pytest.mark.parametrize(("split", "dataset", "hint"), [("rest", "shades", "train"), ("test", "more", "train or rest")])
+def test_nothing_is_trained_on_images_that_probes_are_measured_on(start, lab, split, dataset, hint):
+    lab.dataset("more", Unlabeled)
+    with pytest.raises(UsageError) as caught:
+        start(dataset=dataset, split=split)
+    assert str(caught.value).splitlines() == [
+        f"{dataset} has no split {split!r} to train on",
+        "  in: --split",
+        f"  try: {hint}",
+    ]
+    assert not (lab.folder / "out").exists()
+
+
 def test_an_output_folder_that_cannot_be_written(start, lab):
     (lab.folder / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write there: Not a directory") as caught:

@@ -25,7 +25,7 @@ from probebench.config import (
 from probebench.errors import ProbebenchWarning, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import TextIO
 
     from probebench.harness import CellResult, PlannedCell, RunResult
@@ -100,7 +100,7 @@ def run(
             cells = _plan(request)
         else:
             if download:
-                fetch_missing(request.datasets)
+                _download(request)
             outcome = _execute(request)
     if dry_run:
         _show_plan(cells, as_json=as_json)
@@ -169,14 +169,11 @@ def _told_warnings() -> Iterator[None]:
         yield
 
 
-def fetch_missing(datasets: Iterable[str]) -> None:
-    """What ``--download`` does: datasets that cannot be downloaded, or need not be, are passed over."""
-    from probebench.fetching import can_fetch, fetch
+def _download(request: Request) -> None:
+    from probebench.fetching import fetch_missing
     from probebench.registry import resolve
 
-    for component in (resolve("dataset", text) for text in datasets):
-        if can_fetch(component.entry):
-            fetch(component)
+    fetch_missing(resolve("dataset", text) for text in request.datasets)
 
 
 def _plan(request: Request) -> list[PlannedCell]:

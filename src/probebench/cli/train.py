@@ -17,19 +17,27 @@ def train(
     dataset: Annotated[str, typer.Option(help="Dataset whose train images are used; labels are not read.")] = (
         DEFAULT_DATASET
     ),
+    split: Annotated[str, typer.Option(help="train, or a split without labels such as stl10's unlabeled.")] = "train",
     recipe: Annotated[str, typer.Option(help="Options of the training, such as lr=2e-4,batch_size=64.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    download: Annotated[bool, typer.Option("--download", help="First download the dataset if it is not there.")] = False,
 ) -> None:
     """Train a backbone; run the same command again to go on after an interruption."""
     from probebench.config import parse_spec
     from probebench.registry import resolve
     from probebench.training import train as run
 
+    images = resolve("dataset", dataset)
+    if download:
+        from probebench.fetching import fetch_missing
+
+        fetch_missing([images])
     last = run(
         resolve("backbone", backbone),
-        resolve("dataset", dataset),
+        images,
+        split=split,
         recipe=parse_spec(f"recipe:{recipe}").options if recipe else {},
         epochs=epochs,
         out=out,
