@@ -11,6 +11,8 @@ from probebench.progress import Bar, bar
 from probebench.registry import Component, installed, load_target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from probebench.registry import Entry
 
 _MB = 1e6
@@ -53,3 +55,15 @@ def fetch(dataset: Component) -> None:
 
         with plugin_errors(f"{dataset.title} cannot be downloaded", where=dataset.entry.origin):
             function(dataset.options, progress)
+
+
+def fetch_missing(datasets: Iterable[Component]) -> None:
+    """What ``--download`` does: those that cannot be downloaded, or need not be, are passed over.
+
+    Raises:
+        DataError: As `fetch`.
+        PluginError: As `fetch`.
+    """
+    for dataset in datasets:
+        if can_fetch(dataset.entry):
+            fetch(dataset)

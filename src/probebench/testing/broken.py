@@ -29,7 +29,8 @@ def breaks(check: str) -> Callable[[Broken], Broken]:
 
 def broken_fakes() -> tuple[tuple[str, Subject], ...]:
     """All broken components, each with the name of the check that must catch it."""
-    from probebench.testing import broken_backbones, broken_datasets, broken_features, broken_probes
+    from probebench.testing import broken_backbones, broken_datasets, broken_features, broken_probes, broken_splits
 
-    del broken_backbones, broken_datasets, broken_features, broken_probes  # importing them is what fills the list
+    # Importing them is what fills the list.
+    del broken_backbones, broken_datasets, broken_features, broken_probes, broken_splits
     return tuple(_FAKES)

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from probebench.testing import feature_checks, fit_checks
+from probebench.testing import feature_checks, fit_checks, split_checks
 from probebench.testing.backbone_checks import backbone_check
 from probebench.testing.checks import Check, CheckList, NotApplicableError
 from probebench.testing.dataset_checks import dataset_check
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Status = Literal["passed", "failed", "skipped"]
 
 _LISTS: dict[Kind, CheckList] = {"backbone": backbone_check, "dataset": dataset_check, "probe": probe_check}
-_WRITTEN_IN = (feature_checks, fit_checks)  # importing them puts their checks on the lists
+_WRITTEN_IN = (feature_checks, fit_checks, split_checks)  # importing them puts their checks on the lists
 
 
 @dataclass(frozen=True)

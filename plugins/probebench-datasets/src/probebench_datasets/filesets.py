@@ -121,16 +121,12 @@ class Files:
         form = begun[0] if begun else self.sets[0]
         names = ", ".join(form.missing(self.root, part))
         others = [str(self.root / other.folder) for other in self.sets if other != form]
-        by_hand = " and ".join(
-            f"{source.name} (md5 {source.md5}, {source.url})" for source in self._by_hand(form, part)
-        )
-        place = self.root / form.folder if form.sources[0].name in form.files else self.root
+        wanted = [source for source in form.sources if source.name not in form.files or source.name in form.parts[part]]
+        by_hand = " and ".join(f"{source.name} (md5 {source.md5}, {source.url})" for source in wanted)
+        packed = wanted[0].name not in form.files
+        place = f"{self.root} first: then it needs no network" if packed else self.root / form.folder
         return DataError(
             f"{self.dataset} has no {part} part on this machine: {names} missing",
             where=" or ".join([str(self.root / form.folder), *([] if begun else others)]),
-            hint=f"{self.command}; or put {by_hand} into {place} and run it there: it needs no network then",
+            hint=f"{self.command}; or put {by_hand} into {place}",
         )
-
-    @staticmethod
-    def _by_hand(form: FileSet, part: str) -> list[Source]:
-        return [source for source in form.sources if source.name not in form.files or source.name in form.parts[part]]
