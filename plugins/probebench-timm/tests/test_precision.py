@@ -54,3 +54,9 @@ def test_bf16_is_looked_at_in_the_sizes_that_were_described(backbone):
     made._net.act1.register_forward_hook(broken_in_small)
     with pytest.raises(UsageError, match=r"stage\.0 in bf16 differs"):
         made.place("cpu", "bf16")
+
+
+def test_features_that_are_zero_in_both_precisions_are_equal(backbone):
+    made = backbone("test_resnet")
+    made._net.layer3.register_forward_hook(lambda _module, _inputs, output: output * 0)
+    made.place("cpu", "bf16")

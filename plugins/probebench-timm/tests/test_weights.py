@@ -102,7 +102,7 @@ def test_a_file_that_is_not_there(tmp_path, backbone):
     with pytest.raises(UsageError) as caught:
         backbone(weights=missing)
     assert str(caught.value) == (
-        f"no file {missing!r}\n  in: option weights of timm\n  try: a .safetensors, .pth or .pt file, or none"
+        f"no file {missing!r}\n  in: option weights of timm\n  try: a .safetensors, .pth or .pt file, package or none"
     )
 
 
@@ -114,7 +114,7 @@ def test_a_type_of_file_that_nobody_can_read(tmp_path, backbone):
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
-@pytest.mark.parametrize("content", [b"", b"not weights at all"])
+@pytest.mark.parametrize("content", [b"", b"not weights at all", b"\x80\x02."])
 def test_a_damaged_file(tmp_path, backbone, name, content):
     path = tmp_path / name
     path.write_bytes(content)
@@ -131,7 +131,7 @@ def test_a_truncated_file(tmp_path, backbone, trained):
         backbone(weights=str(path))
 
 
-@pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], {}])
+@pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], {}, {1: torch.zeros(2)}])
 def test_a_file_without_weights(tmp_path, backbone, content):
     with pytest.raises(UsageError, match="holds no state dict"):
         backbone(weights=_write(content, tmp_path / "w.pth"))

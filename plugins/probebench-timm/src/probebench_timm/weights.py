@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from probebench.api import UsageError
+from probebench_timm.packages import packaged
 
 if TYPE_CHECKING:
     from probebench_timm.network import TimmModel
-
-_UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, SafetensorError, pickle.UnpicklingError)
 
 
 def load(net: TimmModel, name: str) -> None:
@@ -25,18 +22,14 @@ def load(net: TimmModel, name: str) -> None:
     Args:
         net: A timm model without a classifier.
         name: Path of a ``.safetensors`` file, or of a ``.pth`` or ``.pt`` file that holds a state dict, alone or
-            under ``state_dict`` or ``model``. Nothing in it is executed.
+            under ``state_dict`` or ``model``; or ``package``, see `probebench_timm.packages`. Nothing is executed.
 
     Raises:
-        UsageError: There is no such file, it cannot be read, or its weights are not those of the network.
+        UsageError: There is no such file or package, it cannot be read, or its weights are not those of the network.
     """
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise UsageError(
-            f"no file {name!r}", where="option weights of timm", hint="a .safetensors, .pth or .pt file, or none"
-        )
+    path, found = _from_package(net) if name == "package" else _from_file(name)
     classifier = _prefixes(net.pretrained_cfg.get("classifier"))
-    state = {key: tensor for key, tensor in _read(path).items() if not key.startswith(classifier)}
+    state = {key: tensor for key, tensor in found.items() if not key.startswith(classifier)}
     expected = net.state_dict()
     if wrong := _misfits(state, expected):
         shown = "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
@@ -46,6 +39,23 @@ def load(net: TimmModel, name: str) -> None:
             hint="option model must name the model they were saved from",
         )
     net.load_state_dict({**expected, **{key: _fp32(tensor) for key, tensor in state.items()}})
+
+
+def _from_package(net: TimmModel) -> tuple[Path, dict[str, Tensor]]:
+    source = packaged(net.pretrained_cfg["architecture"])
+    path = source.path()
+    return path, {source.rename(key): tensor for key, tensor in _read(path).items()}
+
+
+def _from_file(name: str) -> tuple[Path, dict[str, Tensor]]:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise UsageError(
+            f"no file {name!r}",
+            where="option weights of timm",
+            hint="a .safetensors, .pth or .pt file, package or none",
+        )
+    return path, _read(path)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -61,7 +71,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except _UNREADABLE as error:
+    except Exception as error:  # a damaged pickle ends in whatever exception it leads its reader to
         cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise UsageError(
             f"{path.name} cannot be read: {cause}",
@@ -71,13 +81,17 @@ def _read(path: Path) -> dict[str, Tensor]:
     for wrapper in ("state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
             found = found[wrapper]
-    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(found, dict) or not found or not all(map(_is_weight, found.items())):
         raise UsageError(
             f"{path.name} holds no state dict",
             where=str(path),
             hint="names and tensors, alone or under 'state_dict' or 'model'",
         )
     return found
+
+
+def _is_weight(item: tuple[object, object]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 def _prefixes(classifier: str | tuple[str, ...] | None) -> tuple[str, ...]:
