@@ -20,7 +20,8 @@ class TimmOptions(Options):
     )
     weights: str = Field(
         "none",
-        description="file of weights (.safetensors, or .pth or .pt), or none for random ones; nothing is downloaded",
+        description="file of weights (.safetensors, or .pth or .pt), package for those that an installed package has "
+        "(tf_efficientnet_lite0), or none for random ones; nothing is downloaded",
     )
     size: Size = Field(
         "auto",
