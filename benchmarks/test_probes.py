@@ -44,7 +44,7 @@ def sets(request) -> Sets:
     """Overlapping classes in features whose variance along the r-th principal axis falls as 1 / r^2.
 
     That is what an untrained convolutional network's features look like on scattered-digits; those of a trained
-    denoiser fall faster. On uncorrelated features L-BFGS needs few steps, and scikit-learn wins the third pair.
+    denoiser fall faster. On uncorrelated features L-BFGS needs few steps, and little is left of the third ratio.
     """
     tiny = request.config.getoption("benchmark_disable") and not request.config.getoption("benchmark_enable")
     images = int(os.environ.get("PROBEBENCH_BENCH_IMAGES", 500 if tiny else 50_000))
