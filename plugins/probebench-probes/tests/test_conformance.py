@@ -6,7 +6,17 @@ from probebench.testing import parametrize_with_checks
 
 
 @parametrize_with_checks(
-    ["knn", "knn:distance=euclidean,vote=uniform", "knn:protocol=thesis2024", "linear", "linear:protocol=thesis2024"]
+    [
+        "knn",
+        "knn:distance=euclidean,vote=uniform",
+        "knn:protocol=thesis2024",
+        "linear",
+        "linear:protocol=thesis2024",
+        "logreg",
+        "logreg:inputs=raw",
+        "ridge",
+        "ridge:inputs=raw",
+    ]
 )
 def test_conformance(subject, check):
     check(subject)

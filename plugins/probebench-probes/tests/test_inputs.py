@@ -74,3 +74,34 @@ def test_raw_inputs_are_left_alone():
     assert torch.equal(inputs.features(vectors), vectors)
     assert torch.equal(inputs.prepare(vectors)[:, :4], vectors)
     assert torch.equal(inputs.weights(vectors.T), vectors.T)
+
+
+def test_a_penalty_on_centred_inputs_is_that_on_the_features_as_they_are():
+    vectors = correlated(500, 20) * 30
+    inputs = Inputs.centred(vectors)
+    along_axes = torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
+    raw = inputs.scale[:, None] * inputs.weights(along_axes)
+    outputs = inputs.prepare(vectors)[:, :20] @ along_axes
+    assert torch.allclose(outputs, (vectors - vectors.mean(0)) @ raw, atol=1e-2)
+    assert (inputs.penalty[:, None] * along_axes.square()).sum() == pytest.approx(float(raw.square().sum()), rel=1e-4)
+    assert len(set(inputs.scale.tolist())) == 1
+
+
+@pytest.mark.parametrize("make", [Inputs.standardized, Inputs.centred])
+def test_features_that_are_all_alike_become_0(make):
+    inputs = make(torch.full((10, 3), 0.1))
+    assert (inputs.prepare(torch.full((10, 3), 7.0))[:, :3] == 0).all()
+    assert inputs.penalty.isfinite().all()
+
+
+def test_moments_are_those_of_float64_without_a_copy_of_all_rows(monkeypatch):
+    vectors = correlated(500, 20) + 1e3
+    expected = vectors.double().mean(0), vectors.double().std(0, correction=0)
+    longest = []
+    double = torch.Tensor.double
+    monkeypatch.setattr(torch.Tensor, "double", lambda part: longest.append(len(part)) or double(part))
+    monkeypatch.setattr(module, "CHUNK", 64)
+    mean, deviation, _ = module.moments(vectors)
+    assert max(longest) == 64
+    assert torch.allclose(mean, expected[0], rtol=1e-12)
+    assert torch.allclose(deviation, expected[1], rtol=1e-10)

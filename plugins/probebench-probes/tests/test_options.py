@@ -8,15 +8,15 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from probebench_probes import KnnOptions, LinearOptions, probebench_probes
+from probebench_probes import KnnOptions, LinearOptions, LogregOptions, RidgeOptions, probebench_probes
 
 
-def test_both_probes_are_offered_without_importing_torch():
+def test_all_probes_are_offered_without_importing_torch():
     script = (
         "import sys, probebench_probes as p; print([s.name for s in p.probebench_probes()], 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['knn', 'linear'] False"
+    assert done.stdout.strip() == "['knn', 'linear', 'logreg', 'ridge'] False"
 
 
 def test_every_option_is_described():
@@ -49,6 +49,15 @@ def test_a_default_that_moves_a_published_number_is_seen():
         "batch_size": 256,
         "inputs": "standardized",
         "schedule": "cosine",
+    }
+    assert LogregOptions().model_dump() == {
+        "cs": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0),
+        "inputs": "standardized",
+        "steps": 1000,
+    }
+    assert RidgeOptions().model_dump() == {
+        "alphas": (1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2),
+        "inputs": "standardized",
     }
 
 
@@ -93,6 +102,12 @@ def test_tuples_are_written_with_plus_signs():
         (LinearOptions, {"weight_decays": (-1.0,)}),
         (LinearOptions, {"epochs": 0}),
         (LinearOptions, {"batch_size": 0}),
+        (LogregOptions, {"cs": ()}),
+        (LogregOptions, {"cs": (0.0,)}),
+        (LogregOptions, {"steps": 0}),
+        (RidgeOptions, {"alphas": ()}),
+        (RidgeOptions, {"alphas": (0.0,)}),
+        (RidgeOptions, {"inputs": "whitened"}),
     ],
 )
 def test_values_without_a_meaning_are_refused(options, given):

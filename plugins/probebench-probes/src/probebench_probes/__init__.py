@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from probebench.api import ProbeSpec, hookimpl
-from probebench_probes.options import KnnOptions, LinearOptions
+from probebench_probes.options import KnnOptions, LinearOptions, LogregOptions, RidgeOptions
 
 PROBEBENCH_API = 1
 
@@ -25,4 +25,19 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         options=LinearOptions,
         summary="softmax regression; all learning rates and weight decays train in one batched product",
         citation="Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016",
+    )
+    yield ProbeSpec(
+        name="logreg",
+        factory="probebench_probes.logreg:Logreg",
+        options=LogregOptions,
+        summary="softmax regression at its optimum, by L-BFGS; all values of C in one fit",
+        citation="Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, 2023",
+    )
+    yield ProbeSpec(
+        name="ridge",
+        factory="probebench_probes.ridge:Ridge",
+        options=RidgeOptions,
+        summary="least squares on one-hot classes, in closed form; one decomposition serves every penalty",
+        citation="Hoerl and Kennard, Ridge Regression: Biased Estimation for Nonorthogonal Problems, "
+        "Technometrics 12, 1970",
     )

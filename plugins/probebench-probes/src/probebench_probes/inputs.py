@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -53,13 +53,25 @@ class Inputs:
     @classmethod
     def standardized(cls, vectors: Tensor) -> Inputs:
         """Features with mean 0 and deviation 1 over the rows of ``(N, D)``; one that does not vary becomes 0."""
-        mean = vectors.mean(0, dtype=torch.float64)
-        variance = torch.zeros_like(mean)
-        for part in torch.split(vectors, CHUNK):
-            variance += (part.double() - mean).square().sum(0) / len(vectors)
-        # A deviation below this is the rounding of float32 and no signal.
-        least = torch.finfo(torch.float32).eps * mean.abs() + torch.finfo(torch.float32).tiny
-        scale = torch.where(variance.sqrt() > least, 1 / variance.sqrt().clamp_min(least), 0.0)
+        mean, deviation, least = moments(vectors)
+        return cls._turned(vectors, mean, torch.where(deviation > least, 1 / deviation.clamp_min(least), 0.0))
+
+    @classmethod
+    def centred(cls, vectors: Tensor) -> Inputs:
+        """Features with mean 0, all divided by their common deviation; one that does not vary becomes 0.
+
+        `penalty` makes up for the division: a head's length is that of its weights for the features as they are. As its
+        bias takes in the mean, the optimum is that of raw features, and the way to it is as short as with standardised.
+        """
+        mean, deviation, least = moments(vectors)
+        varies = deviation > least
+        scale = 1 / deviation[varies].square().mean().sqrt() if bool(varies.any()) else torch.ones_like(mean[0])
+        inputs = cls._turned(vectors, mean, torch.where(varies, scale, 0.0))
+        return replace(inputs, penalty=(inputs.penalty.double() * scale**2).float())
+
+    @classmethod
+    def _turned(cls, vectors: Tensor, mean: Tensor, scale: Tensor) -> Inputs:
+        """With the principal axes of ``(vectors - mean) * scale``."""
         axes, penalty = [], []
         for start in range(0, len(mean), AXES_BLOCK):
             block = slice(start, start + AXES_BLOCK)
@@ -94,3 +106,16 @@ class Inputs:
     def _blocks(self) -> list[tuple[slice, Tensor]]:
         starts = range(0, len(self.mean), AXES_BLOCK)
         return [(slice(start, start + len(axes)), axes) for start, axes in zip(starts, self.axes, strict=False)]
+
+
+def moments(vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Means and deviations of the columns, and below what a deviation is the rounding of float32 and no signal.
+
+    All are float64 ``(D,)``. They are taken part by part: a sum in float64 over all rows would copy them.
+    """
+    mean, variance = (torch.zeros(vectors.shape[1], dtype=torch.float64, device=vectors.device) for _ in range(2))
+    for part in torch.split(vectors, CHUNK):
+        mean += part.double().sum(0) / len(vectors)
+    for part in torch.split(vectors, CHUNK):
+        variance += (part.double() - mean).square().sum(0) / len(vectors)
+    return mean, variance.sqrt(), torch.finfo(torch.float32).eps * mean.abs() + torch.finfo(torch.float32).tiny

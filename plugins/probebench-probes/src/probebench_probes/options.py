@@ -100,6 +100,37 @@ class LinearOptions(PresetOptions):
     schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate, by step, down to 0")
 
 
+class LogregOptions(Options):
+    """Options of `logreg`."""
+
+    cs: tuple[Positive, ...] = Field(
+        (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0),
+        min_length=1,
+        description="scikit-learn's C: factors of the summed loss beside half the squared length of the weights, "
+        "chosen from on val; of equals the first wins, so give the smallest first",
+    )
+    inputs: Literal["standardized", "raw"] = Field(
+        "standardized",
+        description="standardized: mean 0 and deviation 1 on train; raw: C speaks of features as they are",
+    )
+    steps: int = Field(1000, ge=1, description="most steps of L-BFGS; a fit that needs more is told of")
+
+
+class RidgeOptions(Options):
+    """Options of `ridge`."""
+
+    alphas: tuple[Positive, ...] = Field(
+        (1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2),
+        min_length=1,
+        description="scikit-learn's alpha: factors of the squared length of the weights beside the summed squared "
+        "error, chosen from on val; of equals the first wins, so give the largest first",
+    )
+    inputs: Literal["standardized", "raw"] = Field(
+        "standardized",
+        description="standardized: mean 0 and deviation 1 on train; raw: alpha speaks of features as they are",
+    )
+
+
 def _text(value: object) -> str:
     """A value as it is written on the command line."""
     return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
