@@ -15,16 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from probebench.api import Features
 from probebench.metrics import predictions, top1
-from probebench_probes import KnnOptions, LinearOptions
+from probebench_probes import KnnOptions, LinearOptions, LogregOptions, RidgeOptions
 from probebench_probes.knn import Knn
 from probebench_probes.linear import Linear
+from probebench_probes.logreg import Logreg
+from probebench_probes.ridge import Ridge
 
 DIMENSIONS, CLASSES = 256, 10
 KS = (1, 5, 10, 20, 50, 100, 200)
@@ -162,3 +164,46 @@ class TestSweep:
         benchmark.extra_info["top1"] = [max(ours) for ours in values]
         for trials, ours in zip(swept, values, strict=True):
             assert [trial.value for trial in trials] == pytest.approx(ours, abs=allowance(sets.test))
+
+
+@pytest.mark.benchmark(group="logreg, six values of C, the best on the test set")
+class TestLogreg:
+    def strengths(self, sets: Sets) -> tuple[float, ...]:
+        return tuple(1 / (len(sets.train.labels) * decay) for decay in DECAYS)
+
+    def test_probebench(self, benchmark, sets):
+        probe = Logreg(LogregOptions(cs=self.strengths(sets)))
+        trials = benchmark.pedantic(lambda: probe.tune(sets.train, sets.test, metric=top1, seed=0), rounds=1)
+        benchmark.extra_info["top1"] = max(trial.value for trial in trials)
+
+    @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+    def test_scikit_learn(self, benchmark, sets):
+        def accuracies():
+            strengths = self.strengths(sets)
+            models = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)) for c in strengths]
+            return [model.fit(*numpy(sets.train)).score(*numpy(sets.test)) for model in models]
+
+        theirs = benchmark.pedantic(accuracies, rounds=1)
+        benchmark.extra_info["top1"] = max(theirs)
+        probe = Logreg(LogregOptions(cs=self.strengths(sets)))
+        ours = max(trial.value for trial in probe.tune(sets.train, sets.test, metric=top1, seed=0))
+        # The best, and not each: at a large C scikit-learn stops short of the optimum.
+        assert ours == pytest.approx(max(theirs), abs=allowance(sets.test))
+
+
+@pytest.mark.benchmark(group="ridge, nine penalties, the best on the test set")
+class TestRidge:
+    def test_probebench(self, benchmark, sets):
+        probe = Ridge(RidgeOptions())
+        trials = benchmark.pedantic(lambda: probe.tune(sets.train, sets.test, metric=top1, seed=0), rounds=1)
+        benchmark.extra_info["top1"] = max(trial.value for trial in trials)
+
+    def test_scikit_learn(self, benchmark, sets):
+        def accuracies():
+            models = [make_pipeline(StandardScaler(), RidgeClassifier(alpha)) for alpha in RidgeOptions().alphas]
+            return [model.fit(*numpy(sets.train)).score(*numpy(sets.test)) for model in models]
+
+        theirs = benchmark.pedantic(accuracies, rounds=1)
+        benchmark.extra_info["top1"] = max(theirs)
+        ours = [trial.value for trial in Ridge(RidgeOptions()).tune(sets.train, sets.test, metric=top1, seed=0)]
+        assert ours == pytest.approx(theirs, abs=allowance(sets.test))
