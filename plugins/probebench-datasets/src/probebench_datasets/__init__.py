@@ -66,7 +66,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
         factory="probebench_datasets.flowers102:Flowers102",
         options=Flowers102Options,
         fetch="probebench_datasets.flowers102:fetch",
-        summary="Oxford Flowers-102, 102 kinds, resized to 64x64, 1020 train / 1020 val / 6149 test; mean per class",
+        summary="Oxford Flowers-102, 102 kinds, resized to 64x64, 1020 train / 1020 val / 6149 test; download",
         requires=("pillow>=10.1", "scipy>=1.11"),
         citation="Nilsback and Zisserman, Automated flower classification over a large number of classes, ICVGIP 2008",
     )

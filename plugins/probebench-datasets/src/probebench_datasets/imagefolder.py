@@ -42,7 +42,7 @@ class ImageFolder(Dataset):
         self._splits: dict[str, DecodedSplit] = {}
         for split, place in places.items():
             paths, labels = _listing(place, self.classes)
-            pictures = FilePictures([str(place / path) for path in paths])
+            pictures = FilePictures([f"{place}/{path}" for path in paths])
             images = DecodedImages(pictures, decoder, f"{options.name}/{split}")
             parts: Mapping[str, NDArray[np.int64] | None] = {split: None}
             if split == "train":
