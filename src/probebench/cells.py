@@ -12,7 +12,7 @@ from probebench.canonical import digest
 from probebench.errors import RecordError
 from probebench.hardware import device_name, peak_memory_mb
 from probebench.plan import is_baseline
-from probebench.protocol import RULE, VAL_FRACTION, protocol_of
+from probebench.protocol import RULE, VAL_FRACTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from probebench.errors import ProbebenchError
     from probebench.plan import Job, Request
     from probebench.probing import Outcome
+    from probebench.protocol import RuledProbe
     from probebench.records import Record
     from probebench.registry import Component
     from probebench.workbench import Context
@@ -50,24 +51,32 @@ class CellFile:
 
     Attributes:
         job: Backbone and dataset.
-        request: The run.
-        probe: What is fitted.
+        ruled: What is fitted, and under which protocol.
         seed: Of the probe and of the carved validation part.
         argv: The command.
     """
 
     job: Job
-    request: Request
-    probe: Component
+    ruled: RuledProbe
     seed: int
     argv: tuple[str, ...] = ()
+
+    @property
+    def request(self) -> Request:
+        """The run."""
+        return self.job.request
+
+    @property
+    def probe(self) -> Component:
+        """What is fitted."""
+        return self.ruled.probe
 
     def identity(self, context: Context | None) -> str:
         """Digest of everything that can change the number; of what was asked for, where nothing could be built."""
         document: dict[str, Any] = {
             "backbone": self.job.backbone.identity(),
             "dataset": self.job.dataset.identity(),
-            "protocol": protocol_of(self.probe).hash,
+            "protocol": self.ruled.protocol.hash,
             "seed": self.seed,
             "noise_seed": self.request.noise_seed,
             "limit": self.request.limit,
@@ -81,7 +90,7 @@ class CellFile:
 
     def path(self, context: Context | None) -> Path:
         """Where the record lies; that of a failed cell is kept apart, under a name that does not need the weights."""
-        name = f"{_slug(self.probe.title)}-seed{self.seed}-{self.identity(context)[:8]}"
+        name = f"{_slug(self.ruled.protocol.name)}-seed{self.seed}-{self.identity(context)[:8]}"
         folder = self.request.results / _slug(self.job.dataset.title) / _slug(self.job.backbone.title)
         return folder / (f"{name}.json" if context else f"{name}.failed.json")
 
@@ -108,7 +117,7 @@ class CellFile:
             status="success",
             smoke=self.request.limit is not None,
             cell=self._cell(context),
-            protocol=protocol_of(self.probe),
+            protocol=self.ruled.protocol,
             candidates=schema.Candidates(
                 taps=tuple(context.reading.taps), levels=tuple(context.reading.levels), pool=self.request.pool
             ),
@@ -159,7 +168,7 @@ class CellFile:
             status="error",
             smoke=self.request.limit is not None,
             cell=self._cell(context),
-            protocol=protocol_of(self.probe),
+            protocol=self.ruled.protocol,
             provenance=self._provenance(context.device if context else "cpu"),
             warnings=context.warnings if context else (),
             error=schema.Failure(type=type(error).__name__, message=str(error)),

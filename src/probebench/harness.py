@@ -98,11 +98,11 @@ def plan(request: Request, *, registry: Registry | None = None) -> list[list[Pla
         PluginError: A component is there and cannot be used.
     """
     bench = Workbench(request)
-    return [_planned(job, request, bench, ()) for job in jobs(request, registry)]
+    return [_planned(job, bench, ()) for job in jobs(request, registry)]
 
 
-def _planned(job: Job, request: Request, bench: Workbench, argv: tuple[str, ...]) -> list[PlannedCell]:
-    files = [CellFile(job, request, probe, seed, argv) for probe, seed in job.cells]
+def _planned(job: Job, bench: Workbench, argv: tuple[str, ...]) -> list[PlannedCell]:
+    files = [CellFile(job, ruled, seed, argv) for ruled, seed in job.cells]
     try:
         context = bench.context(job)
     except UsageError:
@@ -137,7 +137,7 @@ def run(request: Request, *, argv: Sequence[str] = (), registry: Registry | None
     bench, todo = Workbench(request), jobs(request, registry)
     make_writable(request.results, "--results")
     store = Store(request.store)
-    groups = [_planned(job, request, bench, tuple(argv)) for job in track(todo, "look for what is done")]
+    groups = [_planned(job, bench, tuple(argv)) for job in track(todo, "look for what is done")]
     result = RunResult()
     for cells in groups:
         missing = [cell.file for cell in cells if not cell.done]

@@ -18,7 +18,7 @@ import pluggy
 from probebench import requirements
 from probebench.api import hooks
 from probebench.api.hooks import API_VERSION
-from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, Spec
+from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec, Spec
 from probebench.config import suggest
 
 if TYPE_CHECKING:
@@ -34,11 +34,13 @@ Stage = Literal["metadata", "selection", "import", "api", "hooks", "spec", "coll
 HEAVY = ("diffusers", "scipy", "sklearn", "timm", "torch", "torchvision", "transformers")
 """Modules that cost a second or so to import: an entry point that brings one slows every command."""
 
-_HOOKS: dict[str, tuple[Kind, type[Spec]]] = {
-    "probebench_backbones": ("backbone", BackboneSpec),
-    "probebench_datasets": ("dataset", DatasetSpec),
-    "probebench_probes": ("probe", ProbeSpec),
+_HOOKS: dict[str, type[Spec | ProtocolSpec]] = {
+    "probebench_backbones": BackboneSpec,
+    "probebench_datasets": DatasetSpec,
+    "probebench_probes": ProbeSpec,
+    "probebench_protocols": ProtocolSpec,
 }
+_KINDS: dict[type[Spec], Kind] = {BackboneSpec: "backbone", DatasetSpec: "dataset", ProbeSpec: "probe"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class Plugin:
         import_seconds: What its import took in this process.
         heavy: Those of `HEAVY` that its import brought into this process. A module that was there before is not
             counted; `probebench.footprint` measures in a fresh process.
+        protocols: The protocols it yields.
     """
 
     entry_point: str
@@ -65,6 +68,7 @@ class Plugin:
     specs: tuple[Spec, ...]
     import_seconds: float
     heavy: tuple[str, ...]
+    protocols: tuple[ProtocolSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,7 @@ class Problem:
 
 def kind_of(spec: Spec) -> Kind:
     """The kind of component that a spec describes."""
-    return next(kind for kind, expected in _HOOKS.values() if isinstance(spec, expected))
+    return next(kind for expected, kind in _KINDS.items() if isinstance(spec, expected))
 
 
 class Loading:
@@ -110,10 +114,10 @@ class Loading:
         found: The distribution.
         name: Name of the entry point.
         target: Its value: the module.
-        given: Components of the distribution that are there already, and the entry point that gave each; extended.
+        given: What is there already, by kind, distribution and name, and the entry point that gave it; extended.
     """
 
-    def __init__(self, found: Found, name: str, target: str, given: dict[tuple[Kind, str, str], str]) -> None:
+    def __init__(self, found: Found, name: str, target: str, given: dict[tuple[str, str, str], str]) -> None:
         self.found, self.name, self.target, self.given = found, name, target, given
         self.problems: list[Problem] = []
 
@@ -127,13 +131,15 @@ class Loading:
             return None
         if not self._speaks_our_api(module):
             return None
+        cards = self._cards(module)
         return Plugin(
             entry_point=self.name,
             module=self.target,
             distribution=self.found.distribution,
             version=self.found.version,
             api=API_VERSION,
-            specs=tuple(spec for spec in self._specs(module) if self._admits(spec)),
+            specs=tuple(card for card in cards if isinstance(card, Spec) and self._admits(card)),
+            protocols=tuple(card for card in cards if isinstance(card, ProtocolSpec) and self._is_new(card)),
             import_seconds=seconds,
             heavy=tuple(name for name in HEAVY if name in sys.modules and name not in loaded),
         )
@@ -164,7 +170,7 @@ class Loading:
         self._report("api", f"it is written for plugin API {number!r}, this probebench has {API_VERSION}", hint)
         return False
 
-    def _specs(self, module: ModuleType) -> list[Spec]:
+    def _cards(self, module: ModuleType) -> list[Spec | ProtocolSpec]:
         """What the hooks yield; those that came before a hook failed are kept."""
         manager = pluggy.PluginManager("probebench")
         manager.add_hookspecs(hooks)
@@ -172,8 +178,8 @@ class Loading:
         _, error = _attempt(lambda: manager.register(module, name=f"{self.found.distribution}:{self.name}"))
         if error is not None:
             self._report("hooks", _describe(error))
-        specs: list[Spec] = []
-        for hook, (_, expected) in _HOOKS.items():
+        cards: list[Spec | ProtocolSpec] = []
+        for hook, expected in _HOOKS.items():
             caller = getattr(manager.hook, hook)
             items: list[object] = []
             if caller.get_hookimpls():
@@ -182,10 +188,10 @@ class Loading:
                     self._report("hooks", f"{hook}: {_describe(error)}")
             for item in items:
                 if isinstance(item, expected):
-                    specs.append(item)
+                    cards.append(item)
                 else:
                     self._report("spec", f"{hook} yields a {type(item).__name__}, not a {expected.__name__}")
-        return specs
+        return cards
 
     def _find_lost_hooks(self, manager: pluggy.PluginManager, module: ModuleType) -> None:
         """Reports functions that were meant as hooks, but that pluggy would pass over in silence."""
@@ -200,13 +206,8 @@ class Loading:
 
     def _admits(self, spec: Spec) -> bool:
         """Whether a component is offered. One that lacks a requirement is: asking for it says what to install."""
-        key = (kind_of(spec), self.found.distribution, spec.name)
-        if first := self.given.get(key):
-            self._report(
-                "collision", f"{key[0]} {spec.name} is given by {first!r} and again by {self.name!r}", spec=spec
-            )
+        if not self._is_new(spec):
             return False
-        self.given[key] = self.name
         models = [spec.options, *([spec.recipe] if isinstance(spec, BackboneSpec) else [])]
         required = [name for model in models for name, field in model.model_fields.items() if field.is_required()]
         if required:
@@ -219,6 +220,18 @@ class Loading:
         if unmet := tuple(requirement for requirement in checked if not requirement.met):
             needs = "needs " + " and ".join(map(str, unmet))
             self._report("requires", needs, requirements.install_line(unmet), spec)
+        return True
+
+    def _is_new(self, card: Spec | ProtocolSpec) -> bool:
+        """Whether the distribution has not given something of that kind and name before."""
+        spec = card if isinstance(card, Spec) else None
+        key = ("protocol" if spec is None else kind_of(spec), self.found.distribution, card.name)
+        if first := self.given.get(key):
+            self._report(
+                "collision", f"{key[0]} {card.name} is given by {first!r} and again by {self.name!r}", spec=spec
+            )
+            return False
+        self.given[key] = self.name
         return True
 
 

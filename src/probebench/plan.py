@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -12,10 +12,11 @@ from probebench.api import CLEAN, BackboneSpec, PluginError, Point, Tap, TapKind
 from probebench.config import suggest
 from probebench.hardware import check_precision
 from probebench.inputs import plugin_errors
+from probebench.protocol import RuledProbe, find, plain
 from probebench.registry import Component, Registry, installed, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from probebench.api import Backbone, Level
@@ -25,7 +26,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for; the product of the four first fields is run.
+    """What the user asked for; the product of backbones, datasets, probes and seeds is run.
 
     Attributes:
         backbones: Specs.
@@ -36,7 +37,8 @@ class Request:
             one with a single tap is read there.
         levels: As the backbone writes them; empty for its default ones. Beside another backbone, one without noise is
             read ``clean``.
-        pool: How feature maps become vectors.
+        pool: How feature maps become vectors; empty for ``gap``.
+        protocols: Names of protocols, whose probes are run beside `probes`.
         limit: Images per split, for a smoke run.
         noise_seed: Of the noise that is added to images.
         precision: ``auto``, ``fp32`` or ``bf16``.
@@ -54,7 +56,8 @@ class Request:
     seeds: tuple[int, ...] = (0,)
     taps: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
-    pool: str = "gap"
+    pool: str = ""
+    protocols: tuple[str, ...] = ()
     limit: int | None = None
     noise_seed: int = 0
     precision: str = "auto"
@@ -69,14 +72,18 @@ class Job:
     Attributes:
         backbone: What is read.
         dataset: What it is read on.
+        request: The run, with taps, levels and pool as they hold here: a protocol may fix them.
         cells: Probes with seeds, in the order they are run.
         alone: Whether no other contender was asked for: then it must have every tap and level that was named.
+        fixed: What a protocol fixes, as the option that names it, and the protocol.
     """
 
     backbone: Component
     dataset: Component
-    cells: tuple[tuple[Component, int], ...]
+    request: Request
+    cells: tuple[tuple[RuledProbe, int], ...]
     alone: bool = True
+    fixed: Mapping[str, str] = field(default_factory=dict)
 
 
 def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
@@ -92,19 +99,57 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
     backbones = _unique((*asked, *_baselines(asked, registry))) if request.baselines else asked
     rivals = [backbone for backbone in asked if not _is_floor(backbone)] or asked
     datasets = _unique(resolve("dataset", text, registry) for text in request.datasets)
-    probes = _unique(resolve("probe", text, registry) for text in request.probes)
-    cells = tuple(product(probes, dict.fromkeys(request.seeds)))
+    plans = {dataset.title: _groups(request, dataset, registry) for dataset in datasets}
     return tuple(
-        Job(backbone, dataset, cells, alone=len(rivals) == 1 and backbone in rivals)
+        Job(
+            backbone,
+            dataset,
+            asked,
+            tuple(product(probes, dict.fromkeys(request.seeds))),
+            alone=len(rivals) == 1 and backbone in rivals,
+            fixed=fixed,
+        )
         for dataset, backbone in product(datasets, backbones)
+        for asked, probes, fixed in plans[dataset.title]
     )
+
+
+def _groups(
+    request: Request, dataset: Component, registry: Registry
+) -> list[tuple[Request, list[RuledProbe], dict[str, str]]]:
+    """The probes to be run on a dataset, those together that read the same."""
+    named = [find(text, registry) for text in request.protocols]
+    probes = {ruled.protocol.name: ruled for ruled in (plain(text, registry) for text in request.probes)}
+    probes |= {ruled.protocol.name: ruled for one in named for ruled in one.ruled(dataset.entry, registry)}
+    groups: dict[Request, tuple[list[RuledProbe], dict[str, str]]] = {}
+    for ruled in probes.values():
+        asked, fixed = _fix(request, ruled)
+        group, _ = groups.setdefault(asked, ([], fixed))
+        group.append(ruled)
+    return [(asked, group, fixed) for asked, (group, fixed) in groups.items()]
+
+
+def _fix(request: Request, ruled: RuledProbe) -> tuple[Request, dict[str, str]]:
+    """The request as one probe reads it, and which options its protocol has decided."""
+    wanted = {"pool": ruled.pool, "taps": ruled.taps, "levels": ruled.levels}
+    settled = {name: value for name, value in wanted.items() if value}
+    for name, value in settled.items():
+        if getattr(request, name) not in (type(value)(), value):
+            raise UsageError(
+                f"protocol {ruled.protocol.name} fixes {name} {option_values.write(value)}",
+                where=f"--{name}",
+                hint=f"leave --{name} out, or run the protocol by itself",
+            )
+    pool = ruled.pool or request.pool or "gap"
+    asked = replace(request, pool=pool, taps=ruled.taps or request.taps, levels=ruled.levels or request.levels)
+    return asked, {f"--{name}": ruled.protocol.name for name in settled}
 
 
 def _check(request: Request) -> None:
     asked = {
         "backbone": request.backbones,
         "dataset": request.datasets,
-        "probe": request.probes,
+        "probe": request.probes or request.protocols,
         "seeds": request.seeds,
     }
     if empty := [name for name, values in asked.items() if not values]:
@@ -114,7 +159,7 @@ def _check(request: Request) -> None:
     if any(seed < 0 for seed in request.seeds):
         raise UsageError(f"negative seed in {','.join(map(str, request.seeds))}", where="--seeds", hint="0,1,2")
     check_precision(request.precision)
-    if not any(_fits(request.pool, kind) for kind in get_args(TapKind)):
+    if request.pool and not any(_fits(request.pool, kind) for kind in get_args(TapKind)):
         raise UsageError(f"no pool {request.pool!r}", where="--pool", hint="one of gap, gridN, max, cls, flat")
 
 
@@ -197,19 +242,27 @@ class Reading:
     points: tuple[Point, ...]
 
 
-def reading(backbone: Backbone, image_size: tuple[int, int], request: Request, *, alone: bool = True) -> Reading:
-    """Resolves taps, levels and pool of a request for one backbone.
+def reading(backbone: Backbone, image_size: tuple[int, int], job: Job) -> Reading:
+    """Resolves taps, levels and pool of a job for its backbone.
 
     Args:
         backbone: What is read.
         image_size: Height and width of the images.
-        request: The run.
-        alone: Whether taps and levels are meant for this backbone only: see `Job.alone`.
+        job: What is asked of it.
 
     Raises:
         UsageError: There is no such tap or level, the pool does not fit, or the backbone cannot take the images.
         PluginError: The backbone has no tap to read.
     """
+    try:
+        return _reading(backbone, image_size, job.request, alone=job.alone)
+    except UsageError as error:
+        if protocol := job.fixed.get(error.where or ""):
+            raise UsageError(error.what, where=f"protocol {protocol}", hint=error.hint) from error
+        raise
+
+
+def _reading(backbone: Backbone, image_size: tuple[int, int], request: Request, *, alone: bool) -> Reading:
     known = backbone.taps(image_size)
     taps = list(known) if len(known) == 1 and not alone else _taps(known, request.taps)
     if not taps:

@@ -40,7 +40,7 @@ def discover() -> Discovery:
     chosen = entrypoints.selection()
     plugins: list[Plugin] = []
     problems: list[Problem] = []
-    given: dict[tuple[Kind, str, str], str] = {}
+    given: dict[tuple[str, str, str], str] = {}
     found = [item for item in entrypoints.scan() if chosen is None or item.distribution in chosen]
     for item in found:
         if item.error:

@@ -6,33 +6,173 @@ unseen.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from probebench import option_values, protocol_documents
 from probebench.canonical import digest
+from probebench.config import suggest
+from probebench.entrypoints import normalise
+from probebench.errors import PluginError, ProbebenchError, UsageError
 from probebench.record_models import Protocol
+from probebench.registry import Component, Registry, resolve
 
 if TYPE_CHECKING:
-    from probebench.registry import Component
+    from probebench.api import ProtocolSpec
+    from probebench.protocol_documents import Document
+    from probebench.registry import Entry
 
 VAL_FRACTION = 0.1
 """Share of train that is carved off for selection where a dataset has no official validation split."""
 
 RULE = "highest primary metric on val; of equal values the shallower tap, then the lower level, then the first setting"
 
+FINAL_FIT = "train and val together"
+
+MEASURED = "once on test"
+
 VERSION = 1
 """Raised when the harness itself, not a probe, changes what a number means."""
 
 
-def protocol_of(probe: Component) -> Protocol:
-    """The protocol that a probe is run under.
+@dataclass(frozen=True)
+class RuledProbe:
+    """A probe, and the protocol that its records state.
 
-    Its name is the probe's title: the defaults carry the plain name, and every option that was set is seen in it.
+    Attributes:
+        probe: What is fitted.
+        protocol: Name, hash and document.
+        pool: What the protocol fixes; empty where that is left to the run.
+        taps: The same.
+        levels: The same.
     """
-    document = {
+
+    probe: Component
+    protocol: Protocol
+    pool: str = ""
+    taps: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
+
+
+def plain(text: str, registry: Registry | None = None) -> RuledProbe:
+    """A probe as its spec says. The protocol is called by the probe's title, in which every option set is seen.
+
+    Raises:
+        UsageError: The spec is wrong.
+        PluginError: The probe is there and cannot be used.
+    """
+    probe = resolve("probe", text, registry)
+    document = _document(probe)
+    return RuledProbe(probe, Protocol(name=probe.title, hash=digest(document), document=document))
+
+
+def _document(probe: Component) -> dict[str, Any]:
+    return {
         "version": VERSION,
         "probe": probe.identity(),
         "selection": {"split": "val", "rule": RULE, "val_fraction": VAL_FRACTION},
-        "final_fit": "train and val together",
-        "measured": "once on test",
+        "final_fit": FINAL_FIT,
+        "measured": MEASURED,
     }
-    return Protocol(name=probe.title, hash=digest(document), document=document)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A named protocol, read.
+
+    Attributes:
+        label: The shortest name that means it.
+        distribution: Normalised name of the distribution it comes from.
+        origin: Distribution and version, for messages.
+        document: What it says.
+        probes: The probes that were asked for.
+    """
+
+    label: str
+    distribution: str
+    origin: str
+    document: Document
+    probes: tuple[str, ...]
+
+    def ruled(self, dataset: Entry | None, registry: Registry) -> tuple[RuledProbe, ...]:
+        """Its probes, as it wants them run on a dataset.
+
+        Args:
+            dataset: What it is run on; None for what holds where nothing else is said.
+            registry: Where probes are looked up.
+
+        Raises:
+            PluginError: A probe is not installed, or does not have an option or value that the document gives it.
+        """
+        return tuple(self._ruled(name, dataset, registry) for name in self.probes)
+
+    def _ruled(self, name: str, dataset: Entry | None, registry: Registry) -> RuledProbe:
+        rules = self.document.probes[name]
+        where = f"protocol {self.label} of {self.origin}"
+        entry = self._entry(name, registry, where)
+        special = rules.datasets.get(dataset.spec.name, {}) if dataset else {}
+        try:
+            options = option_values.validate(entry.spec.options, {**rules.options, **special}, entry.label)
+        except UsageError as error:
+            raise PluginError(f"{entry.label}: {error.what}", where=where, hint=error.hint) from error
+        probe = Component(entry, options)
+        title = f"{self.label}:{name}"
+        document = {**_document(probe), "protocol": {"name": title, "version": rules.version}}
+        fixed = {
+            "pool": self.document.pool,
+            "taps": list(self.document.taps),
+            "levels": list(self.document.levels),
+        }
+        document["points"] = {key: value for key, value in fixed.items() if value}
+        protocol = Protocol(name=title, hash=digest(document), document=document)
+        return RuledProbe(probe, protocol, self.document.pool, self.document.taps, self.document.levels)
+
+    def _entry(self, name: str, registry: Registry, where: str) -> Entry:
+        """The probe; of a short name, that of the protocol's own distribution comes first."""
+        own = registry.look_up("probe", f"{self.distribution}/{name}") if "/" not in name else None
+        try:
+            return registry.find("probe", own.qualified if own else name)
+        except ProbebenchError as error:
+            raise PluginError(
+                f"it needs the probe {name!r}: {error.what}", where=where, hint="probebench list probes"
+            ) from error
+
+
+def known(registry: Registry) -> list[tuple[str, str, str, ProtocolSpec]]:
+    """The installed protocols: label, distribution, version and card, sorted."""
+    found = [(p.distribution, p.version, card) for p in registry.discovery.plugins for card in p.protocols]
+    names = [card.name for _, _, card in found]
+    return sorted(
+        (card.name if names.count(card.name) == 1 else f"{owner}/{card.name}", owner, version, card)
+        for owner, version, card in found
+    )
+
+
+def find(text: str, registry: Registry) -> Named:
+    """Reads the protocol that ``NAME``, ``DISTRIBUTION/NAME`` or either with ``:PROBE`` means.
+
+    Raises:
+        UsageError: There is none, the name is given by several distributions, or it has no such probe.
+        PluginError: Its document is not valid.
+    """
+    name, colon, probe = text.strip().partition(":")
+    owner, slash, short = name.rpartition("/")
+    protocols = known(registry)
+    matches = [item for item in protocols if item[3].name == short and (not slash or normalise(owner) == item[1])]
+    if len(matches) > 1:
+        raise UsageError(
+            f"protocol {name!r} is given by " + " and ".join(f"{owner} {version}" for _, owner, version, _ in matches),
+            hint="say which: " + " or ".join(label for label, _, _, _ in matches),
+        )
+    if not matches:
+        labels = [label for label, _, _, _ in protocols]
+        raise UsageError(
+            f"no protocol {name!r}", hint=suggest(name, labels, "available") if labels else "none is installed"
+        )
+    label, owner, version, card = matches[0]
+    document = protocol_documents.read(card, f"{owner} {version}")
+    if colon and probe not in document.probes:
+        raise UsageError(
+            f"protocol {label} has no probe {probe!r}", where=text, hint=suggest(probe, document.probes, "probes")
+        )
+    return Named(label, owner, f"{owner} {version}", document, (probe,) if colon else tuple(document.probes))

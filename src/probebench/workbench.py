@@ -109,12 +109,12 @@ class Workbench:
         with heard_warnings() as heard:
             backbone = cast("Backbone", job.backbone.build())
             with plugin_errors(f"backbone {job.backbone.title} does not describe itself"):
-                read = reading(backbone, images.dataset.image_size, self._request, alone=job.alone)
+                read = reading(backbone, images.dataset.image_size, job)
                 fingerprint = _sha256(backbone.fingerprint(), f"backbone {job.backbone.title}")
         precision = pick_precision(self._request.precision, self._device, bf16_pays=backbone.bf16_pays)
         return Context(
             job=job,
-            request=self._request,
+            request=job.request,
             backbone=backbone,
             dataset=images.dataset,
             splits=images.splits,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from probebench import provenance, records
-from probebench.api import BackboneSpec, DatasetSpec, ProbeSpec, Spec
+from probebench.api import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec, Spec
 from probebench.harness import RunResult, plan, run
 from probebench.loading import Plugin
 from probebench.plan import Request
@@ -43,6 +43,12 @@ class Lab:
     module: types.ModuleType
     specs: dict[tuple[type, str], Spec] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    protocols: list[ProtocolSpec] = field(default_factory=list)
+
+    def protocol(self, name: str, document: str) -> None:
+        path = self.folder / f"{name}.toml"
+        path.write_text(document)
+        self.protocols.append(ProtocolSpec(name=name, document=path))
 
     def backbone(self, name: str, factory: Callable[..., Any], **card: Any) -> None:
         self._add(BackboneSpec, name, factory, card)
@@ -70,6 +76,7 @@ class Lab:
             specs=tuple(self.specs.values()),
             import_seconds=0.0,
             heavy=(),
+            protocols=tuple(self.protocols),
         )
         return Registry(Discovery((plugin,), ()))
 

@@ -8,7 +8,7 @@ from probebench.api.hooks import API_VERSION, hookimpl
 from probebench.api.options import NoOptions, Options
 from probebench.api.pooling import check_pool, pool_for, pool_map
 from probebench.api.ranges import check_range
-from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, Spec
+from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec, Spec
 from probebench.api.types import (
     CLEAN,
     Batch,
@@ -56,6 +56,7 @@ __all__ = [
     "ProbeSpec",
     "ProbebenchError",
     "ProbebenchWarning",
+    "ProtocolSpec",
     "Scalar",
     "Spec",
     "Split",

@@ -9,10 +9,13 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec
+    from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec
 
 API_VERSION = 1
-"""A plugin's module says ``PROBEBENCH_API = 1``; another number is refused."""
+"""A plugin's module says ``PROBEBENCH_API = 1``; another number is refused.
+
+A new hook does not raise it: a plugin that does not know the hook has nothing to yield there.
+"""
 
 hookspec = pluggy.HookspecMarker("probebench")
 hookimpl = pluggy.HookimplMarker("probebench")
@@ -31,3 +34,8 @@ def probebench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
 @hookspec
 def probebench_probes() -> Iterable[ProbeSpec]:  # type: ignore[empty-body]
     """Yields the plugin's probes."""
+
+
+@hookspec
+def probebench_protocols() -> Iterable[ProtocolSpec]:  # type: ignore[empty-body]
+    """Yields the plugin's protocols."""

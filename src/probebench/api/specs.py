@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from probebench.api.options import NoOptions, Options
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_RESOURCE = re.compile(r"[A-Za-z_][\w.]*:[\w./-]+\.toml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,3 +89,22 @@ class DatasetSpec(Spec):
 @dataclass(frozen=True, kw_only=True)
 class ProbeSpec(Spec):
     """Card of a probe; its factory returns a `Probe`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolSpec:
+    """Card of a protocol: where the document lies that says how probes are to be run. It is read on first use.
+
+    Attributes:
+        name: Lower case letters, digits and single hyphens; the document repeats it.
+        document: ``"package:folder/file.toml"`` inside a package, or the `Path` of a file.
+    """
+
+    name: str
+    document: str | Path
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name {self.name!r} is not lower-case words joined by hyphens")
+        if isinstance(self.document, str) and not _RESOURCE.fullmatch(self.document):
+            raise ValueError(f"document {self.document!r} of {self.name} is not of the form 'package:folder/file.toml'")

@@ -1,6 +1,19 @@
 """The command line. Each command is a function in a module of its own, registered here by one line."""
 
-from probebench.cli import check, compare, data, leaderboard, listing, plugins, run, schema, show, store, train
+from probebench.cli import (
+    check,
+    compare,
+    data,
+    leaderboard,
+    listing,
+    plugins,
+    protocol,
+    run,
+    schema,
+    show,
+    store,
+    train,
+)
 from probebench.cli.app import app, main
 
 __all__ = ["app", "main"]
@@ -14,5 +27,6 @@ app.command("compare")(compare.compare)
 app.command("schema")(schema.schema)
 app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(data.app, name="data")
+app.add_typer(protocol.app, name="protocol")
 app.add_typer(store.app, name="store")
 app.add_typer(plugins.app, name="plugins")

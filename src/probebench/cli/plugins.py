@@ -102,6 +102,8 @@ def _row(key: tuple[str, str], plugin: Plugin | None, problems: list[Problem]) -
             for requirement in requirements.check(spec.requires)
         ]
         row["components"].append({"kind": kind_of(spec), "name": spec.name, "requires": needs})
+    for card in plugin.protocols if plugin else ():
+        row["components"].append({"kind": "protocol", "name": card.name, "requires": []})
     return row
 
 

@@ -35,6 +35,7 @@ _KEYS: dict[str, type] = {
     "backbone": list,
     "dataset": list,
     "probe": list,
+    "protocol": list,
     "taps": list,
     "levels": list,
     "pool": str,
@@ -57,6 +58,9 @@ def run(
     backbone: Annotated[list[str] | None, typer.Option(help="Backbone spec; repeat it for several.")] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="Dataset spec; repeat it for several.")] = None,
     probe: Annotated[list[str] | None, typer.Option(help="Probe spec; repeat it for several.")] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="Protocol NAME or NAME:PROBE; repeat it for several.")
+    ] = None,
     taps: Annotated[str | None, typer.Option(help="Taps such as mid,up.1; all for fine ones as well.")] = None,
     levels: Annotated[str | None, typer.Option(help="Noise levels such as 0,10,50, where a backbone has them.")] = None,
     pool: Annotated[str | None, typer.Option(help="gap, gridN, max, cls or flat.")] = None,
@@ -80,6 +84,7 @@ def run(
         "backbone": backbone,
         "dataset": dataset,
         "probe": probe,
+        "protocol": protocol,
         "taps": None if taps is None else list(parse_words(taps, where="--taps")),
         "levels": None if levels is None else list(parse_words(levels, where="--levels")),
         "pool": pool,
@@ -119,7 +124,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         settings["levels"] = [str(level) for level in settings["levels"]]
     if any(not isinstance(seed, int) or isinstance(seed, bool) for seed in settings.get("seeds", [])):
         raise UsageError("seeds are whole numbers", where=str(path), hint="seeds = [0, 1, 2]")
-    for name in ("backbone", "dataset", "probe", "taps"):
+    for name in ("backbone", "dataset", "probe", "protocol", "taps"):
         if any(not isinstance(text, str) for text in settings.get(name, [])):
             raise UsageError(f"{name} is not a list of texts", where=str(path), hint=f'{name} = ["...", "..."]')
     return settings
@@ -131,13 +136,14 @@ def _request(settings: dict[str, Any]) -> Request:
     return Request(
         backbones=tuple(settings.get("backbone", [DEFAULT_BACKBONE])),
         datasets=tuple(settings.get("dataset", [DEFAULT_DATASET])),
-        probes=tuple(settings.get("probe", [DEFAULT_PROBE])),
+        probes=tuple(settings.get("probe", [] if settings.get("protocol") else [DEFAULT_PROBE])),
+        protocols=tuple(settings.get("protocol", [])),
         results=Path(settings.get("results", DEFAULT_RESULTS)),
         store=Path(settings.get("store", default_store())),
         seeds=tuple(settings.get("seeds", [0])),
         taps=tuple(settings.get("taps", [])),
         levels=tuple(settings.get("levels", [])),
-        pool=settings.get("pool", "gap"),
+        pool=settings.get("pool", ""),
         limit=settings.get("limit"),
         noise_seed=settings.get("noise_seed", 0),
         precision=settings.get("precision", "auto"),
@@ -198,6 +204,7 @@ def _show_plan(cells: list[PlannedCell], *, as_json: bool) -> None:
             "dataset": cell.file.job.dataset.title,
             "backbone": cell.file.job.backbone.title,
             "probe": cell.file.probe.title,
+            "protocol": cell.file.ruled.protocol.name,
             "seed": cell.file.seed,
             "points": cell.points,
             "state": "done" if cell.done else "cannot run" if cell.error else "to run",
@@ -208,9 +215,10 @@ def _show_plan(cells: list[PlannedCell], *, as_json: bool) -> None:
     if as_json:
         print_json({"cells": lines})
     else:
-        headers = ("dataset", "backbone", "probe", "seed", "points", "state")
-        texts = [["" if line[header] is None else line[header] for header in headers] for line in lines]
-        print_table(headers, texts)
+        # In the column of probes stands the protocol: for a probe without one, that is the probe's title.
+        columns = ("dataset", "backbone", "protocol", "seed", "points", "state")
+        texts = [["" if line[column] is None else line[column] for column in columns] for line in lines]
+        print_table(("dataset", "backbone", "probe", "seed", "points", "state"), texts)
     errors = dict.fromkeys(line["error"] for line in lines if line["error"])
     for error in errors:
         typer.echo(f"error: {error}", err=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from probebench.api import ProbeSpec, hookimpl
+from probebench.api import ProbeSpec, ProtocolSpec, hookimpl
 from probebench_probes.options import KnnOptions, LinearOptions, LogregOptions, RidgeOptions
 
 PROBEBENCH_API = 1
@@ -41,3 +41,10 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         citation="Hoerl and Kennard, Ridge Regression: Biased Estimation for Nonorthogonal Problems, "
         "Technometrics 12, 1970",
     )
+
+
+@hookimpl
+def probebench_protocols() -> Iterator[ProtocolSpec]:
+    """Yields the protocols."""
+    for name in ("default", "dino", "instdisc", "thesis2024"):
+        yield ProtocolSpec(name=name, document=f"probebench_probes:protocols/{name}.toml")

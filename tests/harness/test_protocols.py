@@ -1,0 +1,207 @@
+"""Runs under named protocols: what is run, what the records state, and what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import Field
+
+from probebench.api import CLEAN, Options, UsageError
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
+
+HEAD = """
+name = "{name}"
+summary = "made for a test"
+{more}
+[source]
+work = "a paper"
+"""
+
+KNOB = """
+[probes.knob]
+version = 3
+[probes.knob.options]
+share = {share}
+"""
+
+
+class Knobs(Options):
+    share: float = Field(0.5, ge=0, le=1, description="a share")
+
+
+class Quiet(ToyBackbone):
+    def levels(self):
+        return (CLEAN,)
+
+
+@pytest.fixture(autouse=True)
+def _parts(lab):
+    lab.probe("knob", ToyProbe, options=Knobs)
+    lab.protocol("paper", HEAD.format(name="paper", more="") + KNOB.format(share=0.25))
+
+
+def fixing(lab, name, more):
+    lab.protocol(name, HEAD.format(name=name, more=more) + KNOB.format(share=0.25))
+
+
+def test_a_record_states_the_protocol_and_the_options_it_gave(lab):
+    record = lab.record(probes=(), protocols=("paper",))
+    assert record.protocol.name == "paper:knob"
+    assert record.cell.probe.options == {"share": 0.25}
+    assert record.protocol.document["protocol"] == {"name": "paper:knob", "version": 3}
+    assert record.protocol.document["probe"]["options"] == {"share": 0.25}
+
+
+def test_the_same_probe_beside_it_keeps_its_title_as_protocol(lab):
+    """Boards that were made without named protocols go on to be what their records give."""
+    plain, named = (cell.record for cell in lab.run(probes=("knob:share=0.25",), protocols=("paper",)).cells)
+    assert (plain.protocol.name, named.protocol.name) == ("knob:share=0.25", "paper:knob")
+    assert plain.protocol.hash != named.protocol.hash
+    assert set(plain.protocol.document) == {"version", "probe", "selection", "final_fit", "measured"}
+    assert plain.metrics == named.metrics
+
+
+def test_probes_with_and_without_protocol_share_one_pass(lab):
+    lab.run(probes=("means",), protocols=("paper",))
+    once = lab.forwarded()
+    lab.run(probes=("means",), results=lab.folder / "elsewhere", store=lab.folder / "other")
+    assert once == lab.forwarded() > 0
+
+
+def test_a_second_run_finds_the_record(lab):
+    lab.run(probes=(), protocols=("paper",))
+    assert [cell.fresh for cell in lab.run(probes=(), protocols=("paper",)).cells] == [False]
+
+
+def test_a_protocol_asked_for_twice_is_run_once(lab):
+    assert len(lab.run(probes=(), protocols=("paper", "lab/paper", "paper:knob")).cells) == 1
+
+
+def test_options_may_differ_on_a_dataset(lab):
+    lab.dataset("flowers", ToyDataset)
+    special = "[probes.knob.datasets.flowers]\nshare = 0.75\n"
+    lab.protocol("floral", HEAD.format(name="floral", more="") + KNOB.format(share=0.25) + special)
+    records = [c.record for c in lab.run(probes=(), protocols=("floral",), datasets=("shades", "flowers")).cells]
+    assert [record.cell.probe.options["share"] for record in records] == [0.25, 0.75]
+    assert {record.protocol.name for record in records} == {"floral:knob"}
+
+
+def test_a_protocol_fixes_what_is_read(lab):
+    fixing(lab, "exact", 'pool = "max"\ntaps = ["late"]\nlevels = ["t=10"]')
+    free, fixed = (cell.record for cell in lab.run(probes=("means",), protocols=("exact",)).cells)
+    assert [str(point) for point in fixed.grid_points()] == ["late@t=10@max"]
+    assert fixed.candidates.pool == "max"
+    assert fixed.protocol.document["points"] == {"pool": "max", "taps": ["late"], "levels": ["t=10"]}
+    assert free.candidates.pool == "gap"
+    assert len(free.grid_points()) > 1
+
+
+@pytest.mark.parametrize(
+    ("more", "asked", "words"),
+    [
+        ('pool = "max"', {"pool": "gap"}, "fixes pool max"),
+        ('taps = ["late"]', {"taps": ("early",)}, "fixes taps late"),
+        ('levels = ["t=10", "t=100"]', {"levels": ("clean",)}, "fixes levels t=10+t=100"),
+    ],
+)
+def test_what_a_protocol_fixes_cannot_be_asked_for_otherwise(lab, more, asked, words):
+    fixing(lab, "exact", more)
+    with pytest.raises(UsageError, match=re.escape(f"protocol exact:knob {words}")) as caught:
+        lab.run(probes=(), protocols=("exact",), **asked)
+    (option,) = asked
+    assert caught.value.where == f"--{option}"
+
+
+def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
+    fixing(lab, "exact", 'pool = "max"')
+    assert lab.record(probes=(), protocols=("exact",), pool="max").candidates.pool == "max"
+
+
+@pytest.mark.parametrize(
+    ("document", "code", "lines"),
+    [
+        (
+            HEAD.format(name="odd", more="") + KNOB.format(share=0.25) + "shares = 1\n",
+            3,
+            [
+                "error: knob: no option 'shares'",
+                "  in: protocol odd of lab 1.0",
+                "  try: did you mean 'share'? (options: share)",
+            ],
+        ),
+        (
+            HEAD.format(name="odd", more="") + KNOB.format(share=2),
+            3,
+            ["error: knob: option share=2 ", "  in: protocol odd of lab 1.0", "  try: probebench show knob"],
+        ),
+        (
+            HEAD.format(name="odd", more="") + KNOB.replace("knob", "forest").format(share=0.5),
+            3,
+            [
+                "error: it needs the probe 'forest': no probe 'forest'",
+                "  in: protocol odd of lab 1.0",
+                "  try: probebench list probes",
+            ],
+        ),
+        (
+            HEAD.format(name="odd", more='levels = ["t=11"]') + KNOB.format(share=0.5),
+            2,
+            ["error: no level 't=11'", "  in: protocol odd:knob", "  try: one of clean, t=10, t=100"],
+        ),
+        (
+            HEAD.format(name="odd", more='taps = ["lat"]') + KNOB.format(share=0.5),
+            2,
+            ["error: no tap 'lat'", "  in: protocol odd:knob", "  try: did you mean 'late'?"],
+        ),
+    ],
+)
+def test_a_protocol_that_cannot_be_run_is_told_before_any_work(lab, probebench, document, code, lines):
+    lab.protocol("odd", document)
+    answer = probebench("--protocol", "odd", "--probe", "means")
+    assert (answer.code, answer.out) == (code, "")
+    assert len(answer.err.splitlines()) == len(lines)
+    assert all(told.startswith(line) for told, line in zip(answer.err.splitlines(), lines, strict=True))
+    assert not list((lab.folder / "results").rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("papers", ["error: no protocol 'papers'", "  try: did you mean 'paper'? (available: paper)"]),
+        ("other/paper", ["error: no protocol 'other/paper'", "  try: did you mean 'paper'? (available: paper)"]),
+        (
+            "paper:knop",
+            [
+                "error: protocol paper has no probe 'knop'",
+                "  in: paper:knop",
+                "  try: did you mean 'knob'? (probes: knob)",
+            ],
+        ),
+    ],
+)
+def test_an_unknown_protocol_is_told_with_what_there_is(probebench, name, lines):
+    answer = probebench("--protocol", name)
+    assert (answer.code, answer.err.splitlines()) == (2, lines)
+
+
+def test_without_probe_a_protocol_stands_alone(lab, probebench):
+    answer = probebench("--backbone", "net", "--dataset", "shades", "--protocol", "paper", "--dry-run", config=True)
+    assert [line.split()[2] for line in answer.out.splitlines()] == ["probe", "paper:knob"]
+
+
+def test_a_config_file_names_protocols(lab, probebench):
+    config = lab.folder / "run.toml"
+    config.write_text(
+        'backbone = "net"\ndataset = "shades"\nprobe = "means"\nprotocol = ["paper"]\nbaselines = false\n'
+    )
+    answer = probebench("--config", str(config), "--dry-run", config=True)
+    assert [line.split()[2] for line in answer.out.splitlines()] == ["probe", "means", "paper:knob"]
+
+
+def test_a_level_that_only_some_backbones_have(lab):
+    """Beside another backbone one without noise is read clean, as with --levels."""
+    lab.backbone("quiet", Quiet)
+    fixing(lab, "noisy", 'levels = ["t=10"]')
+    noisy, quiet = (c.record for c in lab.run(probes=(), protocols=("noisy",), backbones=("net", "quiet")).cells)
+    assert (noisy.candidates.levels, quiet.candidates.levels) == (("t=10",), ("clean",))
