@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probebench.config import default_store, load_config, parse_ints, parse_spec, parse_words, suggest
+from probebench.config import default_store, load_config, parse_duration, parse_ints, parse_spec, parse_words, suggest
 from probebench.errors import UsageError
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_.", min_size=1)
@@ -83,6 +83,24 @@ def test_a_repeated_item_is_refused():
         parse_ints("1,2,1")
     with pytest.raises(UsageError, match="'mid' comes twice"):
         parse_words("mid,up.1,mid")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("45s", 45), ("90m", 5400), ("1h30m", 5400), ("2h", 7200), ("1d2h3m4s", 93784), (" 5m ", 300)]
+)
+def test_lengths_of_time(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "90", "m", "1.5h", "-5m", "30m1h", "1h 30m", "0s", "0h0m", "5 minutes", "9" * 7 + "h"]
+)
+def test_what_is_no_length_of_time_is_refused(text):
+    with pytest.raises(UsageError) as error:
+        parse_duration(text, where="--max-time")
+    assert str(error.value) == (
+        f"{text!r} is not a length of time\n  in: --max-time\n  try: write it as 90m, 1h30m or 45s"
+    )
 
 
 def test_a_config_file_is_read(tmp_path: Path):

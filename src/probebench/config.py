@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,10 @@ DEFAULT_RESULTS = Path("results")
 
 DEFAULT_BACKBONE, DEFAULT_DATASET, DEFAULT_PROBE = "ddpm", "scattered-digits", "knn"
 """What ``probebench run`` alone means: components that need no download."""
+
+_DURATION = re.compile(
+    r"(?:(?P<days>\d{1,4})d)?(?:(?P<hours>\d{1,6})h)?(?:(?P<minutes>\d{1,6})m)?(?:(?P<seconds>\d{1,9})s)?"
+)
 
 _FORM = "write NAME or NAME:option=value,option=value"
 
@@ -96,6 +102,27 @@ def parse_ints(text: str, *, where: str | None = None) -> tuple[int, ...]:
     if repeated := sorted({number for number in numbers if numbers.count(number) > 1}):
         raise UsageError(f"{', '.join(map(str, repeated))} comes twice in {text!r}", where=where)
     return numbers
+
+
+def parse_duration(text: str, *, where: str | None = None) -> float:
+    """Reads ``90m``, ``1h30m`` or ``45s``.
+
+    Args:
+        text: Whole numbers, each with its unit: d, h, m or s, from the largest to the smallest.
+        where: The option that the text belongs to, for the error.
+
+    Returns:
+        Seconds, more than 0.
+
+    Raises:
+        UsageError: The text is not of that form, or says 0.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    parts = match.groupdict(default="0") if match else {}
+    seconds = timedelta(**{unit: int(number) for unit, number in parts.items()}).total_seconds()
+    if not seconds:
+        raise UsageError(f"{text!r} is not a length of time", where=where, hint="write it as 90m, 1h30m or 45s")
+    return seconds
 
 
 def load_config(path: Path, keys: Iterable[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from probebench import option_values
@@ -11,10 +12,26 @@ from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
 from probebench.progress import bar
 from probebench.registry import Component, installed, load_target
+from probebench.stopping import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training ended.
+
+    Attributes:
+        checkpoint: Folder of the last checkpoint.
+        place: Where it stopped before its end, such as ``epoch 3 of 40, step 117 of 390``; None when it is finished.
+        signal: Number of the signal that stopped it; None when it is finished or the time was up.
+    """
+
+    checkpoint: Path
+    place: str | None = None
+    signal: int | None = None
 
 
 def train(
@@ -28,10 +45,13 @@ def train(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
-) -> Path:
+    max_seconds: float | None = None,
+    heard: Callable[[int], None] = lambda _: None,
+) -> Trained:
     """Trains a backbone on images of a dataset; labels are never read.
 
-    A folder that holds a part of the same run is gone on with.
+    A folder that holds a part of the same run is gone on with. When the time is up, or at the first Ctrl-C or SIGTERM,
+    the trainer finishes its step, saves and returns.
 
     Args:
         backbone: What to train, with its options.
@@ -43,9 +63,8 @@ def train(
         seed: Seed of everything random in it.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-
-    Returns:
-        Folder of the last checkpoint.
+        max_seconds: Time limit, counted from the call; one step at least is made. None for none.
+        heard: Called with the number of the signal that asks to stop.
 
     Raises:
         UsageError: The backbone cannot be trained, or an argument is wrong.
@@ -58,6 +77,7 @@ def train(
     if epochs < 1:
         raise UsageError(f"--epochs {epochs} trains nothing", hint="1 or more")
     options = option_values.validate(spec.recipe, recipe, f"the recipe of {backbone.entry.label}")
+    stop = Stop(max_seconds)
     device = pick_device(device)
     arithmetic = pick_precision(precision, device, bf16_pays=True)
     images = cast("Dataset", dataset.build())
@@ -69,13 +89,14 @@ def train(
         trained_on = images.split(split)
     make_writable(out, "--out")
     with bar(f"train {backbone.title}", total=epochs) as shown:
-        before = 0.0
+        before, place = 0.0, None
 
         def progress(epoch: int, step: int, steps: int, loss: float) -> None:
-            nonlocal before
+            nonlocal before, place
             done = epoch - 1 + step / steps
             shown.advance(done - before, note=f"epoch {epoch} loss {loss:.4f}")
             before = done
+            place = None if (epoch, step) == (epochs, steps) else f"epoch {epoch} of {epochs}, step {step} of {steps}"
 
         job = TrainingJob(
             options=backbone.options,
@@ -89,10 +110,12 @@ def train(
             device=device,
             precision=arithmetic,
             progress=progress,
+            stop=stop,
         )
         trainer = load_target(spec.trainer, where=backbone.entry.origin)
-        with plugin_errors(f"training of {backbone.title} fails"):
-            return cast("Path", trainer(job))
+        with plugin_errors(f"training of {backbone.title} fails"), stop.on_signals(heard):
+            checkpoint = cast("Path", trainer(job))
+    return Trained(checkpoint, place, stop.signal if place else None)
 
 
 def _trainable() -> str:

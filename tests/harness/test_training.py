@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from pydantic import Field
 from probebench.api import Options, PluginError, TrainingError, UsageError
 from probebench.registry import resolve
 from probebench.testing.fakes import ToyBackbone, ToyDataset
-from probebench.training import train
+from probebench.training import Trained, train
 
 
 class Recipe(Options):
@@ -40,7 +43,8 @@ def test_the_trainer_gets_the_whole_job(start, lab):
         job.progress(1, 1, 2, 0.5)
         return job.out / "epoch-2"
 
-    assert start(trainer, recipe={"lr": "0.5"}, seed=3) == lab.folder / "out" / "epoch-2"
+    ended = start(trainer, recipe={"lr": "0.5"}, seed=3)
+    assert ended.checkpoint == lab.folder / "out" / "epoch-2"
     (job,) = jobs
     assert (job.recipe.lr, job.epochs, job.seed, job.device, job.precision) == (0.5, 2, 3, "cpu", "fp32")
     assert (job.dataset, job.flips, len(job.images)) == ("shades", True, 60)
@@ -102,6 +106,72 @@ def test_an_output_folder_that_cannot_be_written(start, lab):
     with pytest.raises(UsageError, match="cannot write there: Not a directory") as caught:
         start(out=lab.folder / "file" / "out")
     assert caught.value.where == f"--out {lab.folder / 'file' / 'out'}"
+
+
+def steps(job, done=lambda epoch, step: None):
+    """A trainer of three steps an epoch; the checkpoint's name tells how many it made."""
+    count = 0
+    for epoch in range(1, job.epochs + 1):
+        for step in range(1, 4):
+            count += 1
+            job.progress(epoch, step, 3, 0.5)
+            done(epoch, step)
+            if job.stop():
+                return job.out / f"after-{count}"
+    return job.out / "end"
+
+
+def test_a_finished_training_was_not_stopped(start, lab):
+    assert start(steps) == Trained(lab.folder / "out" / "end")
+    assert start(steps, max_seconds=1000.0) == Trained(lab.folder / "out" / "end")
+
+
+def test_time_is_counted_from_the_call_and_one_step_is_made_at_least(start, lab):
+    assert start(steps, max_seconds=1e-9) == Trained(lab.folder / "out" / "after-1", "epoch 1 of 2, step 1 of 3")
+
+
+def test_time_that_runs_out_in_the_last_step_stopped_nothing(start, lab):
+    def trainer(job):
+        return steps(job, lambda epoch, step: time.sleep(0.5) if (epoch, step) == (2, 3) else None)
+
+    assert start(trainer, max_seconds=0.4) == Trained(lab.folder / "out" / "after-6")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step(start, lab, number):
+    usual, heard = signal.getsignal(number), []
+    once = iter([number])
+
+    def trainer(job):
+        return steps(job, lambda *_: [signal.raise_signal(this) for this in once])
+
+    assert start(trainer, heard=heard.append) == Trained(
+        lab.folder / "out" / "after-1", "epoch 1 of 2, step 1 of 3", number
+    )
+    assert heard == [number]
+    assert signal.getsignal(number) is usual
+
+
+def test_a_second_signal_ends_it_at_once(start):
+    """A trainer that does not ask, or takes long over its step, must not hold the process."""
+
+    def trainer(job):
+        signal.raise_signal(signal.SIGINT)
+        assert job.stop()
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("unreachable")
+
+    with pytest.raises(KeyboardInterrupt):
+        start(trainer)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_in_a_thread_signals_are_left_alone(start, lab):
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(start(steps)))
+    thread.start()
+    thread.join()
+    assert ended == [Trained(lab.folder / "out" / "end")]
 
 
 def test_a_trainer_that_fails_is_blamed(start):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,8 @@ from safetensors.torch import load_file
 
 from probebench.api import TrainingError, UsageError
 from probebench_ddpm import run_folder
+from probebench_ddpm.backbone import DDPM
+from probebench_ddpm.options import DDPMOptions
 from probebench_ddpm.training import train
 
 RECIPE = {"dropout": 0.1}  # so that the resumed run needs torch's generator where the interrupted one left it
@@ -82,6 +86,54 @@ def test_killed_in_an_epoch(job, whole, moment):
     with pytest.raises(Killed):
         train(job("killed", recipe=RECIPE, progress=progress))
     assert_same(whole, train(job("killed", recipe=RECIPE)).parent)
+
+
+@pytest.mark.parametrize(("precision", "steps"), [("fp32", [1, 2, 6, 8]), ("bf16", [4])])
+def test_stopped_and_gone_on_with(job, precision, steps):
+    """In the first epoch, twice in one, at the end of one and in the last: the same bits as without a stop."""
+    recipe = {**RECIPE, "save_every": 3}
+    whole = train(job("whole", recipe=recipe, precision=precision))
+    for step in steps:
+        last = train(job("pieces", recipe=recipe, precision=precision, stop=at_step(step, job("pieces").out)))
+        epoch, inside = divmod(step, 3)
+        assert last.name == f"epoch-{epoch:04d}" + (f"-step-{step}" if inside else "")
+        state = last.with_name(last.name.replace("epoch", "state"))
+        assert list(last.parent.glob("state-*")) == [state], "only the newest is kept"
+    last = train(job("pieces", recipe=recipe, precision=precision))
+    for checkpoint in last.parent.glob("epoch-*"):
+        if checkpoint != last:
+            shutil.rmtree(checkpoint)
+    assert_same(whole.parent, last.parent)
+
+
+def at_step(number, out):
+    """Says stop at that step, counted over all runs in the folder."""
+    before = max((json.loads(path.read_text())["step"] for path in out.glob("state-*/state.json")), default=0)
+    asked = itertools.count(before + 1)
+    return lambda: next(asked) >= number
+
+
+def test_a_stopped_run_is_a_checkpoint(job):
+    run = job(epochs=3, stop=lambda: True)
+    last = train(run)
+    assert last == run.out / "epoch-0000-step-1"
+    document = json.loads((last / "manifest.json").read_text())
+    assert (document["epoch"], document["step"]) == (0, 1)
+    assert DDPM(DDPMOptions(checkpoint=str(last))).parameters > 0
+    assert not (run.out / "loss.csv").exists(), "no epoch is finished"
+
+
+def test_the_time_before_a_stop_counts(job):
+    """The curve says how long an epoch took, whatever came between its parts."""
+    train(job("run", stop=lambda: True))
+    (state,) = job("run").out.glob("state-*/state.json")
+    document = json.loads(state.read_text())
+    assert 0 < document["seconds"] < 100
+    state.write_text(json.dumps({**document, "seconds": 1000.0}))
+    train(job("run", epochs=2))
+    with (job("run").out / "loss.csv").open() as file:
+        first, second = (float(row["seconds"]) for row in csv.DictReader(file))
+    assert first >= 1000 > 100 > second
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +16,19 @@ from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.options import DDPMOptions
 
 
-def train(out, *arguments):
+def start(out, *arguments):
     command = [
         *(sys.executable, "-m", "probebench", "train", "ddpm:widths=8+8+8+8,attention=false"),
         *("--dataset", "digits", "--epochs", "1", "--out", str(out), *arguments),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def train(out, *arguments):
+    with start(out, *arguments) as process:
+        printed, told = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, printed, told)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +55,41 @@ def test_the_checkpoint_is_read(trained, batch, at):
     features = DDPM(options).extract(batch(size=8), at(["up.1"]), seed=0)
     assert all(vectors.isfinite().all() for vectors in features.values())
     assert len((out / "loss.csv").read_text().splitlines()) == 2
+
+
+def test_time_is_up(tmp_path, trained):
+    """It says how far it came and how to go on; that command ends where a run without a stop does."""
+    words = ("--recipe", "batch_size=256,lr=1e-3")
+    out = tmp_path / "run"
+    ended = train(out, *words, "--max-time", "1s")
+    assert ended.returncode == 0, ended.stderr
+    *_, stopped, go_on = ended.stdout.splitlines()
+    assert re.fullmatch(r"stopped:    time is up at epoch 1 of 1, step \d of 5", stopped)
+    assert go_on == (
+        "go on:      probebench train ddpm:widths=8+8+8+8,attention=false --dataset digits --epochs 1 "
+        f"--out {out} --recipe batch_size=256,lr=1e-3 --max-time 1s"
+    )
+    ended = train(out, *words)
+    assert ended.stdout.splitlines()[0] == f"checkpoint: {out / 'epoch-0001'}"
+    weights = "epoch-0001/unet/diffusion_pytorch_model.safetensors"
+    assert (out / weights).read_bytes() == (trained[0] / weights).read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals end a process otherwise on this system")
+def test_a_terminated_process_saves_first(tmp_path):
+    out = tmp_path / "run"
+    with start(out, "--recipe", "batch_size=16,save_every=1000", "--epochs", "1000") as process:
+        while not (out / "loss.csv").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        printed, told = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert told == "SIGTERM: saving after this step; once more ends it at once\n"
+    lines = printed.splitlines()
+    assert lines[2].startswith("stopped:    interrupted at epoch ")
+    assert Path(lines[0].removeprefix("checkpoint: ")).is_dir()
+    assert len(list(out.glob("state-*"))) == 1
 
 
 def test_another_recipe_is_refused_in_three_lines(trained):

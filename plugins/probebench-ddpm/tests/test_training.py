@@ -132,16 +132,47 @@ def test_images_are_mirrored_only_where_the_dataset_allows_it(job, noising, flip
     assert share == 0 if not flips else 0.3 < share < 0.7
 
 
-def test_noise_is_fp32_in_bf16_training(job, seen):
-    """The pass may be bf16; what is noised, and with what, may not: bf16 loses small noise."""
+def test_only_the_pass_is_bf16_in_bf16_training(job, seen, noising, monkeypatch):
+    """What is noised, with what, target, loss, gradients and kept weights are fp32: bf16 loses what is small."""
+    compared, stepped = [], []
+    loss_of, step_of = training.mse_loss, torch.optim.AdamW.step
+
+    def loss(predicted, target):
+        compared.append((predicted.dtype, target, loss_of(predicted, target).dtype))
+        return loss_of(predicted, target)
+
+    def step(self, *arguments, **named):
+        stepped.extend((weight.dtype, weight.grad.dtype) for weight in self.param_groups[0]["params"])
+        return step_of(self, *arguments, **named)
+
+    monkeypatch.setattr(training, "mse_loss", loss)
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
     whole = train(job("fp32", epochs=1))
     rounded = train(job("bf16", epochs=1, precision="bf16"))
-    full, half = seen[:3], seen[3:]
-    for (sample, t), (other, same_t) in zip(full, half, strict=True):
-        assert other.dtype == torch.float32
-        assert torch.equal(sample, other)
-        assert torch.equal(t, same_t)
-    assert losses(whole.parent) != losses(rounded.parent), "the pass itself is bf16"
+    assert {sample.dtype for sample, _ in seen[:3]} == {torch.float32}
+    assert {sample.dtype for sample, _ in seen[3:]} == {torch.bfloat16}, "the pass itself"
+    assert losses(whole.parent) != losses(rounded.parent)
+    for full, half in zip(noising[:3], noising[3:], strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(full, half, strict=True))
+    for (_, noise, _), (predicted, target, dtype) in zip(noising, compared, strict=True):
+        assert predicted == dtype == torch.float32
+        assert torch.equal(target, noise)
+    assert set(stepped) == {(torch.float32, torch.float32)}
+    for kind in ("unet", "unet_raw"):
+        kept = weights(rounded, kind).values()
+        assert {tensor.dtype for tensor in kept} == {torch.float32}
+        assert any(not torch.equal(tensor, tensor.bfloat16().float()) for tensor in kept)
+
+
+def test_bf16_training_loses_no_small_step(job):
+    """A step of a thousandth of a weight is below bf16's resolution: weights kept in bf16 would stand still."""
+    recipe = {"lr": 1e-6, "warmup": 0}
+    first, last = (train(job(f"{epochs}", epochs=epochs, recipe=recipe, precision="bf16")) for epochs in (1, 4))
+    moved = [
+        (before != after).float().mean()
+        for before, after in zip(weights(first, "unet_raw").values(), weights(last, "unet_raw").values(), strict=True)
+    ]
+    assert sum(moved) / len(moved) > 0.9
 
 
 def test_input_out_of_its_range_is_refused(job, monkeypatch):

@@ -133,6 +133,8 @@ class TrainingJob:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``fp32`` or ``bf16``, of the forward and backward pass.
         progress: Called as ``progress(epoch, step, steps, loss)`` after every optimiser step.
+        stop: Asked after every optimiser step. True says that the time is up, or that the process is to end: save a
+            checkpoint that the same command goes on from, and return it.
     """
 
     options: Options
@@ -146,3 +148,4 @@ class TrainingJob:
     device: str
     precision: Precision
     progress: Callable[[int, int, int, float], None] = field(default=lambda *_: None)
+    stop: Callable[[], bool] = field(default=lambda: False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from probebench.config import DEFAULT_DATASET
+from probebench.config import DEFAULT_DATASET, parse_duration
 
 
 def train(
@@ -22,7 +24,10 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
-    download: Annotated[bool, typer.Option("--download", help="First download the dataset if it is not there.")] = False,
+    max_time: Annotated[str, typer.Option(help="Save and stop after this long, such as 90m or 1h30m.")] = "",
+    download: Annotated[
+        bool, typer.Option("--download", help="First download the dataset if it is not there.")
+    ] = False,
 ) -> None:
     """Train a backbone; run the same command again to go on after an interruption."""
     from probebench.config import parse_spec
@@ -34,7 +39,7 @@ def train(
         from probebench.fetching import fetch_missing
 
         fetch_missing([images])
-    last = run(
+    ended = run(
         resolve("backbone", backbone),
         images,
         split=split,
@@ -44,7 +49,24 @@ def train(
         seed=seed,
         device=device,
         precision=precision,
+        max_seconds=parse_duration(max_time, where="--max-time") if max_time else None,
+        heard=_tell,
     )
-    trained = f"{backbone}{',' if ':' in backbone else ':'}checkpoint={last}"
-    typer.echo(f"checkpoint: {last}")
+    trained = f"{backbone}{',' if ':' in backbone else ':'}checkpoint={ended.checkpoint}"
+    typer.echo(f"checkpoint: {ended.checkpoint}")
     typer.echo(f"next:       probebench run --backbone {trained} --dataset {dataset}")
+    if ended.place:
+        given = {"--recipe": recipe, "--seed": seed, "--max-time": max_time}
+        given |= {name: word for name, word in (("--device", device), ("--precision", precision)) if word != "auto"}
+        given |= {"--split": split} if split != "train" else {}
+        words = ["probebench", "train", backbone, "--dataset", dataset, "--epochs", str(epochs), "--out", str(out)]
+        words += [word for name, value in given.items() if value for word in (name, str(value))]
+        typer.echo(f"stopped:    {'time is up' if ended.signal is None else 'interrupted'} at {ended.place}")
+        typer.echo(f"go on:      {shlex.join(words)}")
+    if ended.signal is not None:
+        raise typer.Exit(128 + ended.signal)
+
+
+def _tell(number: int) -> None:
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    typer.echo(f"{name}: saving after this step; once more ends it at once", err=True)

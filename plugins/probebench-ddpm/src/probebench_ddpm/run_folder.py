@@ -6,6 +6,7 @@
     loss.csv               a line an epoch
     epoch-0010/            a checkpoint, loadable as `ddpm:checkpoint=...` and by diffusers
         unet/  unet_raw/  scheduler/  model_index.json  manifest.json
+    epoch-0010-step-4017/  one of a run that was stopped after 10 epochs and some steps, 4017 in all
     state-0010/            optimiser and averages of the newest checkpoint
 """
 
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +40,23 @@ _LOSS_COLUMNS = ("epoch", "step", "loss", "seconds", "images_per_second")
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that the next optimiser step depends on."""
+    """Everything that the next optimiser step depends on, and the loss curve's next line.
+
+    Attributes:
+        epoch: Epochs that are finished.
+        step: Optimiser steps in all.
+        ema_step: Steps that the average has taken in.
+        tensors: Weights, averages and moments.
+        loss_sum: Of the steps of the epoch that is not finished.
+        seconds: Spent in them.
+    """
 
     epoch: int
     step: int
     ema_step: int
     tensors: dict[str, Tensor]
+    loss_sum: float = 0.0
+    seconds: float = 0.0
 
 
 class RunFolder:
@@ -87,9 +100,14 @@ class RunFolder:
                 hint="the options it was started with, or a new --out",
             )
 
-    def checkpoint(self, epoch: int) -> Path:
-        """Folder of an epoch's checkpoint."""
-        return self._root / f"epoch-{epoch:04d}"
+    def checkpoint(self, epoch: int, step: int | None = None) -> Path:
+        """Folder of a checkpoint.
+
+        Args:
+            epoch: Epochs finished.
+            step: Steps in all, where an epoch is not finished.
+        """
+        return self._root / f"epoch-{_place(epoch, step)}"
 
     def last_state(self) -> TrainingState | None:
         """The state to go on from; None for a new run.
@@ -97,7 +115,8 @@ class RunFolder:
         Raises:
             TrainingError: The state cannot be read.
         """
-        folders = sorted(self._root.glob("state-*"), key=lambda path: int(path.name.removeprefix("state-")))
+        # By number: as text, 10000 comes before 9999. A state in an epoch comes after that of the epoch before.
+        folders = sorted(self._root.glob("state-*"), key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)])
         if not folders:
             self._truncate_log(0)
             return None
@@ -134,25 +153,44 @@ class RunFolder:
             kept = path.read_text(encoding="utf-8").splitlines()[: epoch + 1]
             path.write_text("\n".join([*kept, ""]), encoding="utf-8")
 
-    def save(self, state: TrainingState, raw: UNet2DModel, averaged: UNet2DModel, scheduler: DDPMScheduler) -> None:
-        """Writes a checkpoint and then the state to go on from it."""
-        final = self.checkpoint(state.epoch)
+    def save(
+        self,
+        state: TrainingState,
+        raw: UNet2DModel,
+        averaged: UNet2DModel,
+        scheduler: DDPMScheduler,
+        *,
+        inside: bool = False,
+    ) -> Path:
+        """Writes a checkpoint and then the state to go on from it.
+
+        Args:
+            state: To go on from.
+            raw: The network with its last weights.
+            averaged: The network with its averaged weights.
+            scheduler: The forward process.
+            inside: Whether an epoch is not finished.
+
+        Returns:
+            The checkpoint's folder.
+        """
+        step = state.step if inside else None
+        final, kept = self.checkpoint(state.epoch, step), self._root / f"state-{_place(state.epoch, step)}"
         folder = _scratch(final)
         DDPMPipeline(averaged, scheduler).save_pretrained(folder)
         raw.save_pretrained(folder / "unet_raw")
         _write_json(folder / "manifest.json", self._manifest(state))
         _replace(folder, final)
-        folder = _scratch(self._state(state.epoch))
+        folder = _scratch(kept)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
         save_file(tensors, folder / "state.safetensors")
-        _write_json(folder / "state.json", {"epoch": state.epoch, "step": state.step, "ema_step": state.ema_step})
-        _replace(folder, self._state(state.epoch))
+        counters = {field.name: getattr(state, field.name) for field in fields(state) if field.name != "tensors"}
+        _write_json(folder / "state.json", counters)
+        _replace(folder, kept)
         for older in self._root.glob("state-*"):
-            if older != self._state(state.epoch):
+            if older != kept:
                 shutil.rmtree(older)
-
-    def _state(self, epoch: int) -> Path:
-        return self._root / f"state-{epoch:04d}"
+        return final
 
     def _manifest(self, state: TrainingState) -> dict[str, Any]:
         return {
@@ -164,6 +202,10 @@ class RunFolder:
             "schedule": {"beta": "linear", "from": 1e-4, "to": 0.02, "steps": 1000, "prediction": "epsilon"},
             "versions": {package: version(package) for package in _PACKAGES},
         }
+
+
+def _place(epoch: int, step: int | None) -> str:
+    return f"{epoch:04d}" if step is None else f"{epoch:04d}-step-{step}"
 
 
 def _changed(held: Any, wanted: Any, name: str = "") -> list[str]:  # noqa: ANN401 - JSON documents

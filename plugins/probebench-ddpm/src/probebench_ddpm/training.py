@@ -6,12 +6,14 @@ goes on from its last checkpoint to the same weights.
 
 from __future__ import annotations
 
+import copy
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import torch
 from diffusers.training_utils import EMAModel
+from torch.nn import Module
 from torch.nn.functional import mse_loss
 
 from probebench.api import TrainingError, TrainingJob, UsageError, check_range, hash63
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from diffusers import UNet2DModel
     from torch import Tensor
 
+    from probebench.api import Precision
     from probebench_ddpm.options import DDPMOptions, DDPMRecipe
 
 
@@ -36,7 +39,7 @@ def train(job: TrainingJob) -> Path:
         job: Options, recipe, images and folder. Labels are never read.
 
     Returns:
-        Folder of the last checkpoint.
+        Folder of the last checkpoint; when the job said stop, that of the step at which it did.
 
     Raises:
         UsageError: The options do not describe a new network, the images do not fit it, or the folder holds another
@@ -55,12 +58,14 @@ def train(job: TrainingJob) -> Path:
             where=str(job.out),
             hint=f"--epochs {loop.epoch} or more, or a new --out",
         )
-    while loop.epoch < job.epochs:
+    last = folder.checkpoint(loop.epoch)
+    while loop.epoch < job.epochs and not loop.stopped:
         row = loop.run_epoch()
-        folder.log(row)
-        if loop.epoch % recipe.save_every == 0 or loop.epoch == job.epochs:
-            folder.save(loop.state(), loop.unet, loop.averaged(), loop.scheduler)
-    return folder.checkpoint(loop.epoch)
+        if row:
+            folder.log(row)
+        if loop.stopped or loop.epoch % recipe.save_every == 0 or loop.epoch == job.epochs:
+            last = folder.save(loop.state(), loop.unet, loop.averaged(), loop.scheduler, inside=not row)
+    return last
 
 
 class _Loop:
@@ -78,6 +83,7 @@ class _Loop:
             dropout=recipe.dropout,
         )
         self.unet = random_unet(self.network_config, seed=hash63("weights", job.seed)).to(job.device)
+        self._worker = _Worker(self.unet, job.precision)
         self.scheduler = linear_schedule()
         self._schedule = NoiseSchedule(self.scheduler)
         self._optimizer = torch.optim.AdamW(
@@ -87,34 +93,52 @@ class _Loop:
         self._ema = EMAModel(self.unet.parameters(), decay=recipe.ema, use_ema_warmup=True, power=0.75)
         self.epoch = 0
         self.step = 0
+        self.stopped = False
+        self._loss_sum = self._seconds = 0.0  # of the epoch that is not finished
 
     @property
     def _steps_per_epoch(self) -> int:
         return max(1, len(self._images) // self._recipe.batch_size)
 
-    def run_epoch(self) -> dict[str, float]:
-        """One pass over the images; the last incomplete batch is left out."""
-        self.unet.train()
-        started, total = time.perf_counter(), 0.0
-        for number, batch in enumerate(self._batches(), start=1):
+    def run_epoch(self) -> dict[str, float] | None:
+        """What is left of an epoch, or up to the step at which the job says stop.
+
+        Returns:
+            The line of the loss curve; None when the epoch is not finished.
+        """
+        started, before = time.perf_counter(), self._seconds
+        for batch in self._batches():
             loss = self._optimise(batch)
-            total += loss
-            self._job.progress(self.epoch + 1, number, self._steps_per_epoch, loss)
+            self._loss_sum += loss
+            self._seconds = before + time.perf_counter() - started
+            self._job.progress(self.epoch + 1, self._place, self._steps_per_epoch, loss)
+            self.stopped = self._job.stop()
+            if self.stopped:
+                break
+        if self._place < self._steps_per_epoch:
+            return None
         self.epoch += 1
-        seconds = time.perf_counter() - started
         images = self._steps_per_epoch * min(self._recipe.batch_size, len(self._images))
-        return {
+        row = {
             "epoch": self.epoch,
             "step": self.step,
-            "loss": round(total / self._steps_per_epoch, 6),
-            "seconds": round(seconds, 2),
-            "images_per_second": round(images / seconds, 1),
+            "loss": round(self._loss_sum / self._steps_per_epoch, 6),
+            "seconds": round(self._seconds, 2),
+            "images_per_second": round(images / self._seconds, 1),
         }
+        self._loss_sum = self._seconds = 0.0
+        return row
+
+    @property
+    def _place(self) -> int:
+        """Steps of this epoch that are done."""
+        return self.step - self.epoch * self._steps_per_epoch
 
     def _batches(self) -> Iterator[Tensor]:
+        """The batches of this epoch that are left; the last incomplete one is left out."""
         order = torch.randperm(len(self._images), generator=_generator("order", self._job.seed, self.epoch))
         size = self._recipe.batch_size
-        for number in range(self._steps_per_epoch):
+        for number in range(self._place, self._steps_per_epoch):
             yield self._images[order[number * size : (number + 1) * size]]
 
     def _optimise(self, images: Tensor) -> float:
@@ -122,15 +146,15 @@ class _Loop:
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.lr * min(1.0, (self.step + 1) / max(1, self._recipe.warmup))
         device = torch.device(self._job.device)
-        with self._dropout(device), torch.autocast(device.type, torch.bfloat16, enabled=self._job.precision == "bf16"):
-            predicted = self.unet(noised.to(device), t.to(device)).sample
-        loss = mse_loss(predicted.float(), noise.to(device))
+        with self._dropout(device):
+            predicted = self._worker.predict(noised.to(device), t.to(device))
+        loss = mse_loss(predicted, noise.to(device))
         self._check_finite(loss, "loss")
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._worker.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.unet.parameters(), self._recipe.clip)
         self._check_finite(norm, "gradient's norm")  # its step would make weights NaN, and a checkpoint of them
         self._optimizer.step()
+        self._worker.refresh()
         self._ema.step(self.unet.parameters())
         self.step += 1
         return float(loss.detach())
@@ -163,10 +187,10 @@ class _Loop:
 
     def averaged(self) -> UNet2DModel:
         """A copy of the network with the averaged weights."""
-        copy = random_unet(self.network_config, seed=0)
-        copy.load_state_dict(self.unet.state_dict())
-        self._ema.copy_to(copy.parameters())
-        return copy
+        averaged = random_unet(self.network_config, seed=0)
+        averaged.load_state_dict(self.unet.state_dict())
+        self._ema.copy_to(averaged.parameters())
+        return averaged
 
     def state(self) -> TrainingState:
         """Everything that the next step depends on."""
@@ -176,11 +200,13 @@ class _Loop:
         tensors |= {f"ema/{name}": weight for name, weight in zip(names, self._ema.shadow_params, strict=True)}
         for number, name in enumerate(names):
             tensors |= {f"adam.{moment}/{name}": value for moment, value in moments[number].items()}
-        return TrainingState(self.epoch, self.step, self._ema.optimization_step, tensors)
+        counts = self.epoch, self.step, self._ema.optimization_step
+        return TrainingState(*counts, tensors, self._loss_sum, self._seconds)
 
     def restore(self, state: TrainingState) -> None:
         """Goes back to a saved state."""
         self.epoch, self.step, self._ema.optimization_step = state.epoch, state.step, state.ema_step
+        self._loss_sum, self._seconds = state.loss_sum, state.seconds
         names = [name for name, _ in self.unet.named_parameters()]
         self.unet.load_state_dict({name: state.tensors[f"unet/{name}"] for name in self.unet.state_dict()})
         for shadow, name in zip(self._ema.shadow_params, names, strict=True):
@@ -191,6 +217,45 @@ class _Loop:
         }
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._worker.refresh()
+
+
+class _Worker:
+    """The network that computes: the master's own weights in fp32, or a copy of them in bf16.
+
+    A copy halves what every layer reads and writes, and spares the casts of autocast: 15 % of a step on a CPU with AMX.
+    The optimiser sees fp32 weights and gradients only, so small updates are not lost to rounding.
+    """
+
+    def __init__(self, master: UNet2DModel, precision: Precision) -> None:
+        self._master: list[Tensor] = list(master.parameters())
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._network = master
+        self._own: list[Tensor] = []
+        if precision == "bf16":
+            # Not the method of diffusers, which warns of layers that want fp32 even where there are none.
+            self._network = Module.to(copy.deepcopy(master), torch.bfloat16)
+            self._own = list(self._network.parameters())
+        self._network.train()
+
+    def predict(self, noised: Tensor, t: Tensor) -> Tensor:
+        """The predicted noise in fp32."""
+        return cast("Tensor", self._network(noised.to(self._dtype), t).sample.float())
+
+    def backward(self, loss: Tensor) -> None:
+        """Puts the loss' gradients on the master's weights."""
+        for weight in self._master:
+            weight.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._own:
+            for weight, own in zip(self._master, self._own, strict=True):
+                weight.grad, own.grad = cast("Tensor", own.grad).float(), None
+
+    def refresh(self) -> None:
+        """Takes over the master's weights after they have changed."""
+        with torch.no_grad():
+            if self._own:
+                torch._foreach_copy_(self._own, self._master)
 
 
 def _check_options(options: DDPMOptions) -> None:

@@ -46,8 +46,10 @@ def unet_config(*, widths: Sequence[int], attention: bool, size: int, dropout: f
         "up_block_types": tuple(up),
         "add_attention": attention,
         # diffusers' default of 8 channels a head makes 32 heads of 256 channels: memory, and nothing for it.
-        "attention_head_dim": min(64, *widths),
-        "norm_num_groups": math.gcd(32, *widths),
+        "attention_head_dim": math.gcd(64, *widths[1:]),
+        # Four channels a group or more: with one, the norm takes away every channel's mean, and t and the mean
+        # colour of a patch with it.
+        "norm_num_groups": math.gcd(32, *(width // 4 for width in widths)),
         "dropout": dropout,
     }
 
