@@ -6,10 +6,27 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes a file so that no reader ever sees half of it, and a crash leaves the old one or the new one.
+
+    Missing folders are made.
+
+    Raises:
+        OSError: The disk is full, the folder cannot be written, or the path runs through a file.
+    """
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to that takes the path's place when the block ends; an exception leaves what was there.
 
     The bytes go to a temporary name in the same folder, are synced to the disk, and the name is changed; the
     folder is synced too, because the new name lives there. Missing folders are made.
@@ -22,7 +39,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp makes files that only their owner can read; results are shared

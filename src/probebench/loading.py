@@ -208,7 +208,7 @@ class Loading:
         """Whether a component is offered. One that lacks a requirement is: asking for it says what to install."""
         if not self._is_new(spec):
             return False
-        models = [spec.options, *([spec.recipe] if isinstance(spec, BackboneSpec) else [])]
+        models = [spec.options, *([spec.recipe, spec.sampling] if isinstance(spec, BackboneSpec) else [])]
         required = [name for model in models for name, field in model.model_fields.items() if field.is_required()]
         if required:
             self._report("spec", f"option {required[0]!r} of {spec.name} has no default", spec=spec)

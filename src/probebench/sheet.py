@@ -1,4 +1,4 @@
-"""A contact sheet: a few images of every class, to see what a dataset is and whether its labels are right."""
+"""Images side by side: the contact sheet of a dataset, to see whether its labels are right, and a plain grid."""
 
 from __future__ import annotations
 
@@ -56,10 +56,24 @@ def contact_sheet(split: Split, labels: Tensor, classes: Sequence[str]) -> Image
         members = (labels == number).nonzero().flatten().tolist()
         for place, position in enumerate(_spread(members)):
             picture = Image.fromarray(split.image(position).permute(1, 2, 0).contiguous().numpy())
-            smooth = Image.Resampling.BICUBIC if picture.width > width else Image.Resampling.NEAREST
-            at = (left + _LABEL + place * (width + _GAP), top)
-            sheet.paste(picture.resize((width, height), smooth), at)
+            sheet.paste(_resized(picture, width, height), (left + _LABEL + place * (width + _GAP), top))
     return sheet
+
+
+def image_grid(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Puts pictures of one size side by side, in rows of a square, with nothing written to them.
+
+    Args:
+        pictures: One at least.
+    """
+    width, height = _cell(*pictures[0].size)
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = math.ceil(len(pictures) / columns)
+    grid = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), "white")
+    for place, picture in enumerate(pictures):
+        row, column = divmod(place, columns)
+        grid.paste(_resized(picture, width, height), (column * (width + _GAP) + _GAP, row * (height + _GAP) + _GAP))
+    return grid
 
 
 def write_png(sheet: Image.Image, path: Path) -> None:
@@ -83,6 +97,12 @@ def _cell(width: int, height: int) -> tuple[int, int]:
     longest = max(width, height)
     scale = _LARGEST / longest if longest > _LARGEST else math.ceil(_SMALLEST / longest)
     return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def _resized(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Enlarged without a blur, or reduced with one."""
+    smooth = Image.Resampling.BICUBIC if picture.width > width else Image.Resampling.NEAREST
+    return picture.resize((width, height), smooth)
 
 
 def _spread(members: Sequence[int]) -> list[int]:

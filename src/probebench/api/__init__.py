@@ -8,6 +8,7 @@ from probebench.api.hooks import API_VERSION, hookimpl
 from probebench.api.options import NoOptions, Options
 from probebench.api.pooling import check_pool, pool_for, pool_map
 from probebench.api.ranges import check_range
+from probebench.api.sampling import SamplingJob
 from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec, Spec
 from probebench.api.types import (
     CLEAN,
@@ -57,6 +58,7 @@ __all__ = [
     "ProbebenchError",
     "ProbebenchWarning",
     "ProtocolSpec",
+    "SamplingJob",
     "Scalar",
     "Spec",
     "Split",

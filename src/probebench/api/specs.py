@@ -60,12 +60,22 @@ class BackboneSpec(Spec):
         floor: The backbone is what every other one has to beat, such as raw pixels; it is added to every run.
         untrained: Settings ``"option=value"`` any of which gives the network random weights. The first one, added to
             the options of a run, gives the same network untrained, which is run beside it.
+        sampler: ``"package.module:attribute"`` of a function that takes a `SamplingJob` and yields drawn images; empty
+            when the backbone draws none.
+        sampling: Model of the sampler's options.
     """
 
     trainer: str = ""
     recipe: type[Options] = NoOptions
     floor: bool = False
     untrained: tuple[str, ...] = ()
+    sampler: str = ""
+    sampling: type[Options] = NoOptions
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sampler and not _TARGET.fullmatch(self.sampler):
+            raise ValueError(f"sampler {self.sampler!r} of {self.name} is not of the form 'package.module:attribute'")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from probebench.cli import (
     plugins,
     protocol,
     run,
+    sample,
     schema,
     show,
     store,
@@ -20,6 +21,7 @@ __all__ = ["app", "main"]
 
 app.command("run")(run.run)
 app.command("train")(train.train)
+app.command("sample")(sample.sample)
 app.command("list")(listing.list_components)
 app.command("show")(show.show)
 app.command("check")(check.check)

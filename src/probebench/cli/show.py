@@ -81,6 +81,8 @@ def _card(component: Component) -> dict[str, Any]:
     if isinstance(entry.spec, BackboneSpec):
         card["trainable"] = bool(entry.spec.trainer)
         card["recipe"] = option_values.describe(entry.spec.recipe()) if entry.spec.trainer else []
+        card["samples"] = bool(entry.spec.sampler)
+        card["sampling"] = option_values.describe(entry.spec.sampling()) if entry.spec.sampler else []
     return card
 
 
@@ -150,6 +152,7 @@ def _print(document: dict[str, Any]) -> None:
             typer.echo(f"  {key + ':':<9}{value}")
     _print_options("option", document["options"])
     _print_options("training option", document.get("recipe", []))
+    _print_options("sampling option", document.get("sampling", []))
     details = document["details"] or {}
     if "taps" in details:
         _print_backbone(details)

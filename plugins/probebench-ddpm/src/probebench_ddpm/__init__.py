@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from probebench.api import BackboneSpec, hookimpl
-from probebench_ddpm.options import DDPMOptions, DDPMRecipe
+from probebench_ddpm.options import DDPMOptions, DDPMRecipe, DDPMSampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,4 +26,6 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         trainer="probebench_ddpm.training:train",
         recipe=DDPMRecipe,
         untrained=("weights=random", "checkpoint=none"),
+        sampler="probebench_ddpm.sampling:sample",
+        sampling=DDPMSampling,
     )

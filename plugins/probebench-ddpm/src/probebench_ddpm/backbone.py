@@ -41,6 +41,7 @@ class DDPM(Backbone):
         self._unet, scheduler, self._trained_size = self._load(options)
         self._taps: dict[tuple[int, int], tuple[Tap, ...]] = {}
         self._unet.requires_grad_(False).eval()
+        self.scheduler = scheduler
         self._schedule = NoiseSchedule(scheduler)
         self._modules = {site.id: site.module for site in sites(self._unet)}
         self._order = {name: position for position, name in enumerate(self._modules)}
@@ -121,6 +122,24 @@ class DDPM(Backbone):
         """Sum over architecture, schedule and fp32 weights."""
         return self._fingerprint
 
+    def predict(self, noised: Tensor, t: int) -> Tensor:
+        """The whole network's output for images with noise of level t: what it was trained to predict.
+
+        Args:
+            noised: float32 ``(B, 3, H, W)``.
+            t: Step of the training schedule.
+
+        Returns:
+            float32, on the network's device.
+        """
+        with torch.inference_mode():
+            predicted: Tensor = self._unet(self._placed(noised), t).sample
+        return predicted.float()
+
+    def _placed(self, noised: Tensor) -> Tensor:
+        layout = torch.channels_last if self._dtype == torch.bfloat16 else torch.contiguous_format
+        return noised.to(self._device).to(self._dtype, memory_format=layout)
+
     def _noised(self, batch: Batch, clean: Tensor, t: int, seed: int) -> Iterator[Tensor]:
         """The network's inputs, one for each draw. A draw does not depend on t: levels are compared on equal noise."""
         if self._options.noise == "none":
@@ -137,8 +156,7 @@ class DDPM(Backbone):
 
     def _read(self, noised: Tensor, t: int, points: Sequence[Point]) -> dict[Point, Tensor]:
         """Pooled features of one forward pass."""
-        layout = torch.channels_last if self._dtype == torch.bfloat16 else torch.contiguous_format
-        inputs = noised.to(self._device).to(self._dtype, memory_format=layout)
+        inputs = self._placed(noised)
         found: dict[Point, Tensor] = {}
         deepest = max((point.tap for point in points), key=self._order.__getitem__)
         with ExitStack() as hooks, suppress(_ReachedDeepestTapError), torch.inference_mode():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from probebench.api import Options
+
+STEPS = 1000
+"""Steps of the forward process, of Ho et al. 2020 as of nearly every checkpoint since."""
 
 
 class DDPMOptions(Options):
@@ -50,3 +53,40 @@ class DDPMRecipe(Options):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the residual layers")
     ema: float = Field(0.9999, ge=0, lt=1, description="decay of the weight average, reached by a warm-up")
     save_every: int = Field(10, ge=1, description="epochs between checkpoints")
+
+
+class DDPMSampling(Options):
+    """How `probebench sample` draws from a U-Net."""
+
+    sampler: Literal["ddim", "ddpm"] = Field(
+        "ddim", description="ddim of Song et al. 2020, or the ancestral sampling of Ho et al. 2020"
+    )
+    steps: int = Field(50, ge=1, description="calls of the network, a divisor of the trained steps; ddpm: 1000")
+    eta: float = Field(0.0, ge=0, le=1, description="ddim: noise added in each step, from none (0) to ddpm's (1)")
+    spacing: Literal["leading", "trailing"] = Field(
+        "leading",
+        description="ddim: of 20 steps at 0, 50, ... 950 (leading, as published) or at 49, 99, ... 999 (trailing)",
+    )
+    variance_type: Literal["fixed_small", "fixed_large"] | None = Field(
+        None, description="ddpm: variance of a step's noise; fixed_large with 1000 steps, fixed_small with fewer"
+    )
+    clip: bool | None = Field(
+        None, description="clip the predicted image to -1..1 in each step; none: as the checkpoint's schedule says"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_for_ddpm(cls, data: Any) -> Any:  # noqa: ANN401 - raw input of any shape
+        if not isinstance(data, dict) or data.get("sampler") != "ddpm":
+            return data
+        steps = data.get("steps", STEPS)
+        variance = "fixed_large" if str(steps) == str(STEPS) else "fixed_small"
+        return {**data, "steps": steps, "variance_type": data.get("variance_type") or variance}
+
+    @model_validator(mode="after")
+    def _has_no_foreign_option(self) -> Self:
+        if self.sampler == "ddim" and self.variance_type is not None:
+            raise ValueError("variance_type is an option of sampler=ddpm; ddim has eta")
+        if self.sampler == "ddpm" and (self.eta or self.spacing != "leading"):
+            raise ValueError("eta and spacing are options of sampler=ddim")
+        return self
