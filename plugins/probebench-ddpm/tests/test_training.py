@@ -12,7 +12,7 @@ from diffusers import DDPMPipeline
 from safetensors.torch import load_file
 
 from probebench.api import FeatureError, TrainingError, UsageError
-from probebench_ddpm import training
+from probebench_ddpm import loop
 from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.options import DDPMOptions
 from probebench_ddpm.schedule import NoiseSchedule
@@ -135,7 +135,7 @@ def test_images_are_mirrored_only_where_the_dataset_allows_it(job, noising, flip
 def test_only_the_pass_is_bf16_in_bf16_training(job, seen, noising, monkeypatch):
     """What is noised, with what, target, loss, gradients and kept weights are fp32: bf16 loses what is small."""
     compared, stepped = [], []
-    loss_of, step_of = training.mse_loss, torch.optim.AdamW.step
+    loss_of, step_of = loop.mse_loss, torch.optim.AdamW.step
 
     def loss(predicted, target):
         compared.append((predicted.dtype, target, loss_of(predicted, target).dtype))
@@ -145,7 +145,7 @@ def test_only_the_pass_is_bf16_in_bf16_training(job, seen, noising, monkeypatch)
         stepped.extend((weight.dtype, weight.grad.dtype) for weight in self.param_groups[0]["params"])
         return step_of(self, *arguments, **named)
 
-    monkeypatch.setattr(training, "mse_loss", loss)
+    monkeypatch.setattr(loop, "mse_loss", loss)
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     whole = train(job("fp32", epochs=1))
     rounded = train(job("bf16", epochs=1, precision="bf16"))
@@ -177,7 +177,7 @@ def test_bf16_training_loses_no_small_step(job):
 
 def test_input_out_of_its_range_is_refused(job, monkeypatch):
     """The mistake that cost a thesis its first model: Normalize(0.5, 0.45) gives -1.11 to 1.11."""
-    monkeypatch.setattr(training, "to_input", lambda images: (images.float() / 255 - 0.5) / 0.45)
+    monkeypatch.setattr(loop, "to_input", lambda images: (images.float() / 255 - 0.5) / 0.45)
     run = job()
     run.images.pixels[0, 0, 0, 0], run.images.pixels[0, 0, 0, 1] = 0, 255
     with pytest.raises(
@@ -190,14 +190,14 @@ def test_input_out_of_its_range_is_refused(job, monkeypatch):
 def test_the_average_follows_its_warm_up(job, monkeypatch):
     """Decay of step n is min(ema, 1 - (1 + n)^-0.75), from 0 at the first: recomputed here in float64."""
     history = []
-    original = training.EMAModel.step
+    original = loop.EMAModel.step
 
     def step(self, parameters):
         parameters = list(parameters)
         history.append([parameter.detach().double().clone() for parameter in parameters])
         original(self, parameters)
 
-    monkeypatch.setattr(training.EMAModel, "step", step)
+    monkeypatch.setattr(loop.EMAModel, "step", step)
     checkpoint = train(job(epochs=4, recipe={"ema": 0.7}))
     expected = history[0]
     decays = [min(0.7, 1 - (1 + number) ** -0.75) for number in range(len(history))]
@@ -284,7 +284,7 @@ def test_the_loss_curve_has_a_line_an_epoch(job):
 
 def break_step(monkeypatch, number, what):
     """Makes the loss, or the gradient only, NaN at one step."""
-    original, count = training.mse_loss, 0
+    original, count = loop.mse_loss, 0
 
     def loss(*arguments):
         nonlocal count
@@ -297,7 +297,7 @@ def break_step(monkeypatch, number, what):
         value.register_hook(lambda gradient: gradient * math.nan)
         return value
 
-    monkeypatch.setattr(training, "mse_loss", loss)
+    monkeypatch.setattr(loop, "mse_loss", loss)
 
 
 @pytest.mark.parametrize(("what", "name"), [("loss", "loss"), ("gradient", "gradient's norm")])

@@ -1,0 +1,204 @@
+"""The training loop: network, optimiser and average, step by step.
+
+Order, steps t, noise, flips and dropout of optimiser step n depend on the seed and n alone, so a run that was killed
+goes on from its last checkpoint to the same weights.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch.nn.functional import mse_loss
+
+from probebench.api import TrainingError, TrainingJob, check_range, hash63
+from probebench_ddpm.run_folder import TrainingState
+from probebench_ddpm.schedule import NoiseSchedule, linear_schedule
+from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, random_unet, to_input, unet_config
+from probebench_ddpm.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diffusers import UNet2DModel
+    from torch import Tensor
+
+    from probebench_ddpm.options import DDPMOptions, DDPMRecipe
+
+
+class Loop:
+    """Network, optimiser and average, and one epoch of work on them.
+
+    Args:
+        job: What to train, and how.
+        images: All images: uint8 ``(N, 3, H, W)``.
+
+    Raises:
+        FeatureError: The network's input is out of its range.
+    """
+
+    def __init__(self, job: TrainingJob, images: Tensor) -> None:
+        options, recipe = cast("DDPMOptions", job.options), cast("DDPMRecipe", job.recipe)
+        self._job, self._recipe = job, recipe
+        self._images = images
+        check_range(to_input(self._images[: recipe.batch_size]), INPUT_RANGE, where="training images of ddpm")
+        self.network_config = unet_config(
+            widths=options.widths or WIDTHS,
+            attention=options.attention,
+            size=self._images.shape[-1],
+            dropout=recipe.dropout,
+        )
+        self.unet = random_unet(self.network_config, seed=hash63("weights", job.seed)).to(job.device)
+        self._worker = Worker(self.unet, job.precision)
+        self.scheduler = linear_schedule()
+        self._schedule = NoiseSchedule(self.scheduler)
+        self._optimizer = torch.optim.AdamW(
+            self.unet.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
+        # The warm-up is decay 1 - (1 + n)^-power: a short run is averaged over its last part, not over all of it.
+        self._ema = EMAModel(self.unet.parameters(), decay=recipe.ema, use_ema_warmup=True, power=0.75)
+        self.epoch = 0
+        self.step = 0
+        self.stopped = False
+        self._loss_sum = self._seconds = 0.0  # of the epoch that is not finished
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return max(1, len(self._images) // self._recipe.batch_size)
+
+    def run_epoch(self) -> dict[str, float] | None:
+        """What is left of an epoch, or up to the step at which the job says stop.
+
+        Returns:
+            The line of the loss curve; None when the epoch is not finished.
+        """
+        started, before = time.perf_counter(), self._seconds
+        for batch in self._batches():
+            loss = self.optimise(batch)
+            self._loss_sum += loss
+            self._seconds = before + time.perf_counter() - started
+            self._job.progress(self.epoch + 1, self._place, self._steps_per_epoch, loss)
+            self.stopped = self._job.stop()
+            if self.stopped:
+                break
+        if self._place < self._steps_per_epoch:
+            return None
+        self.epoch += 1
+        images = self._steps_per_epoch * min(self._recipe.batch_size, len(self._images))
+        row = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss": round(self._loss_sum / self._steps_per_epoch, 6),
+            "seconds": round(self._seconds, 2),
+            "images_per_second": round(images / self._seconds, 1),
+        }
+        self._loss_sum = self._seconds = 0.0
+        return row
+
+    @property
+    def _place(self) -> int:
+        """Steps of this epoch that are done."""
+        return self.step - self.epoch * self._steps_per_epoch
+
+    def _batches(self) -> Iterator[Tensor]:
+        """The batches of this epoch that are left; the last incomplete one is left out."""
+        order = torch.randperm(len(self._images), generator=_generator("order", self._job.seed, self.epoch))
+        size = self._recipe.batch_size
+        for number in range(self._place, self._steps_per_epoch):
+            yield self._images[order[number * size : (number + 1) * size]]
+
+    def optimise(self, images: Tensor) -> float:
+        """One optimiser step.
+
+        Args:
+            images: uint8 ``(B, 3, H, W)``.
+
+        Returns:
+            The loss before it.
+
+        Raises:
+            TrainingError: Loss or gradient are not finite.
+        """
+        noised, noise, t = self._noised(images)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.lr * min(1.0, (self.step + 1) / max(1, self._recipe.warmup))
+        device = torch.device(self._job.device)
+        with self._dropout(device):
+            predicted = self._worker.predict(noised.to(device), t.to(device))
+        loss = mse_loss(predicted, noise.to(device))
+        self._check_finite(loss, "loss")
+        self._worker.backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(self.unet.parameters(), self._recipe.clip)
+        self._check_finite(norm, "gradient's norm")  # its step would make weights NaN, and a checkpoint of them
+        self._optimizer.step()
+        self._worker.refresh()
+        self._ema.step(self.unet.parameters())
+        self.step += 1
+        return float(loss.detach())
+
+    def _check_finite(self, value: Tensor, name: str) -> None:
+        if not torch.isfinite(value):
+            raise TrainingError(
+                f"the {name} is {value.item()} at step {self.step} (epoch {self.epoch + 1})",
+                where=str(self._job.out),
+                hint="a smaller lr; the last checkpoint is intact",
+            )
+
+    @contextmanager
+    def _dropout(self, device: torch.device) -> Iterator[None]:
+        """Dropout knows the global generator only: it is seeded for this step, and given back as it was."""
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(hash63("dropout", self._job.seed, self.step))
+            yield
+
+    def _noised(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Noised images, the noise and t, all drawn on the CPU in fp32."""
+        generator = _generator("step", self._job.seed, self.step)
+        clean = to_input(images)
+        if self._job.flips:
+            mirrored = torch.rand(len(clean), generator=generator) < 0.5
+            clean = torch.where(mirrored.view(-1, 1, 1, 1), clean.flip(-1), clean)
+        t = torch.randint(len(self._schedule), (len(clean),), generator=generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        return self._schedule.add_noise(clean, noise, t), noise, t
+
+    def averaged(self) -> UNet2DModel:
+        """A copy of the network with the averaged weights."""
+        averaged = random_unet(self.network_config, seed=0)
+        averaged.load_state_dict(self.unet.state_dict())
+        self._ema.copy_to(averaged.parameters())
+        return averaged
+
+    def state(self) -> TrainingState:
+        """Everything that the next step depends on."""
+        names = [name for name, _ in self.unet.named_parameters()]
+        moments = self._optimizer.state_dict()["state"]
+        tensors = {f"unet/{name}": weight for name, weight in self.unet.state_dict().items()}
+        tensors |= {f"ema/{name}": weight for name, weight in zip(names, self._ema.shadow_params, strict=True)}
+        for number, name in enumerate(names):
+            tensors |= {f"adam.{moment}/{name}": value for moment, value in moments[number].items()}
+        counts = self.epoch, self.step, self._ema.optimization_step
+        return TrainingState(*counts, tensors, self._loss_sum, self._seconds)
+
+    def restore(self, state: TrainingState) -> None:
+        """Goes back to a saved state."""
+        self.epoch, self.step, self._ema.optimization_step = state.epoch, state.step, state.ema_step
+        self._loss_sum, self._seconds = state.loss_sum, state.seconds
+        names = [name for name, _ in self.unet.named_parameters()]
+        self.unet.load_state_dict({name: state.tensors[f"unet/{name}"] for name in self.unet.state_dict()})
+        for shadow, name in zip(self._ema.shadow_params, names, strict=True):
+            shadow.copy_(state.tensors[f"ema/{name}"])
+        moments = {
+            number: {key: state.tensors[f"adam.{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            for number, name in enumerate(names)
+        }
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._worker.refresh()
+
+
+def _generator(*parts: str | int) -> torch.Generator:
+    return torch.Generator().manual_seed(hash63(*parts))
