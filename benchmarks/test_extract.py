@@ -1,10 +1,10 @@
-"""One pass for all taps against one pass for each tap, and against a pass in every epoch of a probe.
+"""One pass for all taps against one pass for each tap, and against a pass in every epoch of a probe; bf16 and fp32.
 
-The probe itself is left out of both: it costs the same.
+The probe itself is left out of the first two pairs: it costs the same.
 
 Run it with ``pytest benchmarks/test_extract.py --benchmark-enable --benchmark-only``. ``PROBEBENCH_BENCH_IMAGES`` sets
 the number of images, ``PROBEBENCH_BENCH_EPOCHS`` the number of probe epochs. Compare the rows of one run: they are
-measured side by side.
+measured side by side. The ratio of bf16 and fp32 stands below the table; its two sides take turns.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from probebench import registry
 from probebench.api import Batch, Point, Split
 from probebench.extract import extract
+from probebench.forward import place
 from probebench.store import Store
 
 SPEC = "ddpm:checkpoint=none"
@@ -45,13 +46,6 @@ class Images(Split):
 
 
 @pytest.fixture(scope="module")
-def measured(request):
-    """Whether numbers are wanted; else each benchmark is a quick test of itself."""
-    option = request.config.getoption
-    return option("benchmark_enable") or not option("benchmark_disable")
-
-
-@pytest.fixture(scope="module")
 def images(measured):
     return Images(int(os.environ.get("PROBEBENCH_BENCH_IMAGES", 256 if measured else 4)))
 
@@ -73,9 +67,7 @@ def backbone(component):
 
 @pytest.fixture(scope="module")
 def points(backbone):
-    taps = [tap for tap in backbone.taps((32, 32)) if tap.default]
-    assert len(taps) == 9
-    return [Point(tap.id, LEVEL, "gap") for tap in taps]
+    return nine_taps(backbone)
 
 
 @pytest.fixture
@@ -85,7 +77,7 @@ def fresh_store(tmp_path):
     return lambda: Store(tmp_path / str(next(numbers)))
 
 
-def run(component, backbone, images, points, store):
+def run(component, backbone, images, points, store, precision="fp32"):
     return extract(
         backbone,
         images,
@@ -95,9 +87,32 @@ def run(component, backbone, images, points, store):
         points=points,
         seed=0,
         device="cpu",
-        precision="fp32",
+        precision=precision,
         store=store,
     )
+
+
+def nine_taps(backbone):
+    taps = [tap for tap in backbone.taps((32, 32)) if tap.default]
+    assert len(taps) == 9
+    return [Point(tap.id, LEVEL, "gap") for tap in taps]
+
+
+@pytest.mark.benchmark(group="nine taps, bf16 and fp32")
+def test_bf16_and_plain_fp32(in_turns, tell, measured, images, fresh_store):
+    """The network of 35.7 million weights as it is read by default, and in fp32 at batch 128 in torch's own layout."""
+    component = registry.resolve("backbone", f"{SPEC},widths={'128+256+256+256' if measured else '8+8+8+8'}")
+    ours, plain = component.build(), component.build()
+    place(plain, "cpu", "fp32", "ddpm")
+    plain.batch_size = 128
+    points = nine_taps(ours)
+    seconds = in_turns(
+        bf16=lambda: run(component, ours, images, points, fresh_store(), "bf16"),
+        fp32=lambda: run(component, plain, images, points, fresh_store()),
+        rounds=2,
+    )
+    rates = {name: f"{len(images) / taken:.1f}" for name, taken in seconds.items()}
+    tell(f"images/s {rates}, bf16 {seconds['fp32'] / seconds['bf16']:.2f} times fp32")
 
 
 @pytest.mark.benchmark(group="nine taps")

@@ -171,10 +171,27 @@ def test_a_map_is_pooled_in_fp32(batch, at):
     assert not torch.equal(features, features.bfloat16().float())
 
 
+@pytest.mark.parametrize(
+    ("widths", "precision", "expected"),
+    [
+        ((8, 8, 8, 8), "fp32", 128),
+        ((32, 64, 64, 64), "fp32", 32),
+        ((32, 64, 64, 64), "bf16", 64),
+        ((64,) * 4, "bf16", 32),
+    ],
+)
+def test_the_largest_map_of_a_batch_is_at_most_four_mebibytes(widths, precision, expected):
+    backbone = DDPM(DDPMOptions(checkpoint="none", widths=widths))
+    backbone.place("cpu", precision)
+    assert backbone.batch_size == expected
+    assert DDPM.batch_size == 128
+
+
 def test_what_the_board_shows(build):
     backbone = build()
     network = vars(backbone)["_unet"]
     assert backbone.parameters == sum(weight.numel() for weight in network.parameters())
     assert backbone.bf16_pays is False, "narrow layers do not fill a matrix unit"
+    assert DDPM(DDPMOptions(checkpoint="none")).bf16_pays is True, "32 channels of 32x32 do"
     assert not network.training
     assert not any(weight.requires_grad for weight in network.parameters())
