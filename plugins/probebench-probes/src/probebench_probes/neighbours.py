@@ -176,7 +176,7 @@ def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if groups < 4 * k:
         return values.topk(k, sorted=False)
     grouped = groups * GROUP
-    peaks = values[:, :grouped].unflatten(1, (GROUP, groups)).amax(1)  # group g: columns g, g + groups, ...
+    peaks = values[:, :grouped].reshape(rows, GROUP, groups).amax(1)  # group g: columns g, g + groups, ...
     first = peaks.topk(k, sorted=False).indices
     steps = torch.arange(0, grouped, groups, device=values.device)
     ungrouped = torch.arange(grouped, columns, device=values.device).expand(rows, -1)
