@@ -1,11 +1,11 @@
-"""Downloads of datasets: done by the dataset's own function, shown by the core."""
+"""Downloads of datasets and weights: done by the component's own function, shown by the core."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, cast
 
-from probebench.api import DatasetSpec, UsageError
+from probebench.api import BackboneSpec, DatasetSpec, UsageError
 from probebench.inputs import plugin_errors
 from probebench.progress import Bar, bar
 from probebench.registry import Component, installed, load_target
@@ -19,28 +19,32 @@ _MB = 1e6
 
 
 def can_fetch(entry: Entry) -> bool:
-    """Whether a dataset brings a function that downloads it."""
-    return bool(cast("DatasetSpec", entry.spec).fetch)
+    """Whether a dataset or backbone brings a function that downloads it."""
+    return bool(_target(entry))
 
 
-def fetch(dataset: Component) -> None:
-    """Downloads and verifies what is missing of a dataset, with a bar for each file.
+def _target(entry: Entry) -> str:
+    return cast("DatasetSpec | BackboneSpec", entry.spec).fetch
+
+
+def fetch(component: Component) -> None:
+    """Downloads and verifies what is missing of a dataset or backbone, with a bar for each file.
 
     Args:
-        dataset: What is wanted, with its options.
+        component: What is wanted, with its options.
 
     Raises:
         UsageError: It cannot be downloaded.
         DataError: A file is damaged, cannot be downloaded, or cannot be written.
-        PluginError: The dataset's function cannot be imported, or fails in another way.
+        PluginError: Its function cannot be imported, or fails in another way.
     """
-    if not can_fetch(dataset.entry):
-        names = [entry.label for entry in installed().entries("dataset") if can_fetch(entry)]
+    if not can_fetch(component.entry):
+        names = [entry.label for entry in installed().entries(component.entry.kind) if can_fetch(entry)]
         raise UsageError(
-            f"there is nothing to download for {dataset.entry.label}",
-            hint="one of " + ", ".join(names) if names else "no installed dataset can be downloaded",
+            f"there is nothing to download for {component.entry.label}",
+            hint="one of " + ", ".join(names) if names else f"no installed {component.entry.kind} can be downloaded",
         )
-    function = load_target(cast("DatasetSpec", dataset.entry.spec).fetch, where=dataset.entry.origin)
+    function = load_target(_target(component.entry), where=component.entry.origin)
     with contextlib.ExitStack() as stack:
         name, shown, before = "", cast("Bar | None", None), 0
 
@@ -53,17 +57,17 @@ def fetch(dataset: Component) -> None:
             shown.advance((done - before) / _MB)
             before = done
 
-        with plugin_errors(f"{dataset.title} cannot be downloaded", where=dataset.entry.origin):
-            function(dataset.options, progress)
+        with plugin_errors(f"{component.title} cannot be downloaded", where=component.entry.origin):
+            function(component.options, progress)
 
 
-def fetch_missing(datasets: Iterable[Component]) -> None:
+def fetch_missing(components: Iterable[Component]) -> None:
     """What ``--download`` does: those that cannot be downloaded, or need not be, are passed over.
 
     Raises:
         DataError: As `fetch`.
         PluginError: As `fetch`.
     """
-    for dataset in datasets:
-        if can_fetch(dataset.entry):
-            fetch(dataset)
+    for component in components:
+        if can_fetch(component.entry):
+            fetch(component)

@@ -15,7 +15,7 @@ from probebench.api import DataError, Dataset, DatasetSpec, Split
 from probebench.fetching import fetch
 from probebench.registry import resolve
 from probebench.soundness import shared_images
-from probebench.testing.fakes import ToyDataset
+from probebench.testing.fakes import ToyBackbone, ToyDataset
 from probebench.workbench import open_images
 
 
@@ -220,6 +220,15 @@ def test_run_downloads_only_when_it_is_told_to(fetched, probebench):
     told = probebench("--dataset", "far", "--dataset", "near", "--no-baselines", "--download")
     assert told.code == 0
     assert fetched == ["NoOptions"]
+
+
+def test_run_downloads_weights_only_when_it_is_told_to(fetched, lab, probebench):
+    lab.backbone("far-net", ToyBackbone, fetch=f"{lab.module.__name__}:download")
+    probebench("--dataset", "near", "--backbone", "far-net", "--no-baselines")
+    assert fetched == []
+    told = probebench("--dataset", "near", "--backbone", "far-net", "--no-baselines", "--download")
+    assert told.code == 0
+    assert len(fetched) == 1
 
 
 def test_a_dry_run_downloads_nothing(fetched, probebench):

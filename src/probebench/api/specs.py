@@ -63,6 +63,7 @@ class BackboneSpec(Spec):
         sampler: ``"package.module:attribute"`` of a function that takes a `SamplingJob` and yields drawn images; empty
             when the backbone draws none.
         sampling: Model of the sampler's options.
+        fetch: As that of a `DatasetSpec`, for weights that are downloaded. Empty when there are none.
     """
 
     trainer: str = ""
@@ -71,9 +72,11 @@ class BackboneSpec(Spec):
     untrained: tuple[str, ...] = ()
     sampler: str = ""
     sampling: type[Options] = NoOptions
+    fetch: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_fetch(self.fetch, self.name)
         if self.sampler and not _TARGET.fullmatch(self.sampler):
             raise ValueError(f"sampler {self.sampler!r} of {self.name} is not of the form 'package.module:attribute'")
 
@@ -92,8 +95,7 @@ class DatasetSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.fetch and not _TARGET.fullmatch(self.fetch):
-            raise ValueError(f"fetch {self.fetch!r} of {self.name} is not of the form 'package.module:function'")
+        _check_fetch(self.fetch, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,3 +120,8 @@ class ProtocolSpec:
             raise ValueError(f"name {self.name!r} is not lower-case words joined by hyphens")
         if isinstance(self.document, str) and not _RESOURCE.fullmatch(self.document):
             raise ValueError(f"document {self.document!r} of {self.name} is not of the form 'package:folder/file.toml'")
+
+
+def _check_fetch(fetch: str, name: str) -> None:
+    if fetch and not _TARGET.fullmatch(fetch):
+        raise ValueError(f"fetch {fetch!r} of {name} is not of the form 'package.module:function'")

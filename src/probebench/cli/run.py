@@ -77,7 +77,7 @@ def run(
     config: Annotated[Path | None, typer.Option(help="TOML file of these options; the command line wins.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
-    download: Annotated[bool, typer.Option("--download", help="First download datasets that are not there.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="First download data and weights not there.")] = False,
 ) -> None:
     """Probes the features of backbones on datasets: every combination that has no record yet."""
     given = {
@@ -180,6 +180,7 @@ def _download(request: Request) -> None:
     from probebench.registry import resolve
 
     fetch_missing(resolve("dataset", text) for text in request.datasets)
+    fetch_missing(resolve("backbone", text) for text in request.backbones)
 
 
 def _plan(request: Request) -> list[PlannedCell]:
