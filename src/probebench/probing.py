@@ -140,6 +140,7 @@ def _trials(
         else:
             held_out, labels = vectors[val], rows["train"].labels[val]
         fit_on = Features(vectors[train], rows["train"].labels[train], classes)
+        del vectors  # not beside its own parts while the probe works
         size = fit_on.vectors.nbytes + held_out.nbytes
         if group and held + size > GROUP_BYTES:
             trials += _tune(probe, group, metric, seed)
@@ -180,7 +181,8 @@ def _everything(rows: Mapping[str, Rows], point: Point, classes: int, *, carved:
     import torch
 
     parts = [rows["train"]] if carved else [rows["train"], rows["val"]]
-    vectors = torch.cat([part.features[point].read() for part in parts])
+    matrices = [part.features[point].read() for part in parts]
+    vectors = torch.cat(matrices) if matrices[1:] else matrices[0]  # one is not copied
     return Features(vectors, torch.cat([part.labels for part in parts]), classes)
 
 

@@ -232,7 +232,7 @@ def test_kill_9_in_the_middle_of_an_epoch(job, whole):
         ({"flips": True}, "flips"),
         ({"precision": "bf16"}, "precision"),
         ({"options": {"attention": False}}, "network.down_block_types, network.up_block_types, network.add_attention"),
-        ({"options": {"widths": (8, 8, 8, 12)}}, "network.block_out_channels, network.norm_num_groups"),
+        ({"options": {"widths": (8, 16, 16, 16)}}, "network.block_out_channels, network.attention_head_dim"),
     ],
 )
 def test_a_folder_of_another_run_is_refused(job, changed, named):
