@@ -1,0 +1,188 @@
+"""What a checkpoint's JSON files must say, and must not.
+
+diffusers fills what a config leaves out with its defaults and passes over what it does not know. The weights fit all
+the same, and the features are others. So here a config must say all that the shapes of the weights cannot tell.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from diffusers import DDPMScheduler, UNet2DModel
+
+from probebench.api import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+UNTOLD = (
+    "act_fn",
+    "attention_head_dim",
+    "center_input_sample",
+    "downsample_padding",
+    "flip_sin_to_cos",
+    "freq_shift",
+    "mid_block_scale_factor",
+    "norm_eps",
+    "norm_num_groups",
+    "time_embedding_type",
+)
+"""Fields that change the features and not the weights' shapes. Every diffusers that ever saved a U-Net wrote them; for
+what came later (`resnet_time_scale_shift`, `dropout`, ...) its default is what an older version did."""
+
+_EMA = ("decay", "min_decay", "optimization_step", "update_after_step", "use_ema_warmup", "inv_gamma", "power")
+"""What diffusers' `EMAModel.save_pretrained` adds to the config of the network that it averages."""
+
+_SAVED = "a folder as diffusers' save_pretrained writes it"
+_LATER = "an unconditional U-Net of pixels; latent and conditional networks are other backbones, not there yet"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UsageError: The file is missing or holds something else.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path.name} is missing", where=str(path.parent), hint=_SAVED) from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path.name} cannot be read: {error}", where=str(path.parent)) from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path.name} is not a JSON object", where=str(path.parent))
+    return document
+
+
+def network_config(path: Path) -> dict[str, Any]:
+    """The config of a U-Net, without what `EMAModel` adds.
+
+    Raises:
+        UsageError: It is of another kind of network, leaves out what the weights cannot tell, or says what diffusers
+            does not know.
+    """
+    config = {key: value for key, value in read_json(path).items() if key not in _EMA}
+    kind = config.get("_class_name", "UNet2DModel")
+    if kind != "UNet2DModel":
+        raise UsageError(f"the checkpoint is a {kind}, not a UNet2DModel", where=str(path), hint=_LATER)
+    if left_out := [name for name in UNTOLD if name not in config]:
+        raise UsageError(
+            f"config.json does not say {', '.join(left_out)}, and the weights fit any value",
+            where=str(path.parent),
+            hint="the config.json that save_pretrained wrote for these weights",
+        )
+    known = inspect.signature(UNet2DModel.__init__).parameters
+    if unknown := [name for name in config if not name.startswith("_") and name not in known]:
+        raise UsageError(
+            f"config.json says {', '.join(unknown)}, which UNet2DModel does not know",
+            where=str(path.parent),
+            hint="a newer diffusers, or take out what is a slip of the pen",
+        )
+    if config.get("class_embed_type") is not None or config.get("num_class_embeds") is not None:
+        raise UsageError("the checkpoint is class-conditional", where=str(path.parent), hint=_LATER)
+    channels = config.get("in_channels", 3)
+    if channels != 3:
+        raise UsageError(
+            f"the checkpoint takes {channels} channels, images have 3", where=str(path.parent), hint=_LATER
+        )
+    if config["time_embedding_type"] not in ("positional", "learned"):
+        raise UsageError(
+            f"time_embedding_type {config['time_embedding_type']!r}: the network is told sigma, not the step t",
+            where=str(path.parent),
+            hint="a DDPM; networks of score-based SDEs are another backbone, not there yet",
+        )
+    return config
+
+
+def check_pipeline(path: Path) -> None:
+    """Refuses pipelines whose network does not see pixels: the shapes of some latent U-Nets do not tell.
+
+    Args:
+        path: ``model_index.json``, which need not exist.
+
+    Raises:
+        UsageError: There is an encoder before the network, or a text model.
+    """
+    if not path.is_file():
+        return
+    index = read_json(path)
+    for part in ("vqvae", "vae", "text_encoder", "transformer"):
+        # A pipeline that may go without a part says [null, null].
+        if index.get(part) not in (None, [None, None]):
+            raise UsageError(
+                f"the checkpoint is a {index.get('_class_name')} with a {part}", where=str(path.parent), hint=_LATER
+            )
+
+
+def schedule(path: Path) -> DDPMScheduler:
+    """The forward process that a scheduler's config describes. The sampler it was saved for makes no difference.
+
+    Raises:
+        UsageError: The file is missing, leaves out the noise, or describes another process.
+    """
+    if not path.is_file():
+        raise UsageError(
+            "scheduler_config.json is missing: nothing tells how much noise a step adds",
+            where=str(path.parent),
+            hint="copy it there; DDPMScheduler().save_pretrained(FOLDER) writes the linear one of Ho et al. 2020",
+        )
+    config = read_json(path)
+    kind = config.get("_class_name", "DDPMScheduler")
+    compatible = {scheduler.__name__ for scheduler in DDPMScheduler().compatibles} - {"EDMEulerScheduler"}
+    if kind not in compatible:
+        raise UsageError(
+            f"{kind} does not describe a forward process in steps of beta",
+            where=str(path),
+            hint="DDPMScheduler, DDIMScheduler, or another one that diffusers holds compatible with them",
+        )
+    _check_schedule(config, path)
+    made = build(path, config, DDPMScheduler.from_config)
+    if len(made.betas) != made.config.num_train_timesteps:
+        raise UsageError(
+            f"trained_betas has {len(made.betas)} steps, num_train_timesteps is {made.config.num_train_timesteps}",
+            where=str(path),
+        )
+    # diffusers rounds nothing and checks nothing: a beta of 2 would give features of NaN.
+    if not bool(((made.betas > 0) & (made.betas <= 1)).all()):
+        raise UsageError("the schedule has a beta that is not between 0 and 1", where=str(path))
+    return made
+
+
+def _check_schedule(config: dict[str, Any], path: Path) -> None:
+    needed = ["num_train_timesteps"]
+    if config.get("trained_betas") is None:
+        needed.append("beta_schedule")
+        if config.get("beta_schedule") != "squaredcos_cap_v2":
+            needed += ["beta_start", "beta_end"]
+    if left_out := [name for name in needed if config.get(name) is None]:
+        raise UsageError(
+            f"scheduler_config.json does not say {', '.join(left_out)}", where=str(path.parent), hint=_SAVED
+        )
+    # Before diffusers 0.9 there was no such field, and every network predicted the noise.
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction", "sample"):
+        raise UsageError(
+            f"prediction_type {prediction!r} is none of epsilon, v_prediction, sample", where=str(path.parent)
+        )
+
+
+def build(path: Path, config: dict[str, Any], make: Callable[[dict[str, Any]], T]) -> T:
+    """What diffusers makes of a config.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    try:
+        return make(config)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(
+            f"diffusers cannot build what {path.name} describes: {reason}",
+            where=str(path.parent),
+            hint="a UNet2DModel with a DDPMScheduler, as DDPMPipeline.save_pretrained writes them",
+        ) from error
