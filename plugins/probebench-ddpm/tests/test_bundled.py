@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from probebench_ddpm import checkpoint
 from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.export import command
+from probebench_ddpm.layout import WEIGHTS_FILE
 from probebench_ddpm.options import DDPMOptions, DDPMRecipe
 
 BUNDLED = [(name, attention) for name in checkpoint.bundled_names() for attention in (True, False)]
@@ -61,7 +62,7 @@ def test_it_is_small_and_in_fp16(bundled):
     assert sum(path.stat().st_size for path in files) < 6 * 2**20
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".csv", ".md"}, "no pickles"
     assert not (folder / "unet_raw").exists()
-    tensors = load_file(folder / "unet" / checkpoint.WEIGHTS_FILE)
+    tensors = load_file(folder / "unet" / WEIGHTS_FILE)
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
 
 

@@ -28,4 +28,5 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         untrained=("weights=random", "checkpoint=none"),
         sampler="probebench_ddpm.sampling:sample",
         sampling=DDPMSampling,
+        fetch="probebench_ddpm.hub:fetch",
     )

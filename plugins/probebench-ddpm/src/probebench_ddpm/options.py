@@ -17,7 +17,7 @@ class DDPMOptions(Options):
 
     checkpoint: str = Field(
         "scattered-digits",
-        description="bundled weights by name, a folder in diffusers layout, or none for random weights",
+        description="bundled weights by name; a training run, folder or file; hub:owner/name@revision; or none",
     )
     attention: bool = Field(True, description="self-attention at the second level and in the middle, or nowhere")
     widths: tuple[int, ...] = Field(

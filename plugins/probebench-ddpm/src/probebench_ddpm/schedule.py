@@ -13,11 +13,10 @@ import torch
 from diffusers import DDPMScheduler
 
 from probebench.api import Level, UsageError
+from probebench_ddpm.options import STEPS
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-STEPS = 1000
 
 
 def linear_schedule() -> DDPMScheduler:
@@ -42,8 +41,14 @@ class NoiseSchedule:
         return len(self._alpha_bar)
 
     def level(self, t: int) -> Level:
-        """Level ``t=...`` with sigma = sqrt((1 - abar) / abar)."""
+        """Level ``t=...`` with sigma = sqrt((1 - abar) / abar).
+
+        Raises:
+            UsageError: The schedule ends in pure noise (zero terminal SNR), and t is its end.
+        """
         share = float(self._alpha_bar[t])
+        if not share:
+            raise UsageError(f"nothing of the image is left at t={t}", where="--levels", hint=f"t below {t}")
         return Level(f"t={t}", ((1 - share) / share) ** 0.5)
 
     def parse(self, text: str) -> int:

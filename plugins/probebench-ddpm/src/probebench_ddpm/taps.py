@@ -44,8 +44,9 @@ def _sites(unet: UNet2DModel) -> Iterator[Site]:
     for number, block in enumerate(unet.down_blocks):
         yield from _layers(f"down.{number}", f"down_blocks.{number}", block)
         yield Site(f"down.{number}", f"down_blocks.{number}", True, (f"thesis:Downsample {number + 1}",))
-    yield from _layers("mid", "mid_block", unet.mid_block, leading_resnets=1)
-    yield Site("mid", "mid_block", True, ("thesis:Middle",))
+    if unet.mid_block is not None:
+        yield from _layers("mid", "mid_block", unet.mid_block, leading_resnets=1)
+        yield Site("mid", "mid_block", True, ("thesis:Middle",))
     decoder_layers = 0
     for number, block in enumerate(unet.up_blocks):
         yield from _layers(f"up.{number}", f"up_blocks.{number}", block, ddae_offset=decoder_layers)
