@@ -54,7 +54,14 @@ specs = (
     ProbeSpec(name="means", factory="parts:means", **card),
 )
 plugin = Plugin(
-    entry_point="main", module="parts", distribution="lab", version="1.0", api=1, specs=specs, import_seconds=0, heavy=()
+    entry_point="main",
+    module="parts",
+    distribution="lab",
+    version="1.0",
+    api=1,
+    specs=specs,
+    import_seconds=0,
+    heavy=(),
 )
 registry = Registry(Discovery((plugin,), ()))
 peaks = []
