@@ -59,7 +59,7 @@ def parse_spec(text: str) -> Request:
     for item in rest.split(","):
         option, equals, value = (part.strip() for part in item.partition("="))
         if not option or not equals:
-            hint = f"{_FORM}; a tuple is written 1+2+3" if options else _FORM
+            hint = f"{_FORM}; a value holds no comma, and a tuple is written 1+2+3" if options else _FORM
             raise UsageError(f"{item!r} is not of the form option=value", where=text, hint=hint)
         if option in options:
             raise UsageError(f"option {option!r} is given twice", where=text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import unicodedata
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
@@ -52,7 +53,7 @@ def contact_sheet(split: Split, labels: Tensor, classes: Sequence[str]) -> Image
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_SIZE)
     for number, name in enumerate(classes):
         left, top = (number // rows) * block + _GAP, (number % rows) * row_height + _GAP
-        draw.text((left, top + height // 2), _fitted(str(name), font), fill="black", font=font, anchor="lm")
+        draw.text((left, top + height // 2), _fitted(_plain(str(name)), font), fill="black", font=font, anchor="lm")
         members = (labels == number).nonzero().flatten().tolist()
         for place, position in enumerate(_spread(members)):
             picture = Image.fromarray(split.image(position).permute(1, 2, 0).contiguous().numpy())
@@ -109,6 +110,11 @@ def _spread(members: Sequence[int]) -> list[int]:
     """At most `PER_CLASS` of them, at even distances, the first among them."""
     count = min(len(members), PER_CLASS)
     return [members[step * len(members) // count] for step in range(count)]
+
+
+def _plain(text: str) -> str:
+    """Letters without their accents, which the built-in font lacks."""
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -305,6 +305,16 @@ def test_a_sheet_of_many_classes_stays_low_and_long_names_are_cut(lab):
     assert sheet.getpixel((149, 52)) == (255, 255, 255), "a name runs into the images"
 
 
+def test_a_sheet_writes_accented_names_in_letters_that_its_font_has():
+    from PIL import ImageChops
+
+    from probebench.sheet import contact_sheet
+
+    split = Listed([torch.zeros(3, 8, 8, dtype=torch.uint8)], [0])
+    accented, plain = (contact_sheet(split, split.labels(), (name,)) for name in ("\u00d6sterreich", "Osterreich"))
+    assert ImageChops.difference(accented, plain).getbbox() is None
+
+
 def test_fetch_is_checked_in_the_spec():
     with pytest.raises(ValueError, match=r"fetch 'nonsense' of far is not of the form 'package\.module:function'"):
         DatasetSpec(name="far", factory="a:b", summary="far", fetch="nonsense")

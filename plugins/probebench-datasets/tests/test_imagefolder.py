@@ -126,9 +126,59 @@ def test_pictures_of_many_formats_and_nothing_else(plain, encoded):
 
 def test_other_files_are_left_out_with_a_warning(plain):
     (plain / "owl" / "notes.txt").write_text("seen at night")
-    with pytest.warns(ProbebenchWarning, match=r"left out 1 files(?s:.)*owl.notes\.txt"):
+    with pytest.warns(ProbebenchWarning, match=r"left out 1 file without(?s:.)*owl.notes\.txt"):
         dataset = build(plain)
     assert sum(len(dataset.split(name)) for name in dataset.splits) == 36
+
+
+@pytest.mark.parametrize("place", ["", "train"])
+def test_pictures_in_no_class_are_left_out_with_a_warning(divided, encoded, place):
+    (divided / place / "loose.PNG").write_bytes(encoded(900, "png"))
+    with pytest.warns(ProbebenchWarning, match=r"left out 1 picture beside the classes' folders(?s:.)*loose\.PNG"):
+        dataset = build(divided)
+    assert len(dataset.split("train")) == 8
+
+
+def test_links_to_folders_are_left_out_with_a_warning(plain):
+    (plain / "owl" / "more").symlink_to(plain / "wren", target_is_directory=True)
+    (plain / "owl" / "up").symlink_to(plain, target_is_directory=True)
+    with pytest.warns(ProbebenchWarning, match=r"left out 2 links to folders(?s:.)*owl.more"):
+        dataset = build(plain)
+    assert sum(len(dataset.split(name)) for name in dataset.splits) == 36
+
+
+def test_folders_beside_the_splits_are_left_out_with_a_warning(divided, write_tree):
+    write_tree(divided, {"extra/cat": 1})
+    with pytest.warns(ProbebenchWarning, match=r"left out 1 folder beside the splits(?s:.)*extra"):
+        assert build(divided).splits == ("train", "val", "test")
+
+
+def test_splits_may_be_written_with_capitals(divided):
+    expected = build(divided).split("test").fingerprint()
+    for name in ("train", "val", "test"):
+        (divided / name).rename(divided / name.capitalize())
+    dataset = build(divided)
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.split("test").fingerprint() == expected
+
+
+def test_two_folders_of_one_split_are_refused(divided, write_tree):
+    write_tree(divided, {"validation/cat": 1})
+    with pytest.raises(DataError, match="val and validation are both the split val"):
+        build(divided)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("Ünï Vögel", "uni-vogel"), ("my_birds.v2", "my-birds-v2"), ("猫cat", "cat")]
+)
+def test_the_name_is_that_of_the_folder_in_plain_letters(folder, name):
+    assert ImageFolderOptions(path=f"somewhere/{folder}/").name == name
+
+
+def test_a_folder_whose_name_has_no_plain_letter_needs_another():
+    with pytest.raises(ValueError, match="say name="):
+        ImageFolderOptions(path="somewhere/猫")
+    assert ImageFolderOptions(path="somewhere/猫", name="cats").name == "cats"
 
 
 def test_a_file_that_only_looks_like_a_picture_is_named(plain):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,21 @@ def test_validation_stands_for_a_test_split_that_is_missing(shards):
         dataset = build(shards)
     assert dataset.splits == ("train", "test")
     assert len(dataset.split("test")) == 6
+
+
+def test_files_of_no_known_split_are_left_out_with_a_warning(shards):
+    test = next(shards.glob("test*"))
+    shutil.copy(test, shards / "unsupervised-00000-of-00001.parquet")
+    shutil.copy(test, shards / "notes_v2.parquet")
+    with pytest.warns(ProbebenchWarning, match=r"left out 2 files(?s:.)*notes_v2"):
+        assert build(shards).splits == ("train", "test")
+
+
+def test_one_split_under_two_names_is_refused(shards):
+    for name in ("val.parquet", "validation.parquet"):
+        shutil.copy(next(shards.glob("test*")), shards / name)
+    with pytest.raises(DataError, match="val and validation are the same split"):
+        build(shards)
 
 
 def test_a_null_picture_is_named_with_its_row(shards, encoded, write_parquet):

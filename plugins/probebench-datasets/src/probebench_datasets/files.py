@@ -62,6 +62,25 @@ def subfolders(folder: Path) -> list[str]:
     return sorted((_text(name, folder) for name in names), key=spelt)
 
 
+def warn_of_loose(folder: Path) -> None:
+    """Warns of pictures that lie beside the classes' folders, in none of them."""
+    suffixes = Image.registered_extensions()
+    with os.scandir(folder) as entries:
+        files = (entry.name for entry in entries if entry.is_file() and not entry.name.startswith("."))
+        loose = sorted(name for name in files if PurePath(name).suffix.lower() in suffixes)
+    if loose:
+        warnings.warn(
+            f"left out {counted(len(loose), 'picture')} beside the classes' folders, such as {folder / loose[0]}",
+            ProbebenchWarning,
+            stacklevel=4,
+        )
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
 def pictures_below(folder: Path) -> list[str]:
     """Paths of the pictures in a folder and in the folders within it, from the folder on, with slashes; sorted.
 
@@ -71,7 +90,7 @@ def pictures_below(folder: Path) -> list[str]:
         DataError: A folder cannot be read, or a name is no text.
 
     Warns:
-        ProbebenchWarning: Other files are there, which are left out.
+        ProbebenchWarning: Other files are there, or links to folders, which are left out.
     """
 
     def stop(error: OSError) -> None:
@@ -80,9 +99,11 @@ def pictures_below(folder: Path) -> list[str]:
     suffixes = Image.registered_extensions()
     found: list[str] = []
     others: list[str] = []
+    links: list[str] = []
     for place, folders, names in os.walk(folder, onerror=stop):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = (PurePath(place).relative_to(folder).as_posix() + "/").removeprefix("./")
+        links += [below + name for name in folders if (Path(place) / name).is_symlink()]
         # Plain strings from here on: paths as objects take five times as long, and there may be a million.
         for name in names:
             if name.startswith(".") or name.lower() in _LITTER:
@@ -91,7 +112,13 @@ def pictures_below(folder: Path) -> list[str]:
             (found if known else others).append(below + _text(name, place))
     if others:
         warnings.warn(
-            f"left out {len(others)} files that have no suffix of a picture, such as {folder / min(others)}",
+            f"left out {counted(len(others), 'file')} without the suffix of a picture, such as {folder / min(others)}",
+            ProbebenchWarning,
+            stacklevel=3,
+        )
+    if links:  # followed, a link upwards would never end
+        warnings.warn(
+            f"left out {counted(len(links), 'link')} to folders, such as {folder / min(links)}",
             ProbebenchWarning,
             stacklevel=3,
         )

@@ -11,7 +11,7 @@ import numpy as np
 from probebench.api import DataError, Dataset, ProbebenchWarning, UsageError
 from probebench_datasets.decoded import DecodedImages, DecodedSplit
 from probebench_datasets.divide import set_aside
-from probebench_datasets.files import FilePictures, pictures_below, spelt, subfolders
+from probebench_datasets.files import FilePictures, counted, pictures_below, spelt, subfolders, warn_of_loose
 from probebench_datasets.pictures import Decoder
 
 if TYPE_CHECKING:
@@ -65,9 +65,27 @@ def _places(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         what = "this is a file" if root.exists() else "there is no such folder"
         raise DataError(what, where=str(root), hint="path=FOLDER with a folder of pictures for each class")
-    found = {_SPLITS[name]: root / name for name in subfolders(root) if name in _SPLITS}
+    found: dict[str, Path] = {}
+    others: list[str] = []
+    for name in subfolders(root):
+        split = _SPLITS.get(name.lower())
+        if split is None:
+            others.append(name)
+        elif split in found:
+            raise DataError(
+                f"{found[split].name} and {name} are both the split {split}", where=str(root), hint="keep one of them"
+            )
+        else:
+            found[split] = root / name
     if not found:
         return {"train": root}
+    warn_of_loose(root)
+    if others:
+        warnings.warn(
+            f"left out {counted(len(others), 'folder')} beside the splits, such as {root / others[0]}",
+            ProbebenchWarning,
+            stacklevel=3,
+        )
     if "train" not in found:
         raise DataError(f"there is {' and '.join(found)}, and no train", where=str(root), hint="add the folder train")
     if "test" not in found and "val" in found:
@@ -91,6 +109,7 @@ def _classes(train: Path) -> tuple[str, ...]:
 def _listing(place: Path, classes: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
     """Paths of a split's pictures, from its folder on, class by class, and their labels."""
     here = subfolders(place)
+    warn_of_loose(place)
     if unknown := [name for name in here if name not in classes]:
         raise DataError(
             f"class {unknown[0]!r} is not in train",

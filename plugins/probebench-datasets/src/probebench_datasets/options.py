@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
@@ -32,7 +33,11 @@ class PathOptions(Options):
     def _name_from_path(cls, data: Any) -> Any:  # noqa: ANN401 - raw input of any shape
         if isinstance(data, dict) and isinstance(data.get("path"), str) and data["path"] and not data.get("name"):
             last = os.path.basename(os.path.abspath(os.path.expanduser(data["path"])))  # noqa: PTH100, PTH111, PTH119
-            words = re.findall(r"[a-z0-9]+", last.lower().removesuffix(".parquet"))
+            plain = (
+                unicodedata.normalize("NFKD", last.lower().removesuffix(".parquet")).encode("ascii", "ignore").decode()
+            )
+            if not (words := re.findall(r"[a-z0-9]+", plain)):
+                raise ValueError(f"{last!r} has no letter from a to z to make a name of: say name=...")
             return data | {"name": "-".join(words)}
         return data
 

@@ -12,6 +12,7 @@ import numpy as np
 from probebench.api import DataError, Dataset, ProbebenchWarning, UsageError
 from probebench_datasets.decoded import DecodedImages, DecodedSplit
 from probebench_datasets.divide import require_trained, set_aside
+from probebench_datasets.files import counted
 from probebench_datasets.parquet_files import ParquetPictures
 from probebench_datasets.pictures import Decoder
 from probebench_datasets.stamps import unreadable
@@ -69,14 +70,25 @@ def _find(path: Path) -> dict[str, list[Path]]:
     if not path.exists():
         raise DataError("there is nothing", where=str(path), hint="path=FOLDER with Parquet files, or path=FILE")
     found: dict[str, list[Path]] = {}
+    others: list[Path] = []
     for file in _shards(path):
-        if match := _SHARD.fullmatch(file.name):
-            found.setdefault(_SPLITS.get(match["split"].lower(), ""), []).append(file)
+        match = _SHARD.fullmatch(file.name)
+        split = _SPLITS.get(match["split"].lower()) if match else None
+        if split:
+            found.setdefault(split, []).append(file)
+        else:
+            others.append(file)
     if "train" not in found:
         raise DataError(
             "there is no train-*.parquet in this folder",
             where=str(path),
             hint="names such as train-00000-of-00001.parquet, test-..., validation-...; or path=FILE for a single file",
+        )
+    if others:
+        warnings.warn(
+            f"left out {counted(len(others), 'file')} whose names say none of train, val and test, such as {others[0]}",
+            ProbebenchWarning,
+            stacklevel=3,
         )
     if "test" not in found and "val" in found:
         warnings.warn("there is no test split: the validation split stands for it", ProbebenchWarning, stacklevel=3)
@@ -101,6 +113,10 @@ def _shards(folder: Path) -> list[Path]:
 def _complete(files: list[Path]) -> list[Path]:
     """The files of one split, if they are all its shards and nothing else."""
     matches = [match for file in files if (match := _SHARD.fullmatch(file.name))]
+    if len(words := {match["split"] for match in matches}) > 1:
+        raise DataError(
+            f"{' and '.join(sorted(words))} are the same split", where=str(files[0].parent), hint="keep one of them"
+        )
     numbers = [int(match["number"] or 0) for match in matches]
     wanted = range(max(int(match["count"] or 1) for match in matches))
     if sorted(numbers) != list(wanted):
