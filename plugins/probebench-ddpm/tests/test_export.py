@@ -50,6 +50,14 @@ def test_features_are_those_of_the_checkpoint_but_for_rounding(run, exported, ba
         assert float((half[point] - full[point]).norm() / full[point].norm()) < 2e-3, str(point)
 
 
+def test_a_checkpoint_in_the_middle_of_an_epoch_is_refused(run, tmp_path, capsys):
+    inside = run.out / "epoch-0001-step-3"
+    (run.out / "epoch-0001").rename(inside)
+    assert main([str(inside), str(tmp_path / "exported")]) == 2
+    assert "its last epoch is not finished" in capsys.readouterr().err
+    assert not (tmp_path / "exported").exists()
+
+
 def test_diffusers_reads_it(exported):
     assert DDPMPipeline.from_pretrained(exported).unet.config.sample_size == 8
 

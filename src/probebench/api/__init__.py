@@ -32,6 +32,7 @@ from probebench.errors import (
     TrainingError,
     UsageError,
 )
+from probebench.progress import bar
 from probebench.seeding import hash63, normal
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "TrainingJob",
     "Trial",
     "UsageError",
+    "bar",
     "check_pool",
     "check_range",
     "hash63",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from probebench.api import DataError, Split
+from probebench.api import DataError, Split, bar
 from probebench_datasets import cache, stamps
 from probebench_datasets.arrays import image_digest
 from probebench_datasets.cache import Decoded
@@ -169,7 +169,10 @@ class DecodedImages:
 
     def _decode_all(self, stamp: Stamp) -> Iterator[NDArray[np.uint8]]:
         """All images, from files that stay as they are."""
-        yield from decode_all(self._pictures, self._decoder)
+        with bar(f"decode {self._name}", total=len(self)) as shown:
+            for image in decode_all(self._pictures, self._decoder):
+                yield image
+                shown.advance()
         self._require_unchanged(stamp)
 
     def _give_back_pages(self, mapped: mmap.mmap | None, size: int) -> None:

@@ -34,11 +34,14 @@ def export(checkpoint: Path, out: Path) -> None:
         out: Folder to make.
 
     Raises:
-        UsageError: `checkpoint` is none, or `out` exists.
+        UsageError: `checkpoint` is none, or one in the middle of an epoch, or `out` exists.
     """
     curve = checkpoint.parent / "loss.csv"
     if not (checkpoint / "manifest.json").is_file() or not curve.is_file():
         raise UsageError("not a checkpoint of a training run", where=str(checkpoint), hint="runs/NAME/epoch-NNNN")
+    if "-step-" in checkpoint.name:
+        # The command that makes it again would be that of whole epochs: of another network.
+        raise UsageError("its last epoch is not finished", where=str(checkpoint), hint="train on to the epoch's end")
     if out.exists():
         raise UsageError("it exists already", where=str(out), hint="another folder")
     manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
