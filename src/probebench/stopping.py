@@ -42,7 +42,8 @@ class Stop:
     def on_signals(self, heard: Callable[[int], None] = lambda _: None) -> Iterator[None]:
         """Takes the first Ctrl-C or SIGTERM in the block as a wish; the second one does what it always does.
 
-        Python hands signals to the main thread; a block in another thread changes nothing.
+        Python hands signals to the main thread; a block in another thread changes nothing. A signal that the process
+        was started to ignore, as shells do with Ctrl-C for what runs in their background, stays ignored.
 
         Args:
             heard: Called with the signal's number.
@@ -50,7 +51,8 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        usual = {number: signal.getsignal(number) for number in SIGNALS}
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        usual = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
         def note(number: int, _frame: Any) -> None:  # noqa: ANN401 - a stack frame
             self.signal = number

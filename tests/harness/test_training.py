@@ -137,8 +137,28 @@ def test_time_that_runs_out_in_the_last_step_stopped_nothing(start, lab):
     assert start(trainer, max_seconds=0.4) == Trained(lab.folder / "out" / "after-6")
 
 
+@pytest.fixture
+def usual_signals():
+    """As in a terminal; a test run that a shell has put in its background ignores Ctrl-C."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(start, lab, usual_signals):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def trainer(job):
+        return steps(job, lambda *_: signal.raise_signal(signal.SIGINT))
+
+    assert start(trainer) == Trained(lab.folder / "out" / "end")
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_after_the_step(start, lab, number):
+def test_a_signal_stops_after_the_step(start, lab, number, usual_signals):
     usual, heard = signal.getsignal(number), []
     once = iter([number])
 
@@ -152,7 +172,7 @@ def test_a_signal_stops_after_the_step(start, lab, number):
     assert signal.getsignal(number) is usual
 
 
-def test_a_second_signal_ends_it_at_once(start):
+def test_a_second_signal_ends_it_at_once(start, usual_signals):
     """A trainer that does not ask, or takes long over its step, must not hold the process."""
 
     def trainer(job):
