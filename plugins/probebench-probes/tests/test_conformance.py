@@ -9,9 +9,8 @@ from probebench.testing import parametrize_with_checks
     [
         "knn",
         "knn:distance=euclidean,vote=uniform",
-        "knn:protocol=thesis2024",
         "linear",
-        "linear:protocol=thesis2024",
+        "linear:inputs=raw,schedule=constant",
         "logreg",
         "logreg:inputs=raw",
         "ridge",

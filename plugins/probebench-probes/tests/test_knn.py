@@ -83,7 +83,7 @@ def test_every_trial_is_what_its_fit_gives(options):
 def test_the_order_of_train_images_does_not_matter():
     order = torch.randperm(len(TRAIN.labels), generator=torch.Generator().manual_seed(3))
     shuffled = Features(TRAIN.vectors[order], TRAIN.labels[order], TRAIN.classes)
-    for options in (KnnOptions(), KnnOptions(distance="euclidean"), KnnOptions(protocol="thesis2024")):
+    for options in (KnnOptions(), KnnOptions(distance="euclidean"), KnnOptions(distance="euclidean", vote="uniform")):
         ours, theirs = (scores_of(options, train, TEST.vectors, 20) for train in (TRAIN, shuffled))
         assert torch.equal(predictions(ours), predictions(theirs))
         assert torch.allclose(ours, theirs, atol=1e-5)
@@ -148,8 +148,8 @@ def test_a_class_may_be_absent_from_train_or_test():
     assert mean_per_class(scores, torch.full_like(TEST.labels, 5)) == 0.0
 
 
-def test_the_thesis_protocol_is_50_plain_neighbours():
-    thesis = Knn(KnnOptions(protocol="thesis2024"))
+def test_the_thesis_protocol_is_50_plain_neighbours(thesis2024):
+    thesis = Knn(KnnOptions(**thesis2024["knn"]))
     (trial,) = thesis.tune(TRAIN, TEST, metric=top1, seed=0)
     reference = KNeighborsClassifier(50).fit(TRAIN.vectors.double(), TRAIN.labels)
     assert trial.params == {"k": 50}

@@ -50,10 +50,11 @@ def test_the_default_comes_up_to_logistic_regression():
     assert ours >= reference(best, TRAIN, TEST) - 0.01
 
 
-def test_the_thesis_protocol_is_a_linear_layer_trained_by_adam():
-    (trial,) = Linear(LinearOptions(protocol="thesis2024")).tune(TRAIN, TEST, metric=top1, seed=11)
+def test_the_thesis_protocol_is_a_linear_layer_trained_by_adam(thesis2024):
+    probe = Linear(LinearOptions(**thesis2024["linear"]))
+    (trial,) = probe.tune(TRAIN, TEST, metric=top1, seed=11)
     assert trial.params == {"learning_rate": 1e-3, "weight_decay": 0.0}
-    fitted = Linear(LinearOptions(protocol="thesis2024")).fit(TRAIN, trial.params, seed=11)
+    fitted = probe.fit(TRAIN, trial.params, seed=11)
 
     layer = torch.nn.Linear(64, 10)
     with torch.no_grad():
@@ -71,10 +72,9 @@ def test_the_thesis_protocol_is_a_linear_layer_trained_by_adam():
     assert trial.value == top1(reference, TEST.labels)
 
 
-def test_a_sweep_over_points_is_one_plain_loop_for_each_head_and_point():
+def test_a_sweep_over_points_is_one_plain_loop_for_each_head_and_point(thesis2024):
     # Per point and head a layer of its own in PyTorch, same start, same batches: the same accuracy to the image.
-    options = LinearOptions(protocol="thesis2024").model_dump() | {"protocol": "default", "epochs": 5}
-    options |= {"learning_rates": (1e-3, 1e-2), "weight_decays": (0.0, 1e-2)}
+    options = thesis2024["linear"] | {"epochs": 5, "learning_rates": (1e-3, 1e-2), "weight_decays": (0.0, 1e-2)}
     points = [
         tuple(Features(part.vectors[:, first:last].contiguous(), part.labels, 10) for part in (FIT, VAL))
         for first, last in ((0, 32), (32, 64), (0, 64))
@@ -106,10 +106,10 @@ def test_trials_are_the_grid_and_each_is_what_its_fit_gives():
         assert trial.value == pytest.approx(mean_per_class(scores, VAL.labels), abs=1 / 40)
 
 
-def test_a_seed_repeats_and_no_global_state_is_used_or_inputs_changed():
+def test_a_seed_repeats_and_no_global_state_is_used_or_inputs_changed(thesis2024):
     before, copies = torch.random.get_rng_state(), [t.clone() for t in (FIT.vectors, FIT.labels, VAL.vectors)]
     numpy_state = np.random.get_state()[1].copy()
-    for options in (SHORT, LinearOptions(protocol="thesis2024")):
+    for options in (SHORT, LinearOptions(**thesis2024["linear"])):
         one, other = (Linear(options).fit(FIT, {"learning_rate": 1e-3, "weight_decay": 0.0}, seed=4) for _ in range(2))
         torch.manual_seed(123)
         again = Linear(options).fit(FIT, {"learning_rate": 1e-3, "weight_decay": 0.0}, seed=4)
@@ -136,11 +136,12 @@ def test_the_scale_of_features_does_not_matter(factor, shift):
 @pytest.mark.parametrize("protocol", ["default", "thesis2024"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize("factor", [1e3, 1.0, 1e-4])
-def test_scores_are_finite_at_any_scale_and_precision(protocol, dtype, factor):
+def test_scores_are_finite_at_any_scale_and_precision(protocol, dtype, factor, request):
+    probe = Linear(LinearOptions(**(request.getfixturevalue(protocol)["linear"] if protocol != "default" else {})))
     data = Features((FIT.vectors * factor).to(dtype), FIT.labels, 10)
-    for trial in Linear(LinearOptions(protocol=protocol)).tune(data, data, metric=top1, seed=0):
+    for trial in probe.tune(data, data, metric=top1, seed=0):
         assert 0 <= trial.value <= 1
-    fitted = Linear(LinearOptions(protocol=protocol)).fit(data, {"learning_rate": 1e-3, "weight_decay": 0.0}, seed=0)
+    fitted = probe.fit(data, {"learning_rate": 1e-3, "weight_decay": 0.0}, seed=0)
     scores = fitted.scores(data.vectors)
     assert scores.dtype == torch.float32
     assert scores.isfinite().all()

@@ -1,4 +1,4 @@
-"""Options, presets and the light module."""
+"""Options and the light module."""
 
 from __future__ import annotations
 
@@ -24,25 +24,15 @@ def test_every_option_is_described():
         assert all(field.description for field in spec.options.model_fields.values())
 
 
-def test_the_thesis_protocols_are_spelt_out():
-    knn = KnnOptions(protocol="thesis2024")
-    assert (knn.ks, knn.distance, knn.vote) == ((50,), "euclidean", "uniform")
-    linear = LinearOptions(protocol="thesis2024")
-    assert (linear.epochs, linear.learning_rates, linear.weight_decays) == (30, (1e-3,), (0.0,))
-    assert (linear.batch_size, linear.inputs, linear.schedule) == (128, "raw", "constant")
-
-
 def test_a_default_that_moves_a_published_number_is_seen():
     # Changing one of these makes new rows unlike old ones: raise the spec's version with it.
     assert KnnOptions().model_dump() == {
-        "protocol": "default",
         "distance": "cosine",
         "vote": "temperature",
         "temperature": 0.07,
         "ks": (1, 5, 10, 20, 50, 100, 200),
     }
     assert LinearOptions().model_dump() == {
-        "protocol": "default",
         "learning_rates": (0.1, 0.01),
         "weight_decays": (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6),
         "epochs": 30,
@@ -61,23 +51,7 @@ def test_a_default_that_moves_a_published_number_is_seen():
     }
 
 
-@pytest.mark.parametrize(
-    ("options", "given", "message"),
-    [
-        (KnnOptions, {"distance": "cosine"}, "protocol=thesis2024 fixes distance=euclidean: leave distance"),
-        (KnnOptions, {"ks": "5"}, "protocol=thesis2024 fixes ks=50"),
-        (LinearOptions, {"epochs": 90}, "protocol=thesis2024 fixes epochs=30"),
-        (LinearOptions, {"learning_rates": "0.001+0.01"}, "fixes learning_rates=0.001"),
-    ],
-)
-def test_a_preset_cannot_be_bent(options, given, message):
-    with pytest.raises(ValidationError, match=message):
-        options(protocol="thesis2024", **given)
-
-
-@pytest.mark.parametrize(
-    "options", [KnnOptions(), KnnOptions(protocol="thesis2024"), LinearOptions(protocol="thesis2024")]
-)
+@pytest.mark.parametrize("options", [KnnOptions(), KnnOptions(distance="euclidean", ks=(50,)), LinearOptions()])
 def test_options_of_a_record_can_be_read_back(options):
     assert type(options)(**options.model_dump()) == options
     assert type(options).model_validate_json(options.model_dump_json()) == options
@@ -96,7 +70,6 @@ def test_tuples_are_written_with_plus_signs():
         (KnnOptions, {"ks": (0,)}),
         (KnnOptions, {"temperature": 0}),
         (KnnOptions, {"distance": "manhattan"}),
-        (KnnOptions, {"protocol": "thesis"}),
         (LinearOptions, {"learning_rates": ()}),
         (LinearOptions, {"learning_rates": (-1e-3,)}),
         (LinearOptions, {"weight_decays": (-1.0,)}),

@@ -54,19 +54,12 @@ def test_no_published_version_is_forgotten():
 @pytest.mark.parametrize(("name", "probe"), PARTS)
 def test_every_option_is_stated(name, probe):
     """A protocol that leans on a default would move with it."""
-    assert set(DOCUMENTS[name]["probes"][probe]["options"]) == set(MODELS[probe].model_fields) - {"protocol"}
+    assert set(DOCUMENTS[name]["probes"][probe]["options"]) == set(MODELS[probe].model_fields)
 
 
 @pytest.mark.parametrize("probe", ["knn", "linear"])
 def test_the_default_protocol_is_what_the_probes_do_when_nothing_is_said(probe):
     assert MODELS[probe](**DOCUMENTS["default"]["probes"][probe]["options"]) == MODELS[probe]()
-
-
-@pytest.mark.parametrize("probe", ["knn", "linear"])
-def test_the_presets_of_the_thesis_say_what_its_document_says(probe):
-    preset = MODELS[probe](protocol="thesis2024").model_dump(exclude={"protocol"})
-    document = MODELS[probe](**DOCUMENTS["thesis2024"]["probes"][probe]["options"])
-    assert document.model_dump(exclude={"protocol"}) == preset
 
 
 def test_the_thesis_as_far_as_it_is_stated():

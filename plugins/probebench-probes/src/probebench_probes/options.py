@@ -1,11 +1,10 @@
-"""Options of the probes, and the presets that reproduce published protocols."""
+"""Options of the probes; protocols/ sets them as published work does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations at run time
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from probebench.api import Options
 
@@ -13,43 +12,9 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-class PresetOptions(Options):
-    """Options with a field ``protocol`` that fixes others.
-
-    A preset's fields need not be given; where they are, they must have the preset's values, so that a record's full
-    options can be read back and a number never carries the name of a protocol it did not follow.
-    """
-
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {}
-    protocol: str = "default"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_preset(cls, data: Any) -> Any:  # noqa: ANN401 - raw input of any shape
-        if not isinstance(data, dict):
-            return data
-        return {**cls.presets.get(str(data.get("protocol")), {}), **data}
-
-    @model_validator(mode="after")
-    def _keep_preset(self) -> Self:
-        for name, value in self.presets.get(self.protocol, {}).items():
-            if getattr(self, name) != value:
-                raise ValueError(f"protocol={self.protocol} fixes {name}={_text(value)}: leave {name} or protocol out")
-        return self
-
-
-class KnnOptions(PresetOptions):
+class KnnOptions(Options):
     """Options of `knn`."""
 
-    # The thesis states k only. Distance and vote are those of scikit-learn's KNeighborsClassifier as it comes, the
-    # plainest reading. For Flowers-102 the thesis used k = 5: give distance, vote and ks=5 under the default protocol.
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        "thesis2024": {"distance": "euclidean", "vote": "uniform", "ks": (50,)}
-    }
-
-    protocol: Literal["default", "thesis2024"] = Field(
-        "default", description="thesis2024: k = 50, euclidean, uniform; only k is stated there, the rest is our reading"
-    )
     distance: Literal["cosine", "euclidean"] = Field("cosine", description="what makes a train image near")
     vote: Literal["temperature", "uniform"] = Field(
         "temperature", description="temperature: exp(similarity / temperature); uniform: one neighbour, one vote"
@@ -60,28 +25,9 @@ class KnnOptions(PresetOptions):
     )
 
 
-class LinearOptions(PresetOptions):
+class LinearOptions(Options):
     """Options of `linear`."""
 
-    # The thesis states one fully connected layer, 30 epochs and Adam with 1e-3, on a frozen backbone. Batch size: 128,
-    # as in the linear probe of DDAE (arXiv 2303.09769), which the thesis follows in taps and optimiser. The rest is
-    # what PyTorch does when nothing is said: the initial weights of nn.Linear, no decay, no schedule, raw features.
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        "thesis2024": {
-            "learning_rates": (1e-3,),
-            "weight_decays": (0.0,),
-            "epochs": 30,
-            "batch_size": 128,
-            "inputs": "raw",
-            "schedule": "constant",
-        }
-    }
-
-    protocol: Literal["default", "thesis2024"] = Field(
-        "default",
-        description="thesis2024: 30 epochs of Adam 1e-3 on raw features; the batch size is not stated there, 128 is "
-        "our reading",
-    )
     learning_rates: tuple[Positive, ...] = Field(
         (0.1, 0.01), min_length=1, description="Adam's learning rates, chosen from on val"
     )
@@ -129,8 +75,3 @@ class RidgeOptions(Options):
         "standardized",
         description="standardized: mean 0 and deviation 1 on train; raw: alpha speaks of features as they are",
     )
-
-
-def _text(value: object) -> str:
-    """A value as it is written on the command line."""
-    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
