@@ -471,7 +471,8 @@ def test_the_range_is_said_as_found_and_as_expected():
     images = torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1).expand(2, 3, 8, 8)
     with pytest.raises(FeatureError) as caught:
         check_input_range(Scaled(1.1), images)
-    assert caught.value.what == "the input of Scaled ranges from -1.1 to 1.1, not within -1 to 1"
+    assert caught.value.what == "the input ranges from -1.1 to 1.1, not within -1 to 1"
+    assert caught.value.where == "Scaled.prepare"
     check_input_range(Scaled(1.0005), images)
     with pytest.raises(PluginError, match="cannot prepare its input"):
         check_input_range(Scaled("1"), images)

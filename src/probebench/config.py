@@ -67,6 +67,15 @@ def parse_spec(text: str) -> Request:
     return Request(name, options)
 
 
+def write_value(value: object) -> str:
+    """A JSON or TOML value the way it is written in a spec: ``false``, ``0.1``, ``32+64``."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "+".join(map(write_value, value))
+    return str(value)
+
+
 def parse_words(text: str, *, where: str | None = None) -> tuple[str, ...]:
     """Reads ``a,b,c``.
 

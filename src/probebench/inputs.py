@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from probebench.errors import DataError, FeatureError, PluginError, ProbebenchError
+from probebench.api.ranges import check_range
+from probebench.errors import DataError, PluginError, ProbebenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from probebench.api import Backbone, Split
-
-_SLACK = 1e-3
 
 
 class ImageReader:
@@ -65,9 +64,6 @@ class ImageReader:
 def check_input_range(backbone: Backbone, images: Tensor) -> None:
     """Raises an error unless the backbone prepares images as it says it does.
 
-    Training, probing and sampling all use this rule: a network trained on one range and read on another gives features
-    that look sound and are not.
-
     Args:
         backbone: What prepares them.
         images: uint8 ``(B, 3, H, W)``.
@@ -78,15 +74,8 @@ def check_input_range(backbone: Backbone, images: Tensor) -> None:
     """
     name = type(backbone).__name__
     with plugin_errors(f"backbone {name} cannot prepare its input"):
-        low, high = (float(value) for value in torch.aminmax(backbone.prepare(images)))
-    least, most = backbone.input_range
-    # Written so that NaN fails as well.
-    if not (least - _SLACK <= low and high <= most + _SLACK):
-        raise FeatureError(
-            f"the input of {name} ranges from {low:.4g} to {high:.4g}, not within {least:g} to {most:g}",
-            where=f"{name}.prepare",
-            hint="correct the normalisation, or input_range if the network was trained on that range",
-        )
+        prepared = backbone.prepare(images)
+    check_range(prepared, backbone.input_range, where=f"{name}.prepare")
 
 
 @contextmanager

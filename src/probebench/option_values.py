@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Literal, Union, get_args, get_origin
 
-from probebench.config import suggest
+from probebench.config import suggest, write_value
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def changed(options: Options) -> list[str]:
         if _gives(type(options), rest, values):
             kept = rest
     shown = kept.keys() - options.places - {options.alias}
-    return [f"{name}={write(value)}" for name, value in options.model_dump(mode="json").items() if name in shown]
+    return [f"{name}={write_value(value)}" for name, value in options.model_dump(mode="json").items() if name in shown]
 
 
 def _gives(model: type[Options], given: Mapping[str, object], values: Mapping[str, object]) -> bool:
@@ -58,15 +58,6 @@ def _gives(model: type[Options], given: Mapping[str, object], values: Mapping[st
         return model.model_validate(given).model_dump() == values
     except ValidationError:
         return False
-
-
-def write(value: object) -> str:
-    """A JSON value the way it is written in a spec: ``false``, ``0.1``, ``32+64``."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return "+".join(map(write, value))
-    return str(value)
 
 
 def _usage_error(error: ValidationError, model: type[Options], texts: Mapping[str, object], owner: str) -> UsageError:
@@ -82,7 +73,7 @@ def _usage_error(error: ValidationError, model: type[Options], texts: Mapping[st
     parts = [f"no option {option!r}" for option in unknown]
     for option, messages in wrong.items():
         expected = " or ".join(dict.fromkeys(messages)).replace(" or should be", " or")
-        parts.append(f"option {option}={write(texts[option])} {expected}" if option in texts else expected)
+        parts.append(f"option {option}={write_value(texts[option])} {expected}" if option in texts else expected)
     known = list(model.model_fields)
     hint = f"probebench show {owner}"
     if unknown:
@@ -104,8 +95,8 @@ def describe(options: Options) -> list[dict[str, str]]:
         {
             "name": name,
             "type": " ".join([_type_name(field.annotation), *_limits(field.metadata)]),
-            "default": write(standard[name]),
-            "value": write(values[name]),
+            "default": write_value(standard[name]),
+            "value": write_value(values[name]),
             "description": field.description or "",
         }
         for name, field in type(options).model_fields.items()
@@ -116,7 +107,7 @@ def _type_name(annotation: object) -> str:
     """A type the way a user of the command line thinks of it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return "|".join(map(write, arguments))
+        return "|".join(map(write_value, arguments))
     if origin is tuple:
         return f"{_type_name(arguments[0])}+..."
     if origin in (Union, UnionType):

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, cast, get_args
 
-from probebench import option_values
 from probebench.api import CLEAN, BackboneSpec, PluginError, Point, Tap, TapKind, UsageError, check_pool, pool_for
-from probebench.config import suggest
+from probebench.config import suggest, write_value
 from probebench.hardware import check_precision
 from probebench.inputs import plugin_errors
 from probebench.protocol import RuledProbe, find, plain
@@ -136,7 +135,7 @@ def _fix(request: Request, ruled: RuledProbe) -> tuple[Request, dict[str, str]]:
     for name, value in settled.items():
         if getattr(request, name) not in (type(value)(), value):
             raise UsageError(
-                f"protocol {ruled.protocol.name} fixes {name} {option_values.write(value)}",
+                f"protocol {ruled.protocol.name} fixes {name} {write_value(value)}",
                 where=f"--{name}",
                 hint=f"leave --{name} out, or run the protocol by itself",
             )
@@ -185,7 +184,7 @@ def _unique(components: Iterable[Component]) -> tuple[Component, ...]:
 
 def is_baseline(backbone: Component) -> bool:
     """Whether a backbone is a floor for others: raw pixels, or a network with random weights."""
-    values = {name: option_values.write(value) for name, value in backbone.options.model_dump(mode="json").items()}
+    values = {name: write_value(value) for name, value in backbone.options.model_dump(mode="json").items()}
     settings = map(_setting, cast("BackboneSpec", backbone.entry.spec).untrained)
     return _is_floor(backbone) or any(values.get(name) == value for name, value in settings)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from probebench.config import suggest
+from probebench.config import suggest, write_value
 from probebench.errors import PluginError
 
 if TYPE_CHECKING:
@@ -86,20 +86,15 @@ class Document(_Model):
 
 def settings(document: Document) -> dict[str, str]:
     """Every setting by its dotted name, as text; points that are left to the run are not among them."""
-    points = {"pool": document.pool, "taps": write(document.taps), "levels": write(document.levels)}
+    points = {"pool": document.pool, "taps": write_value(document.taps), "levels": write_value(document.levels)}
     found = {name: value for name, value in points.items() if value}
     for probe, rules in document.probes.items():
-        found |= {f"probes.{probe}.{name}": write(value) for name, value in rules.options.items()}
+        found |= {f"probes.{probe}.{name}": write_value(value) for name, value in rules.options.items()}
         for dataset, options in rules.datasets.items():
-            found |= {f"probes.{probe}.datasets.{dataset}.{name}": write(value) for name, value in options.items()}
+            found |= {
+                f"probes.{probe}.datasets.{dataset}.{name}": write_value(value) for name, value in options.items()
+            }
     return found
-
-
-def write(value: object) -> str:
-    """A TOML value the way an option is written in a spec: ``false``, ``0.1``, ``10+20``."""
-    if isinstance(value, list | tuple):
-        return "+".join(map(write, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def read(spec: ProtocolSpec, origin: str) -> Document:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from probebench import option_values
 from probebench.api.contracts import Backbone, Dataset, Probe
@@ -15,10 +15,12 @@ from probebench.errors import PluginError, ProbebenchError, UsageError
 from probebench.plugins import Discovery, Kind, Problem, discover, kind_of
 
 if TYPE_CHECKING:
-    from probebench.api.options import Options
-    from probebench.api.specs import Spec
+    from collections.abc import Callable
 
-__all__ = ["KINDS", "Component", "Entry", "Kind", "Registry", "installed", "load_target", "resolve"]
+    from probebench.api.options import Options
+    from probebench.api.specs import BackboneSpec, Spec
+
+__all__ = ["KINDS", "Component", "Entry", "Kind", "Registry", "backbones_that", "installed", "load_target", "resolve"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -253,6 +255,17 @@ def resolve(kind: Kind, text: str, registry: Registry | None = None) -> Componen
             hint=f"another name, such as {entry.label}:...,{component.options.alias}={taken[0]}-copy",
         )
     return component
+
+
+def backbones_that(can: Callable[[BackboneSpec], object]) -> str:
+    """The installed backbones that can do something, as a hint: ``one of ddpm, other``; empty if there is none.
+
+    Args:
+        can: What a backbone's card must say, such as that it names a trainer.
+    """
+    entries = installed().entries("backbone")
+    names = [entry.label for entry in entries if can(cast("BackboneSpec", entry.spec))]
+    return f"one of {', '.join(names)}" if names else ""
 
 
 def load_target(target: str, *, where: str | None = None) -> Any:  # noqa: ANN401 - a plugin's attribute

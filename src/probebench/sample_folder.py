@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from probebench.atomic import replacing, write_bytes
+from probebench.canonical import differing_fields
 from probebench.errors import DataError, UsageError
 from probebench.folders import make_writable
 
@@ -63,10 +64,9 @@ class SampleFolder:
             held = json.loads(path.read_text(encoding="utf-8"))["run"]
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise DataError(f"{path.name} cannot be read: {error}", where=str(self.root), hint="a new --out") from error
-        if changed := _changed(held, run):
-            more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+        if changed := differing_fields(held, run):
             raise UsageError(
-                f"the folder holds images drawn with another {', '.join(changed[:4])}{more}",
+                f"the folder holds images drawn with another {changed}",
                 where=str(path),
                 hint="the options they were drawn with, or a new --out",
             )
@@ -130,13 +130,3 @@ class SampleFolder:
 
     def _path(self, number: int) -> Path:
         return self.images / f"{number:06d}.png"
-
-
-def _changed(held: Any, wanted: Any, name: str = "") -> list[str]:  # noqa: ANN401 - JSON documents
-    """Names of the fields, such as ``sampling.steps``, in which two documents differ."""
-    if not (isinstance(held, dict) and isinstance(wanted, dict)):
-        return [] if held == wanted else [name]
-    names = sorted(held.keys() | wanted.keys())
-    return [
-        field for key in names for field in _changed(held.get(key), wanted.get(key), f"{name}.{key}".removeprefix("."))
-    ]

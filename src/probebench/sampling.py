@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -13,7 +14,7 @@ from probebench.api import Backbone, BackboneSpec, PluginError, SamplingJob, Usa
 from probebench.hardware import device_name, pick_device, pick_precision
 from probebench.inputs import plugin_errors
 from probebench.progress import bar
-from probebench.registry import Component, installed, load_target
+from probebench.registry import Component, backbones_that, load_target
 from probebench.sample_folder import SampleFolder
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def sample(
     """
     entry, spec = backbone.entry, cast("BackboneSpec", backbone.entry.spec)
     if not spec.sampler:
-        raise UsageError(f"{entry.label} draws no images", hint=_that_sample())
+        raise UsageError(
+            f"{entry.label} draws no images", hint=backbones_that(attrgetter("sampler")) or "no installed backbone does"
+        )
     for option, value in (("--count", count), ("--batch-size", 1 if batch_size is None else batch_size)):
         if value < 1:
             raise UsageError(f"{option} {value} draws nothing", hint="1 or more")
@@ -145,9 +148,3 @@ def _notes(backbone: Component, device: str) -> dict[str, Any]:
         device_name=device_name(device),
     )
     return {"title": backbone.title, "provenance": came_from.model_dump(mode="json")}
-
-
-def _that_sample() -> str:
-    entries = installed().entries("backbone")
-    names = [entry.label for entry in entries if cast("BackboneSpec", entry.spec).sampler]
-    return "one of " + ", ".join(names) if names else "no installed backbone does"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 from probebench import option_values
@@ -11,7 +12,7 @@ from probebench.folders import make_writable
 from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
 from probebench.progress import bar
-from probebench.registry import Component, installed, load_target
+from probebench.registry import Component, backbones_that, load_target
 from probebench.stopping import Stop
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ def train(
     """
     spec = cast("BackboneSpec", backbone.entry.spec)
     if not spec.trainer:
-        raise UsageError(f"{backbone.entry.label} cannot be trained", hint=_trainable())
+        raise UsageError(
+            f"{backbone.entry.label} cannot be trained",
+            hint=backbones_that(attrgetter("trainer")) or "no installed backbone can be",
+        )
     if epochs < 1:
         raise UsageError(f"--epochs {epochs} trains nothing", hint="1 or more")
     options = option_values.validate(spec.recipe, recipe, f"the recipe of {backbone.entry.label}")
@@ -116,9 +120,3 @@ def train(
         with plugin_errors(f"training of {backbone.title} fails"), stop.on_signals(heard):
             checkpoint = cast("Path", trainer(job))
     return Trained(checkpoint, place, stop.signal if place else None)
-
-
-def _trainable() -> str:
-    entries = installed().entries("backbone")
-    names = [entry.label for entry in entries if cast("BackboneSpec", entry.spec).trainer]
-    return "one of " + ", ".join(names) if names else "no installed backbone can be"

@@ -35,7 +35,7 @@ def painter(job):
 @pytest.fixture
 def start(lab, monkeypatch):
     """Draws with a sampler of the test's own."""
-    monkeypatch.setattr("probebench.sampling.installed", lambda: lab.registry)
+    monkeypatch.setattr("probebench.registry.installed", lambda: lab.registry)
     lab.backbone("artist", ToyBackbone, sampler="laboratory_parts:sampler", sampling=Sampling)
 
     def run(sampler=painter, backbone="artist", **changes):

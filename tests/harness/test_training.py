@@ -23,7 +23,7 @@ class Recipe(Options):
 @pytest.fixture
 def start(lab, monkeypatch):
     """Trains `learner` with a trainer of the test's own."""
-    monkeypatch.setattr("probebench.training.installed", lambda: lab.registry)
+    monkeypatch.setattr("probebench.registry.installed", lambda: lab.registry)
 
     def run(trainer=lambda job: job.out, backbone="learner", dataset="shades", **changes):
         lab.module.trainer = trainer

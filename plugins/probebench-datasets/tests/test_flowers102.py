@@ -84,7 +84,7 @@ def test_numbers_and_labels_count_from_1(root):
             assert torch.equal(part.image(index), cut)
 
 
-@pytest.mark.skipif(not OFFICIAL.is_dir(), reason="the official files are not on this machine")
+@pytest.mark.skipif(not OFFICIAL.is_dir(), reason="needs PROBEBENCH_SHARED=folder with data/flowers102")
 def test_official_files(tmp_path, monkeypatch):
     """All 8,189 images are in one split each, ten a class in train and val; label and file belong together."""
     folder = tmp_path / "flowers-102"

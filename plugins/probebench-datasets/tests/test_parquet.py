@@ -283,7 +283,7 @@ def test_a_seed_without_use_is_refused(shards):
         build(shards, seed=1)
 
 
-@pytest.mark.skipif(not CIFAR.is_dir(), reason="the real images are not on this machine")
+@pytest.mark.skipif(not CIFAR.is_dir(), reason="needs PROBEBENCH_SHARED=folder with data/cifar10-jpeg")
 def test_real_cifar10():
     """Sizes, classes and balance of the whole set; nothing is decoded but one picture."""
     dataset = build(CIFAR)

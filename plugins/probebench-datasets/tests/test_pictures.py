@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision import transforms
 
 from probebench.api import DataError
 from probebench_datasets.pictures import Decoder
@@ -108,7 +109,6 @@ def test_values_without_a_range_are_refused(mode, value):
 
 @pytest.mark.parametrize("size", [(40, 40), (60, 40), (40, 60), (61, 40), (40, 61), (333, 47), (10, 17), (16, 16)])
 def test_resizing_is_that_of_torchvision(scene, size):
-    transforms = pytest.importorskip("torchvision.transforms")
     picture = Image.fromarray(scene(3, *size))
     bicubic = transforms.InterpolationMode.BICUBIC
     reference = transforms.CenterCrop(16)(transforms.Resize(16, bicubic, antialias=True)(picture))

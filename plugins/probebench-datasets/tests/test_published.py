@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.io import savemat
+from torchvision import datasets
 
 from probebench.api import DataError, UsageError
 from probebench.testing import parametrize_with_checks
@@ -43,7 +44,7 @@ def noise(seed: int, *shape: int) -> np.ndarray:
 
 
 def labels_for(count: int, classes: int) -> np.ndarray:
-    """Every class, in an order that is not theirs."""
+    """Every class, in an order that is not datasets."""
     return (np.arange(count) * 7 + 3) % classes
 
 
@@ -275,46 +276,44 @@ def test_both_forms_of_cifar_are_one_dataset(tmp_path, name):
 @pytest.mark.parametrize("which", ["cifar10-python", "cifar100-python", "stl10", "fashion-mnist", "svhn-torchvision"])
 def test_torchvision_reads_the_same(which, tmp_path):
     """Its classes read the same files, with its own code."""
-    theirs = pytest.importorskip("torchvision.datasets")
     made = make(which, tmp_path)
     dataset = made.build()
     for name in ("train", "test"):
         images, labels = content(dataset.split(name))
-        pairs = list(reference(theirs, made, name))
+        pairs = list(reference(made, name))
         assert [label for _, label in pairs] == labels.tolist()
         pictures = np.stack([np.asarray(picture.convert("RGB")) for picture, _ in pairs])
         assert np.array_equal(pictures.transpose(0, 3, 1, 2), images.numpy())
 
 
-def reference(theirs, made: Made, name: str):
+def reference(made: Made, name: str):
     sums = {part: [[file, value] for file, value in files.items()] for part, files in made.form.parts.items()}
     if made.kind.name in ("cifar10", "cifar100"):
-        base = theirs.CIFAR10 if made.kind.name == "cifar10" else theirs.CIFAR100
+        base = datasets.CIFAR10 if made.kind.name == "cifar10" else datasets.CIFAR100
         meta = base.meta | {"md5": md5(made.folder / base.meta["filename"])}
         kind = type(base.__name__, (base,), {"train_list": sums["train"], "test_list": sums["test"], "meta": meta})
         return kind(made.root, train=name == "train")
     if made.kind.name == "stl10":
         lists = {"train_list": [*sums["train"], *sums["unlabeled"]], "test_list": sums["test"]}
-        return type("STL10", (theirs.STL10,), lists)(made.root, split=name)
+        return type("STL10", (datasets.STL10,), lists)(made.root, split=name)
     if made.kind.name == "fashion-mnist":
-        return theirs.FashionMNIST(made.root, train=name == "train")
+        return datasets.FashionMNIST(made.root, train=name == "train")
     lists = {part: [None, *sums[part][0]] for part in ("train", "test")}
-    return type("SVHN", (theirs.SVHN,), {"split_list": lists})(made.root, split=name)
+    return type("SVHN", (datasets.SVHN,), {"split_list": lists})(made.root, split=name)
 
 
 def test_the_tables_are_those_of_torchvision():
-    theirs = pytest.importorskip("torchvision.datasets")
-    for ours, other in ((CIFAR10_PYTHON, theirs.CIFAR10), (CIFAR100_PYTHON, theirs.CIFAR100)):
+    for ours, other in ((CIFAR10_PYTHON, datasets.CIFAR10), (CIFAR100_PYTHON, datasets.CIFAR100)):
         assert ours.folder == other.base_folder
         assert ours.files == dict(map(tuple, other.train_list + other.test_list))
         assert (ours.sources[0].name, ours.sources[0].md5) == (other.filename, other.tgz_md5)
-    stl = dict(map(tuple, theirs.STL10.train_list + theirs.STL10.test_list))
+    stl = dict(map(tuple, datasets.STL10.train_list + datasets.STL10.test_list))
     assert STL10_BINARY.files == stl | STL10_BINARY.parts["folds"]
-    assert (STL10_BINARY.sources[0].url, STL10_BINARY.sources[0].md5) == (theirs.STL10.url, theirs.STL10.tgz_md5)
-    assert FASHION_MNIST.files == dict(theirs.FashionMNIST.resources)
-    assert FashionMNIST.classes == tuple(theirs.FashionMNIST.classes)
+    assert (STL10_BINARY.sources[0].url, STL10_BINARY.sources[0].md5) == (datasets.STL10.url, datasets.STL10.tgz_md5)
+    assert FASHION_MNIST.files == dict(datasets.FashionMNIST.resources)
+    assert FashionMNIST.classes == tuple(datasets.FashionMNIST.classes)
     assert {part: tuple(files.items()) for part, files in SVHN_ROOT.parts.items()} == {
-        part: ((theirs.SVHN.split_list[part][1], theirs.SVHN.split_list[part][2]),) for part in ("train", "test")
+        part: ((datasets.SVHN.split_list[part][1], datasets.SVHN.split_list[part][2]),) for part in ("train", "test")
     }
 
 

@@ -8,7 +8,6 @@ import sys
 import time
 
 import numpy as np
-import pytest
 from PIL import Image
 
 
@@ -25,7 +24,7 @@ def finish(process):
 
 
 def test_a_killed_run_goes_on_to_the_same_images(tmp_path):
-    words = ("--count", "8", "--batch-size", "1", "--sampling", "sampler=ddpm,steps=10")
+    words = ("--count", "8", "--batch-size", "1", "--sampling", "sampler=ddpm,steps=40")
     out = tmp_path / "out"
     with start(out, *words) as process:
         while not (out / "images" / "000001.png").exists():
@@ -33,8 +32,7 @@ def test_a_killed_run_goes_on_to_the_same_images(tmp_path):
             time.sleep(0.01)
         process.kill()
     there = len(list((out / "images").glob("*.png")))
-    if there == 8:
-        pytest.skip("it was done before it could be killed")
+    assert 2 <= there < 8  # six images of forty passes are left when the second is seen
     assert finish(start(out, *words, "--npz")) == (
         0,
         f"images: {out / 'images'} ({8 - there} drawn, {there} were there)\n"

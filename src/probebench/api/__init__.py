@@ -23,6 +23,7 @@ from probebench.api.types import (
     TrainingJob,
     Trial,
 )
+from probebench.canonical import differing_fields
 from probebench.errors import (
     DataError,
     FeatureError,
@@ -72,6 +73,7 @@ __all__ = [
     "bar",
     "check_pool",
     "check_range",
+    "differing_fields",
     "hash63",
     "hookimpl",
     "normal",

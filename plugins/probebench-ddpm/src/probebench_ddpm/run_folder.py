@@ -24,7 +24,7 @@ from diffusers import DDPMPipeline
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from probebench.api import TrainingError, UsageError
+from probebench.api import TrainingError, UsageError, differing_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,11 +91,9 @@ class RunFolder:
             raise TrainingError(
                 f"{path.name} cannot be read: {error}", where=str(self._root), hint="a new --out"
             ) from error
-        changed = _changed(held, self._identity)
-        if changed:
-            shown = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
+        if changed := differing_fields(held, self._identity):
             raise UsageError(
-                f"the folder holds a run with another {shown}",
+                f"the folder holds a run with another {changed}",
                 where=str(path),
                 hint="the options it was started with, or a new --out",
             )
@@ -206,17 +204,6 @@ class RunFolder:
 
 def _place(epoch: int, step: int | None) -> str:
     return f"{epoch:04d}" if step is None else f"{epoch:04d}-step-{step}"
-
-
-def _changed(held: Any, wanted: Any, name: str = "") -> list[str]:  # noqa: ANN401 - JSON documents
-    """Names of the fields, such as ``recipe.lr``, in which two documents differ."""
-    if not (isinstance(held, dict) and isinstance(wanted, dict)):
-        return [] if held == wanted else [name or "run.json"]
-    return [
-        field
-        for key in dict.fromkeys((*wanted, *held))
-        for field in _changed(held.get(key), wanted.get(key), f"{name}.{key}" if name else key)
-    ]
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
