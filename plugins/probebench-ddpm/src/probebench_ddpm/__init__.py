@@ -22,6 +22,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         options=DDPMOptions,
         summary="DDPM U-Net (4 levels, attention on or off) read at nine blocks and any noise level",
         requires=("diffusers>=0.32",),
+        version=2,  # 2: networks narrower than 128 channels have fewer groups to normalise over; new bundled weights
         citation="Ho, Jain, Abbeel: Denoising Diffusion Probabilistic Models, arXiv 2006.11239",
         trainer="probebench_ddpm.training:train",
         recipe=DDPMRecipe,
