@@ -98,7 +98,8 @@ def test_a_sweep_over_points_is_one_plain_loop_for_each_head_and_point(thesis202
 
 
 def test_a_training_that_diverges_is_not_chosen_and_is_told_of_when_it_is():
-    options = LinearOptions(optimizer="sgd", inputs="raw", learning_rates=(1e38, 1e-3), weight_decays=(0.0,), epochs=3)
+    plain = {"optimizer": "sgd", "inputs": "raw", "schedule": "constant", "epochs": 3}
+    options = LinearOptions(learning_rates=(1e38, 1e-2), weight_decays=(0.0,), **plain)
     worse, better = Linear(options).tune(FIT, VAL, metric=top1, seed=0)
     assert worse.value < 0.2 < better.value
     with pytest.warns(ProbebenchWarning, match=r"linear: training with learning rate 1e\+38 diverges"):

@@ -65,7 +65,7 @@ def shots(labels: Tensor, count: int, *, seed: int) -> Tensor:
         int64, ascending.
     """
     drawn = []
-    for label in labels.unique().tolist():
+    for label in torch.unique(labels).tolist():
         members = (labels == label).nonzero()[:, 0]
         generator = torch.Generator().manual_seed(hash63("shots", seed, label))
         drawn.append(members[torch.randperm(len(members), generator=generator)[:count]])

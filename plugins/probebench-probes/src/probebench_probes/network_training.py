@@ -116,7 +116,8 @@ def train_network(
                 optimizer.param_groups[0]["lr"] = learning_rate * rate
                 logits = network(maps.read(train.vectors[index], device))
                 optimizer.zero_grad()
-                cross_entropy(logits.float(), labels[index.to(device)]).backward()
+                loss = cross_entropy(logits.float(), labels[index.to(device)])
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 step += 1
     network.eval().requires_grad_(requires_grad=False)
