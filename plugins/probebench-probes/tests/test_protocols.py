@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 import probebench_probes
+from probebench.api import Probe
 from probebench.config import parse_spec
+from probebench.protocol import find
+from probebench.registry import installed
 from probebench_probes import (
     AttentionOptions,
     CnnOptions,
@@ -157,6 +160,13 @@ def test_what_ddae_publishes():
     linear = DOCUMENTS["ddae2023"]["probes"]["linear"]["options"]
     assert (linear["epochs"], linear["learning_rates"], linear["batch_size"]) == (15, [4 * 1e-3], 4 * 128)
     assert DOCUMENTS["ddae2023"]["levels"] == ["t=0", "t=10", "t=20"]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_document_can_be_run(name):
+    """Its probes are built, and what it says of open settings is what is set."""
+    for ruled in find(name, installed()).ruled(None, installed()):
+        assert isinstance(ruled.probe.build(), Probe)
 
 
 def test_every_document_is_offered():
