@@ -6,6 +6,7 @@ import pytest
 
 from probebench.api import API_VERSION, PluginError, ProtocolSpec
 from probebench.protocol import find
+from probebench.protocol_documents import settings
 
 PROBES = """
 from pydantic import Field
@@ -249,3 +250,16 @@ def test_list_as_json(paper, cli):
         "summary": "as printed",
         "error": None,
     }
+
+
+def test_one_probe_is_run_in_two_ways_under_names_of_the_documents_own(paper):
+    ways = (
+        PAPER + '\n[probes.near-wide]\nprobe = "near"\npool = "grid2"\nversion = 1\n[probes.near-wide.options]\nk = 7\n'
+    )
+    registry = paper(ways)
+    first, second = find("paper", registry).ruled(None, registry)
+    assert (first.protocol.name, second.protocol.name) == ("paper:near", "paper:near-wide")
+    assert first.probe == second.probe
+    assert (first.pool, second.pool) == ("gap", "grid2")
+    assert first.protocol.hash != second.protocol.hash
+    assert settings(find("paper", registry).document)["probes.near-wide.pool"] == "grid2"

@@ -166,7 +166,7 @@ def _run_job(
     images = sum(extraction.forwarded for _, extraction in passes.values())
     extract_s = round(time.perf_counter() - started, 3) if images else 0.0
     rows = {
-        name: Rows(name, positions, context.labels[name][positions], extraction.features)
+        name: Rows(name, positions, context.labels[name][positions], extraction.features, context.reading.shapes)
         for name, (positions, extraction) in passes.items()
     }
     results = []
@@ -213,8 +213,10 @@ def _run_cell(
     started = time.perf_counter()
     try:
         with heard_warnings() as heard, plugin_errors(f"probe {file.probe.title} fails"):
+            probe = cast("Probe", file.probe.build())
+            probe.place(context.device, context.precision)
             outcome = measure(
-                cast("Probe", file.probe.build()),
+                probe,
                 rows,
                 classes=len(context.dataset.classes),
                 metric=context.dataset.metric,

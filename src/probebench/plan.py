@@ -7,7 +7,18 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, cast, get_args
 
-from probebench.api import CLEAN, BackboneSpec, PluginError, Point, Tap, TapKind, UsageError, check_pool, pool_for
+from probebench.api import (
+    CLEAN,
+    BackboneSpec,
+    PluginError,
+    Point,
+    Tap,
+    TapKind,
+    UsageError,
+    check_pool,
+    pool_for,
+    pooled_shape,
+)
 from probebench.config import suggest, write_value
 from probebench.hardware import check_precision
 from probebench.inputs import plugin_errors
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from probebench.api import Backbone, Level
+    from probebench.api import Backbone, Level, ProbeSpec
 
 ALL = "all"
 
@@ -36,7 +47,7 @@ class Request:
             one with a single tap is read there.
         levels: As the backbone writes them; empty for its default ones. Beside another backbone, one without noise is
             read ``clean``.
-        pool: How feature maps become vectors; empty for ``gap``.
+        pool: How feature maps become vectors; empty for each probe's own way, mostly ``gap``.
         protocols: Names of protocols, whose probes are run beside `probes`.
         limit: Images per split, for a smoke run.
         noise_seed: Of the noise that is added to images.
@@ -139,7 +150,7 @@ def _fix(request: Request, ruled: RuledProbe) -> tuple[Request, dict[str, str]]:
                 where=f"--{name}",
                 hint=f"leave --{name} out, or run the protocol by itself",
             )
-    pool = ruled.pool or request.pool or "gap"
+    pool = ruled.pool or request.pool or cast("ProbeSpec", ruled.probe.entry.spec).pool
     asked = replace(request, pool=pool, taps=ruled.taps or request.taps, levels=ruled.levels or request.levels)
     return asked, {f"--{name}": ruled.protocol.name for name in settled}
 
@@ -239,6 +250,11 @@ class Reading:
     taps: dict[str, Tap]
     levels: dict[str, Level]
     points: tuple[Point, ...]
+
+    @property
+    def shapes(self) -> dict[Point, tuple[int, ...]]:
+        """Of each point, the shape that a vector is the flattened form of."""
+        return {point: pooled_shape(self.taps[point.tap], point.pool) for point in self.points}
 
 
 def reading(backbone: Backbone, image_size: tuple[int, int], job: Job) -> Reading:

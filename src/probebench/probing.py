@@ -33,12 +33,29 @@ class Rows:
         positions: int64 ``(N,)``, their positions in it.
         labels: int64 ``(N,)``.
         features: Of these images in this order, by point.
+        shapes: What a point's vectors are the flattened form of.
     """
 
     split: str
     positions: Tensor
     labels: Tensor
     features: Mapping[Point, StoredFeatures]
+    shapes: Mapping[Point, tuple[int, ...]]
+
+    def part(self, point: Point, vectors: Tensor, labels: Tensor, classes: int) -> Features:
+        """Some images' features of a point, as a probe gets them.
+
+        Raises:
+            PluginError: They are not of the shape that the tap is said to have.
+        """
+        shape, width = self.shapes[point], vectors.shape[1]
+        if math.prod(shape) != width:
+            raise PluginError(
+                f"{point} is {width} wide, and its tap's shape makes it {shape}",
+                where="the backbone",
+                hint="taps() must give the shape for images of this size",
+            )
+        return Features(vectors, labels, classes, shape)
 
 
 @dataclass(frozen=True)
@@ -139,13 +156,13 @@ def _trials(
             held_out, labels = rows["val"].features[point].read(), rows["val"].labels.clone()
         else:
             held_out, labels = vectors[val], rows["train"].labels[val]
-        fit_on = Features(vectors[train], rows["train"].labels[train], classes)
+        fit_on = rows["train"].part(point, vectors[train], rows["train"].labels[train], classes)
         del vectors  # not beside its own parts while the probe works
         size = fit_on.vectors.nbytes + held_out.nbytes
         if group and held + size > GROUP_BYTES:
             trials += _tune(probe, group, metric, seed)
             group, held = {}, 0
-        group[point] = fit_on, Features(held_out, labels, classes)
+        group[point] = fit_on, rows["train"].part(point, held_out, labels, classes)
         held += size
     return trials + _tune(probe, group, metric, seed)
 
@@ -183,7 +200,7 @@ def _everything(rows: Mapping[str, Rows], point: Point, classes: int, *, carved:
     parts = [rows["train"]] if carved else [rows["train"], rows["val"]]
     matrices = [part.features[point].read() for part in parts]
     vectors = torch.cat(matrices) if matrices[1:] else matrices[0]  # one is not copied
-    return Features(vectors, torch.cat([part.labels for part in parts]), classes)
+    return rows["train"].part(point, vectors, torch.cat([part.labels for part in parts]), classes)
 
 
 def _parts(rows: Mapping[str, Rows], train: Tensor, val: Tensor, *, carved: bool) -> dict[str, PartUsed]:

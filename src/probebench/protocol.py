@@ -15,7 +15,7 @@ from probebench.config import suggest
 from probebench.entrypoints import normalise
 from probebench.errors import PluginError, ProbebenchError, UsageError
 from probebench.record_models import Protocol
-from probebench.registry import Component, Registry, resolve
+from probebench.registry import Component, Registry, compose, resolve
 
 if TYPE_CHECKING:
     from probebench.api import ProtocolSpec
@@ -67,9 +67,10 @@ def plain(text: str, registry: Registry | None = None) -> RuledProbe:
 
 
 def _document(probe: Component) -> dict[str, Any]:
+    wrapped = {"wraps": probe.inner.identity()} if probe.inner else {}
     return {
         "version": VERSION,
-        "probe": probe.identity(),
+        "probe": {**probe.identity(), **wrapped},
         "selection": {"split": "val", "rule": RULE, "val_fraction": VAL_FRACTION},
         "final_fit": FINAL_FIT,
         "measured": MEASURED,
@@ -109,23 +110,24 @@ class Named:
     def _ruled(self, name: str, dataset: Entry | None, registry: Registry) -> RuledProbe:
         rules = self.document.probes[name]
         where = f"protocol {self.label} of {self.origin}"
-        entry = self._entry(name, registry, where)
+        entry = self._entry(rules.probe or name, registry, where)
         special = rules.datasets.get(dataset.spec.name, {}) if dataset else {}
         try:
             options = option_values.validate(entry.spec.options, {**rules.options, **special}, entry.label)
         except UsageError as error:
             raise PluginError(f"{entry.label}: {error.what}", where=where, hint=error.hint) from error
-        probe = Component(entry, options)
+        probe = compose(entry, options, registry)
         title = f"{self.label}:{name}"
         document = {**_document(probe), "protocol": {"name": title, "version": rules.version}}
+        pool = rules.pool or self.document.pool
         fixed = {
-            "pool": self.document.pool,
+            "pool": pool,
             "taps": list(self.document.taps),
             "levels": list(self.document.levels),
         }
         document["points"] = {key: value for key, value in fixed.items() if value}
         protocol = Protocol(name=title, hash=digest(document), document=document)
-        return RuledProbe(probe, protocol, self.document.pool, self.document.taps, self.document.levels)
+        return RuledProbe(probe, protocol, pool, self.document.taps, self.document.levels)
 
     def _entry(self, name: str, registry: Registry, where: str) -> Entry:
         """The probe; of a short name, that of the protocol's own distribution comes first."""

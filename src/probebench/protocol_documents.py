@@ -35,8 +35,10 @@ class Source(_Model):
 
 
 class ProbeRules(_Model):
-    """How one probe is run."""
+    """How one probe is run. Its table is called by the probe's name, or otherwise where a probe is run in two ways."""
 
+    probe: str = Field("", description="Name of the probe; empty where the table has it.")
+    pool: str = Field("", description="For this probe alone; empty for the document's.")
     version: Annotated[int, Field(ge=1)] = Field(description="Raised with every change of a setting.")
     options: Options = Field(description="Of the probe; those left out have its defaults.")
     datasets: dict[str, Options] = Field({}, description="Options that differ on the dataset of that name.")
@@ -89,6 +91,8 @@ def settings(document: Document) -> dict[str, str]:
     points = {"pool": document.pool, "taps": write_value(document.taps), "levels": write_value(document.levels)}
     found = {name: value for name, value in points.items() if value}
     for probe, rules in document.probes.items():
+        own = {"probe": rules.probe, "pool": rules.pool}
+        found |= {f"probes.{probe}.{name}": value for name, value in own.items() if value}
         found |= {f"probes.{probe}.{name}": write_value(value) for name, value in rules.options.items()}
         for dataset, options in rules.datasets.items():
             found |= {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from probebench import option_values
 from probebench.api.contracts import Backbone, Dataset, Probe
+from probebench.api.specs import ProbeSpec
 from probebench.config import parse_spec, suggest
 from probebench.entrypoints import SELECTION, normalise, selection
 from probebench.errors import PluginError, ProbebenchError, UsageError
@@ -175,10 +176,12 @@ class Component:
     Attributes:
         entry: What was asked for.
         options: How.
+        inner: The probe that it wraps, if it wraps one.
     """
 
     entry: Entry
     options: Options
+    inner: Component | None = None
 
     @property
     def title(self) -> str:
@@ -215,7 +218,7 @@ class Component:
         spec, contract = self.entry.spec, _CONTRACTS[self.entry.kind]
         factory = load_target(spec.factory, where=self.entry.origin)
         try:
-            built = factory(self.options)
+            built = factory(self.options, *([self.inner.build()] if self.inner else []))
         except ProbebenchError:
             raise
         except (Exception, SystemExit) as error:
@@ -248,7 +251,7 @@ def resolve(kind: Kind, text: str, registry: Registry | None = None) -> Componen
     request = parse_spec(text)
     registry = registry or installed()
     entry = registry.find(kind, request.name)
-    component = Component(entry, option_values.validate(entry.spec.options, request.options, entry.label))
+    component = compose(entry, option_values.validate(entry.spec.options, request.options, entry.label), registry)
     if taken := [other.spec.name for other in registry.entries(kind) if other.spec.name == component.alias]:
         raise UsageError(
             f"{text} would be called {taken[0]!r}, which is another {kind}",
@@ -266,6 +269,25 @@ def backbones_that(can: Callable[[BackboneSpec], object]) -> str:
     entries = installed().entries("backbone")
     names = [entry.label for entry in entries if can(cast("BackboneSpec", entry.spec))]
     return f"one of {', '.join(names)}" if names else ""
+
+
+def compose(entry: Entry, options: Options, registry: Registry) -> Component:
+    """A component with the one that its options name, where it wraps one.
+
+    Raises:
+        UsageError: What is to be wrapped is not known, has no such options, or wraps another itself.
+        PluginError: It is there and cannot be used.
+    """
+    wraps = entry.spec.wraps if isinstance(entry.spec, ProbeSpec) else ""
+    if not wraps:
+        return Component(entry, options)
+    inner = resolve("probe", str(getattr(options, wraps)), registry)
+    if inner.inner:
+        raise UsageError(
+            f"{entry.label} cannot wrap {inner.entry.label}, which wraps {inner.inner.entry.label}",
+            hint=f"{entry.label}:{wraps}={inner.inner.entry.label}",
+        )
+    return Component(entry, options, inner)
 
 
 def load_target(target: str, *, where: str | None = None) -> Any:  # noqa: ANN401 - a plugin's attribute

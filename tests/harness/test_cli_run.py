@@ -11,6 +11,7 @@ import pytest
 from pydantic import Field
 
 from probebench.api import Options, UsageError
+from probebench.cli.report import _spread
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
 
 
@@ -484,3 +485,11 @@ def test_a_dataset_without_a_test_split(lab, probebench):
     answer = probebench("--dataset", "partial")
     assert answer.code == 1
     assert answer.err.splitlines()[0] == "error: dataset partial has no split test"
+
+
+def test_several_seeds_have_a_spread_and_students_interval(probebench):
+    lines = [" ".join(line.split()) for line in probebench("--seeds", "0,1").out.splitlines()]
+    assert any(line.endswith("sd over seeds t-interval over seeds") for line in lines)
+    # The 0.975 quantile of Student's t with 2 degrees of freedom is 4.3027: 0.6 +- 4.3027 * 0.1 / sqrt(3).
+    assert _spread([0.5, 0.6, 0.7]) == ["10.00", "35.2 to 84.8"]
+    assert _spread([0.5]) == ["", ""]

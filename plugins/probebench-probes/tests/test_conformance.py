@@ -11,10 +11,17 @@ from probebench.testing import parametrize_with_checks
         "knn:distance=euclidean,vote=uniform",
         "linear",
         "linear:inputs=raw,schedule=constant",
+        "linear:inputs=batchnorm",
+        "linear:optimizer=sgd,momentum=0.9,schedule=step",
         "logreg",
         "logreg:inputs=raw",
         "ridge",
         "ridge:inputs=raw",
+        "fewshot",
+        "fewshot:probe=knn:ks=1,shots=20",
+        "mlp:widths=16,learning_rates=1e-2,batch_size=32",
+        "cnn:widths=16,learning_rates=1e-2,batch_size=32",
+        "attention:width=16,heads=2,learning_rates=1e-2,batch_size=32",
     ]
 )
 def test_conformance(subject, check):

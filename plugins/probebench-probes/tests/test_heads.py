@@ -24,10 +24,11 @@ def features(images: int = 300, dimensions: int = 8, classes: int = 4, *, seed: 
 
 
 def recipe(**changes) -> Recipe:
-    return Recipe(**{"epochs": 5, "batch_size": 64, "inputs": "standardized", "schedule": "cosine", **changes})
+    plain = {"inputs": "standardized", "schedule": "cosine", "optimizer": "adam", "momentum": 0.0}
+    return Recipe(**{"epochs": 5, "batch_size": 64, **plain, **changes})
 
 
-@pytest.mark.parametrize("inputs", ["standardized", "raw"])
+@pytest.mark.parametrize("inputs", ["standardized", "raw", "batchnorm"])
 def test_a_head_is_what_it_would_be_alone(inputs):
     rates, decays = [1e-2, 1e-2, 1e-1], [0.0, 1e-2, 1e-3]
     data = features()
@@ -42,7 +43,7 @@ def test_a_head_is_what_it_would_be_alone(inputs):
 @settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(1, 70), st.integers(2, 4)), min_size=1, max_size=6),
-    st.sampled_from(["standardized", "raw"]),
+    st.sampled_from(["standardized", "raw", "batchnorm"]),
     st.sampled_from([1, 3 * 4 * 16 * 2 * 4, module.STEP_BYTES]),
 )
 def test_other_points_do_not_matter(shapes, inputs, step_bytes):
@@ -59,26 +60,49 @@ def test_other_points_do_not_matter(shapes, inputs, step_bytes):
         assert torch.allclose(heads.weights, alone.weights, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_raw_heads_follow_pytorch(schedule):
-    data, constant = features(), recipe(inputs="raw", schedule=schedule, epochs=4)
-    (ours,) = train_heads([data], constant, learning_rates=[1e-2], weight_decays=[1e-2], seed=5)
+@pytest.mark.parametrize(
+    ("inputs", "optimizer", "momentum", "schedule"),
+    [
+        ("raw", "adam", 0.0, "constant"),
+        ("raw", "adam", 0.0, "cosine"),
+        ("raw", "adam", 0.0, "cosine-epochs"),
+        ("raw", "sgd", 0.0, "step"),
+        ("raw", "sgd", 0.9, "cosine"),
+        ("batchnorm", "adam", 0.0, "cosine"),
+        ("batchnorm", "sgd", 0.9, "step"),
+    ],
+)
+def test_heads_follow_pytorch(inputs, optimizer, momentum, schedule):
+    data = features()
+    how = recipe(inputs=inputs, optimizer=optimizer, momentum=momentum, schedule=schedule, epochs=4)
+    (ours,) = train_heads([data], how, learning_rates=[1e-2], weight_decays=[1e-2], seed=5)
 
     layer = torch.nn.Linear(8, 4)
     with torch.no_grad():
-        start = initial(8, 4, "raw", seed=5)
+        start = initial(8, 4, inputs, seed=5)
         layer.weight.copy_(start[:-1].T)
         layer.bias.copy_(start[-1])
     groups = [{"params": [layer.weight], "weight_decay": 1e-2}, {"params": [layer.bias], "weight_decay": 0.0}]
-    optimiser = torch.optim.Adam(groups, lr=1e-2)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 4 * 5) if schedule == "cosine" else None
+    optimiser = torch.optim.Adam(groups, lr=1e-2) if optimizer == "adam" else torch.optim.SGD(groups, 1e-2, momentum)
+    schedulers = {
+        "cosine": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 4 * 5),
+        "cosine-epochs": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 4),
+        "step": lambda: torch.optim.lr_scheduler.StepLR(optimiser, 1, 0.1),
+        "constant": lambda: torch.optim.lr_scheduler.ConstantLR(optimiser, 1.0),
+    }
+    scheduler = schedulers[schedule]()
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(8, affine=False), layer) if inputs == "batchnorm" else layer
     for epoch in range(4):
         for index in batches(300, 64, epoch, seed=5):
             optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(layer(data.vectors[index]), data.labels[index]).backward()
+            torch.nn.functional.cross_entropy(network(data.vectors[index]), data.labels[index]).backward()
             optimiser.step()
-            if scheduler:
+            if schedule == "cosine":
                 scheduler.step()
+        if schedule != "cosine":
+            scheduler.step()
+    expected = network.eval()(data.vectors).detach()
+    assert torch.allclose(ours.scores(data.vectors)[0], expected, rtol=1e-3, atol=1e-3)
     assert torch.allclose(ours.weights[0].T, layer.weight, rtol=1e-3, atol=1e-4)
     assert torch.allclose(ours.bias[0], layer.bias, rtol=1e-3, atol=1e-4)
 
@@ -117,6 +141,14 @@ def test_batches_hold_every_image_once_in_an_order_of_their_own():
     assert epochs[0] != epochs[1]
     assert epochs[0] != torch.cat(list(batches(10, 4, 0, seed=1))).tolist()
     assert [len(batch) for batch in batches(10, 4, 0, seed=0)] == [4, 4, 2]
+
+
+def test_a_batch_of_one_image_has_no_deviation_and_is_normalised_all_the_same():
+    (heads,) = train_heads(
+        [features(65)], recipe(inputs="batchnorm"), learning_rates=[1e-2], weight_decays=[0.0], seed=0
+    )
+    assert heads.weights.isfinite().all()
+    assert heads.inputs.scale.isfinite().all()
 
 
 def test_raw_weights_start_as_those_of_a_linear_layer():

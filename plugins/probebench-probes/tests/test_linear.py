@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from probebench.api import Features
+from probebench.api import Features, ProbebenchWarning
 from probebench.metrics import mean_per_class, predictions, top1
 from probebench.splits import carve
 from probebench_probes import LinearOptions
@@ -97,6 +97,16 @@ def test_a_sweep_over_points_is_one_plain_loop_for_each_head_and_point(thesis202
             assert trial.value == top1(layer(val.vectors).detach(), val.labels)
 
 
+def test_a_training_that_diverges_is_not_chosen_and_is_told_of_when_it_is():
+    plain = {"optimizer": "sgd", "inputs": "raw", "schedule": "constant", "epochs": 3}
+    options = LinearOptions(learning_rates=(1e38, 1e-2), weight_decays=(0.0,), **plain)
+    worse, better = Linear(options).tune(FIT, VAL, metric=top1, seed=0)
+    assert worse.value < 0.2 < better.value
+    with pytest.warns(ProbebenchWarning, match=r"linear: training with learning rate 1e\+38 diverges"):
+        scores = Linear(options).fit(FIT, worse.params, seed=0).scores(VAL.vectors)
+    assert scores.isfinite().all()
+
+
 def test_trials_are_the_grid_and_each_is_what_its_fit_gives():
     options = LinearOptions(epochs=3, learning_rates=(1e-2, 1e-3), weight_decays=(1e-2, 0.0))
     trials = Linear(options).tune(FIT, VAL, metric=mean_per_class, seed=2)
@@ -175,7 +185,11 @@ def test_one_image_a_class_and_more_features_than_images():
     assert top1(scores, tiny.labels) == 1.0
 
 
-def test_an_image_is_scored_alone_as_among_others():
-    fitted = Linear(SHORT).fit(FIT, {"learning_rate": 1e-2, "weight_decay": 1e-3}, seed=0)
+@pytest.mark.parametrize("inputs", ["standardized", "raw", "batchnorm"])
+def test_an_image_is_scored_alone_as_among_others(inputs):
+    """N14: in lightly norm layers stayed in training mode, and an image's score depended on its batch."""
+    fitted = Linear(SHORT.model_copy(update={"inputs": inputs})).fit(
+        FIT, {"learning_rate": 1e-2, "weight_decay": 1e-3}, seed=0
+    )
     together = fitted.scores(VAL.vectors)
     assert torch.allclose(torch.cat([fitted.scores(row[None]) for row in VAL.vectors]), together, atol=1e-4)

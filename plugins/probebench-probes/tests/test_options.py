@@ -8,7 +8,16 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from probebench_probes import KnnOptions, LinearOptions, LogregOptions, RidgeOptions, probebench_probes
+from probebench_probes import (
+    AttentionOptions,
+    CnnOptions,
+    KnnOptions,
+    LinearOptions,
+    LogregOptions,
+    MlpOptions,
+    RidgeOptions,
+    probebench_probes,
+)
 
 
 def test_all_probes_are_offered_without_importing_torch():
@@ -16,7 +25,7 @@ def test_all_probes_are_offered_without_importing_torch():
         "import sys, probebench_probes as p; print([s.name for s in p.probebench_probes()], 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['knn', 'linear', 'logreg', 'ridge'] False"
+    assert done.stdout.strip() == "['knn', 'linear', 'logreg', 'ridge', 'fewshot', 'mlp', 'cnn', 'attention'] False"
 
 
 def test_every_option_is_described():
@@ -39,6 +48,8 @@ def test_a_default_that_moves_a_published_number_is_seen():
         "batch_size": 256,
         "inputs": "standardized",
         "schedule": "cosine",
+        "optimizer": "adam",
+        "momentum": 0.0,
     }
     assert LogregOptions().model_dump() == {
         "cs": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0),
@@ -49,6 +60,19 @@ def test_a_default_that_moves_a_published_number_is_seen():
         "alphas": (1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2),
         "inputs": "standardized",
     }
+    training = {
+        "learning_rates": (1e-3, 3e-4),
+        "weight_decay": 0.05,
+        "optimizer": "adamw",
+        "momentum": 0.0,
+        "schedule": "cosine",
+        "epochs": 15,
+        "batch_size": 128,
+        "inputs": "standardized",
+    }
+    assert MlpOptions().model_dump() == {**training, "widths": (512,)}
+    assert CnnOptions().model_dump() == {**training, "widths": (256, 256)}
+    assert AttentionOptions().model_dump() == {**training, "width": 256, "heads": 8, "blocks": 2}
 
 
 @pytest.mark.parametrize("options", [KnnOptions(), KnnOptions(distance="euclidean", ks=(50,)), LinearOptions()])

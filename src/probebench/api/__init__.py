@@ -6,7 +6,7 @@ Importing this module is cheap: it brings no torch with it, so a plugin's light 
 from probebench.api.contracts import Backbone, Dataset, Fitted, Metric, Probe, Split
 from probebench.api.hooks import API_VERSION, hookimpl
 from probebench.api.options import NoOptions, Options
-from probebench.api.pooling import check_pool, pool_for, pool_map
+from probebench.api.pooling import check_pool, pool_for, pool_map, pooled_shape
 from probebench.api.ranges import check_range
 from probebench.api.sampling import SamplingJob
 from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec, Spec
@@ -79,4 +79,5 @@ __all__ = [
     "normal",
     "pool_for",
     "pool_map",
+    "pooled_shape",
 ]

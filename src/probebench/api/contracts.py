@@ -192,6 +192,16 @@ class Probe(ABC):
     the test scores once. A probe never sees a test label.
     """
 
+    def place(self, device: str, precision: Precision) -> None:  # noqa: B027 - most are fast where the features are
+        """Says where the probe may compute, and how. Called once, before anything is fitted.
+
+        Features come in fp32 on the CPU whatever is said here, and scores may be on any device.
+
+        Args:
+            device: ``cpu``, ``cuda`` or ``cuda:N``: the run's.
+            precision: The run's; of a network's arithmetic in training, where the probe has one.
+        """
+
     @abstractmethod
     def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
         """Tries the probe's settings.

@@ -35,11 +35,33 @@ def check_pool(pool: str, kind: TapKind) -> None:
 
 
 def pool_for(tap: Tap, pool: str) -> str:
-    """The pool that a tap is read with when the user asked for `pool`: a vector has nothing to pool."""
+    """The pool that a tap is read with when the user asked for `pool`.
+
+    A vector has nothing to pool. A map that is smaller than the grid is read in a grid of its own size: the larger one
+    would hold the same numbers several times.
+    """
     if tap.kind == "vector":
         return "flat"
     check_pool(pool, tap.kind)
-    return pool
+    grid = _GRID.fullmatch(pool)
+    return f"grid{min(int(grid[1]), max(tap.shape[1:]))}" if grid else pool
+
+
+def pooled_shape(tap: Tap, pool: str) -> tuple[int, ...]:
+    """The shape that a tap's pooled vector is the flattened form of.
+
+    Args:
+        tap: Where it is read.
+        pool: One that fits its kind.
+
+    Returns:
+        ``(C, N, N)`` for ``gridN``, the tap's own shape for ``flat``, otherwise ``(C,)``.
+    """
+    if pool == "flat":
+        return tap.shape
+    channels = tap.shape[0] if tap.kind == "spatial" else tap.shape[-1]
+    grid = _GRID.fullmatch(pool)
+    return (channels, int(grid[1]), int(grid[1])) if grid else (channels,)
 
 
 def pool_map(feature: Tensor, kind: TapKind, pool: str) -> Tensor:

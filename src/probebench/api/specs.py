@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench.api.options import NoOptions, Options
+from probebench.api.pooling import check_pool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +101,23 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSpec(Spec):
-    """Card of a probe; its factory returns a `Probe`."""
+    """Card of a probe; its factory returns a `Probe`.
+
+    Attributes:
+        pool: How feature maps are pooled for it where neither the user nor a protocol says so. ``grid4`` gives a probe
+            that reads maps 16 positions, and keeps the full map out of the store.
+        wraps: The option, a string, that is the spec of another probe. The factory is then called with the options and
+            that probe, built; its identity is part of the protocol. Empty for a probe that stands alone.
+    """
+
+    pool: str = "gap"
+    wraps: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_pool(self.pool, "spatial")
+        if self.wraps and self.wraps not in self.options.model_fields:
+            raise ValueError(f"{self.name} has no option {self.wraps!r} that could name a probe")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,11 +97,14 @@ class Features:
         vectors: float32 ``(N, D)``.
         labels: int64 ``(N,)``, from 0 to ``classes - 1``.
         classes: Number of classes of the dataset; some may be absent here.
+        shape: What one vector is the flattened form of: ``(C, N, N)`` for a map pooled to a grid, ``(N, C)`` for
+            tokens; empty where that is not known, and ``(D,)`` where there is nothing more to know.
     """
 
     vectors: Tensor
     labels: Tensor
     classes: int
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from probebench.harness import CellResult, RunResult
     from probebench.records import Record
 
+_SPREAD = ["sd over seeds", "t-interval over seeds"]
+
 _METRICS = {"top1": "top-1", "mean_per_class": "mean per class"}
 
 
@@ -48,8 +50,8 @@ def _print_section(dataset: str, protocol: str, cells: Sequence[CellResult]) -> 
     mean = f", mean of {' to '.join(map(str, seeds))} seeds" if _several(rows) else ""
     typer.echo(f"On test, measured once at the point chosen on val ({metric} in %{mean}, 95 % interval):")
     ranked = sorted(rows.items(), key=lambda row: -_mean(row[1], first.primary or "top1"))
-    headers = ["backbone", "point", metric, "interval", "top-5", *(["sd over seeds"] if _several(rows) else [])]
-    print_table(headers, [_line(backbone, records, sd=_several(rows)) for backbone, records in ranked])
+    headers = ["backbone", "point", metric, "interval", "top-5", *(_SPREAD if _several(rows) else [])]
+    print_table(headers, [_line(backbone, records, spread=_several(rows)) for backbone, records in ranked])
     typer.echo()
 
 
@@ -80,7 +82,7 @@ def _mean(records: Sequence[Record], metric: str) -> float:
     return fmean(record.metrics[metric].value for record in records)
 
 
-def _line(backbone: str, records: Sequence[Record], *, sd: bool) -> list[str]:
+def _line(backbone: str, records: Sequence[Record], *, spread: bool) -> list[str]:
     primary = records[0].primary or "top1"
     measures = [record.metrics[primary] for record in records]
     value = _mean(records, primary)
@@ -98,10 +100,17 @@ def _line(backbone: str, records: Sequence[Record], *, sd: bool) -> list[str]:
         interval,
         f"{100 * _mean(records, 'top5'):.1f}",
     ]
-    if sd:
-        values = [measure.value for measure in measures]
-        line.append(f"{100 * stdev(values):.2f}" if len(values) > 1 else "")
-    return line
+    return line + _spread([measure.value for measure in measures]) if spread else line
+
+
+def _spread(values: Sequence[float]) -> list[str]:
+    """What `_SPREAD` heads; one seed has none."""
+    if len(values) < 2:
+        return ["", ""]
+    from probebench.stats import t_interval
+
+    low, high = t_interval(values)
+    return [f"{100 * stdev(values):.2f}", f"{100 * low:.1f} to {100 * high:.1f}"]
 
 
 def _print_warnings(cells: Sequence[CellResult]) -> None:

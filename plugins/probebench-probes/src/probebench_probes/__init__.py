@@ -1,11 +1,34 @@
-"""k-NN and linear read-outs of frozen features."""
+"""k-NN, linear read-outs and small networks on frozen features."""
 
 from collections.abc import Iterator
 
 from probebench.api import ProbeSpec, ProtocolSpec, hookimpl
-from probebench_probes.options import KnnOptions, LinearOptions, LogregOptions, RidgeOptions
+from probebench_probes.options import (
+    AttentionOptions,
+    CnnOptions,
+    FewshotOptions,
+    KnnOptions,
+    LinearOptions,
+    LogregOptions,
+    MlpOptions,
+    RidgeOptions,
+)
 
 PROBEBENCH_API = 1
+
+_PROTOCOLS = (
+    "ddae2023",
+    "default",
+    "diffssl2023",
+    "dino",
+    "dinov2-linear",
+    "fewshot",
+    "instdisc",
+    "logreg-sweep",
+    "thesis2024",
+)
+
+_DIFFSSL = "Mukhopadhyay et al., Diffusion Models Beat GANs on Image Classification, 2023, arXiv 2307.08702"
 
 
 @hookimpl
@@ -41,10 +64,40 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         citation="Hoerl and Kennard, Ridge Regression: Biased Estimation for Nonorthogonal Problems, "
         "Technometrics 12, 1970",
     )
+    yield ProbeSpec(
+        name="fewshot",
+        factory="probebench_probes.fewshot:Fewshot",
+        options=FewshotOptions,
+        wraps="probe",
+        summary="any probe, fitted on a few images of each class that the seed draws; each seed is a try",
+    )
+    yield ProbeSpec(
+        name="mlp",
+        factory="probebench_probes.network_probes:MlpProbe",
+        options=MlpOptions,
+        summary="fully connected layers with ReLU on the pooled map",
+        citation=_DIFFSSL,
+    )
+    yield ProbeSpec(
+        name="cnn",
+        factory="probebench_probes.network_probes:CnnProbe",
+        options=CnnOptions,
+        pool="grid4",
+        summary="3 x 3 convolutions on the map, pooled to 4 x 4 unless told otherwise",
+        citation=_DIFFSSL,
+    )
+    yield ProbeSpec(
+        name="attention",
+        factory="probebench_probes.network_probes:AttentionProbe",
+        options=AttentionOptions,
+        pool="grid4",
+        summary="transformer blocks with a class token on the map, pooled to 4 x 4 unless told otherwise",
+        citation=_DIFFSSL,
+    )
 
 
 @hookimpl
 def probebench_protocols() -> Iterator[ProtocolSpec]:
     """Yields the protocols."""
-    for name in ("default", "dino", "instdisc", "thesis2024"):
+    for name in _PROTOCOLS:
         yield ProtocolSpec(name=name, document=f"probebench_probes:protocols/{name}.toml")

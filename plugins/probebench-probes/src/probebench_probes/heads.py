@@ -10,15 +10,17 @@ import torch
 from torch.nn.functional import pad, threshold
 
 from probebench.api import Features, hash63
+from probebench_probes.batchnorm import BatchNorm
 from probebench_probes.inputs import CHUNK, Inputs
+from probebench_probes.optimizers import Adam, Sgd
+from probebench_probes.schedules import Schedule, factor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
 
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
+HeadInputs = Literal["standardized", "raw", "batchnorm"]
 
 NEGLIGIBLE = 1e-20
 """A probability below this counts as 0. It cannot move a weight, but once classes are well separated such numbers fall
@@ -35,15 +37,19 @@ class Recipe:
     Attributes:
         epochs: Passes over the images.
         batch_size: Images a step; the last batch of an epoch may be smaller.
-        inputs: ``standardized`` features, with weights that start at zero, or ``raw`` ones, with the initial weights of
-            `torch.nn.Linear`.
-        schedule: ``cosine`` lowers the learning rates from step to step towards 0.
+        inputs: ``standardized`` features, with weights that start at zero; ``raw`` ones, or those that each batch is
+            normalised to (``batchnorm``), with the initial weights of `torch.nn.Linear`.
+        schedule: Of the learning rates.
+        optimizer: What makes the steps.
+        momentum: Of ``sgd``.
     """
 
     epochs: int
     batch_size: int
-    inputs: Literal["standardized", "raw"]
-    schedule: Literal["cosine", "constant"]
+    inputs: HeadInputs
+    schedule: Schedule
+    optimizer: Literal["adam", "sgd"]
+    momentum: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +78,14 @@ def batches(images: int, batch_size: int, epoch: int, *, seed: int) -> Iterator[
     yield from torch.split(torch.randperm(images, generator=generator), batch_size)
 
 
-def initial(dimensions: int, classes: int, inputs: Literal["standardized", "raw"], *, seed: int) -> Tensor:
+def initial(dimensions: int, classes: int, inputs: HeadInputs, *, seed: int) -> Tensor:
     """Weights of one head before training, the bias as last row: float32 ``(D + 1, C)``, on the CPU.
 
-    Zero for standardised inputs, where the loss is convex and any start would do; for raw inputs, whose training stops
-    far from the optimum, uniform within ``1 / sqrt(D)`` as in `torch.nn.Linear`.
+    Zero for standardised inputs, where training comes near the optimum from any start; for the others, whose training
+    stops far from it, uniform within ``1 / sqrt(D)`` as in `torch.nn.Linear`.
     """
     weights = torch.zeros(dimensions + 1, classes)
-    if inputs == "raw":
+    if inputs != "standardized":
         bound = 1 / math.sqrt(dimensions)
         weights.uniform_(-bound, bound, generator=torch.Generator().manual_seed(hash63("weights", seed)))
     return weights
@@ -146,7 +152,9 @@ def _train(
     # come first: softmax over neighbouring numbers, a few at a time, cost four times as much as all the rest.
     start = initial(dimensions, classes, recipe.inputs, seed=seed).to(device)
     weights = start.T.repeat_interleave(heads, 0).repeat(len(points), 1, 1)
-    adam = Adam(weights, torch.tensor(rates, device=device).repeat(classes)[:, None])
+    by_row = torch.tensor(rates, device=device).repeat(classes)[:, None]
+    optimizer = Adam(weights, by_row) if recipe.optimizer == "adam" else Sgd(weights, by_row, recipe.momentum)
+    norm = BatchNorm(len(points), dimensions, device) if recipe.inputs == "batchnorm" else None
     squares = torch.stack([pad(one.penalty, (0, 1)) for one in inputs])[:, None]
     penalty = squares * torch.tensor(decays, device=device).repeat(classes)[:, None]
     steps = recipe.epochs * math.ceil(images / recipe.batch_size)
@@ -154,12 +162,15 @@ def _train(
         for index in batches(images, recipe.batch_size, epoch, seed=seed):
             chosen = index.to(device)
             batch = rows.index_select(0, chosen).transpose(0, 1)
+            if norm:
+                norm.normalise_(batch[..., :-1])
             targets = labels.index_select(1, chosen)[:, None, None].expand(-1, 1, heads, -1)
             logits = (weights @ batch.mT).view(len(points), classes, heads, len(chosen))
             shares = threshold(logits.softmax(1), NEGLIGIBLE, 0.0, inplace=True)
             slopes = shares.scatter_add_(1, targets, minus_one).view(len(points), -1, len(chosen))
-            factor = (1 + math.cos(math.pi * adam.steps / steps)) / 2 if recipe.schedule == "cosine" else 1.0
-            adam.step((penalty * weights).baddbmm_(slopes, batch, alpha=1 / len(chosen)), factor)
+            now = factor(recipe.schedule, epoch=epoch, epochs=recipe.epochs, step=optimizer.steps, steps=steps)
+            optimizer.step((penalty * weights).baddbmm_(slopes, batch, alpha=1 / len(chosen)), now)
+    inputs = norm.inputs() if norm else inputs
     return [_heads(matrix, heads, one) for matrix, one in zip(weights, inputs, strict=True)]
 
 
@@ -168,30 +179,3 @@ def _heads(matrix: Tensor, heads: int, inputs: Inputs) -> Heads:
     weights, bias = inputs.weights(matrix[:, :-1].T), matrix[:, -1].view(-1, heads).T
     by_head = weights.view(len(weights), -1, heads).permute(2, 0, 1)
     return Heads(by_head.contiguous(), bias.contiguous(), inputs)
-
-
-class Adam:
-    """Adam on matrices whose rows have learning rates of their own.
-
-    Source: Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
-
-    Args:
-        weights: ``(P, K, D)``, changed in place.
-        rates: Learning rate of each row, ``(K, 1)``.
-
-    Attributes:
-        steps: Updates done.
-    """
-
-    def __init__(self, weights: Tensor, rates: Tensor) -> None:
-        self._weights, self._rates = weights, rates
-        self._mean, self._square = torch.zeros_like(weights), torch.zeros_like(weights)
-        self.steps = 0
-
-    def step(self, gradient: Tensor, factor: float) -> None:
-        """One update, with all learning rates times `factor`."""
-        self.steps += 1
-        self._mean.lerp_(gradient, 1 - BETAS[0])
-        self._square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        size = (self._square / (1 - BETAS[1] ** self.steps)).sqrt_().add_(EPSILON)
-        self._weights.addcmul_(self._mean / size, self._rates, value=-factor / (1 - BETAS[0] ** self.steps))

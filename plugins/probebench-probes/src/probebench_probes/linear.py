@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 from typing import TYPE_CHECKING, cast
 
 import torch
 
-from probebench.api import Features, Fitted, Probe, Trial
+from probebench.api import Features, Fitted, Probe, ProbebenchWarning, Trial
 from probebench_probes.heads import Heads, Recipe, train_heads
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Linear(Probe):
             batch_size=options.batch_size,
             inputs=options.inputs,
             schedule=options.schedule,
+            optimizer=options.optimizer,
+            momentum=options.momentum,
         )
 
     def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
@@ -55,7 +58,11 @@ class Linear(Probe):
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         """Trains one head; ``params`` holds ``learning_rate`` and ``weight_decay``."""
         setting = cast("float", params["learning_rate"]), cast("float", params["weight_decay"])
-        return self._train([train], [setting], seed=seed)[0]
+        fitted = self._train([train], [setting], seed=seed)[0]
+        if not fitted.finite:
+            message = f"linear: training with learning rate {setting[0]:g} diverges; its scores say nothing"
+            warnings.warn(ProbebenchWarning(message), stacklevel=2)
+        return fitted
 
     def _train(
         self, points: Sequence[Features], grid: Sequence[tuple[float, float]], *, seed: int
@@ -69,10 +76,15 @@ class Linear(Probe):
 
 
 class FittedLinear(Fitted):
-    """Trained heads and the classes that they have seen, bool ``(C,)``."""
+    """Trained heads and the classes that they have seen, bool ``(C,)``.
+
+    Attributes:
+        finite: Whether all weights are. A head that has diverged gives 0 where it has no number.
+    """
 
     def __init__(self, heads: Heads, seen: Tensor) -> None:
         self._heads, self._seen = heads, seen
+        self.finite = bool(heads.weights.isfinite().all())
 
     def scores(self, vectors: Tensor) -> Tensor:
         """Logits of the first head: float32 ``(N, C)``."""
@@ -80,4 +92,4 @@ class FittedLinear(Fitted):
 
     def all_scores(self, vectors: Tensor) -> Tensor:
         """Logits of every head: float32 ``(H, N, C)``."""
-        return torch.where(self._seen, self._heads.scores(vectors), -torch.inf)
+        return torch.where(self._seen, self._heads.scores(vectors).nan_to_num_(), -torch.inf)

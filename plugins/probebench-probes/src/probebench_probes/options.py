@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from probebench.api import Options
 
+if TYPE_CHECKING:
+    from typing import Self
+
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+SCHEDULES = (
+    "of the learning rate: cosine falls towards 0 from step to step, cosine-epochs from epoch to epoch, step to a "
+    "tenth after every quarter of the epochs"
+)
 
 
 class KnnOptions(Options):
@@ -29,7 +39,7 @@ class LinearOptions(Options):
     """Options of `linear`."""
 
     learning_rates: tuple[Positive, ...] = Field(
-        (0.1, 0.01), min_length=1, description="Adam's learning rates, chosen from on val"
+        (0.1, 0.01), min_length=1, description="before the schedule, chosen from on val"
     )
     weight_decays: tuple[NotNegative, ...] = Field(
         (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6),
@@ -38,12 +48,14 @@ class LinearOptions(Options):
     )
     epochs: int = Field(30, ge=1, description="passes over the train images")
     batch_size: int = Field(256, ge=1, description="images a step")
-    inputs: Literal["standardized", "raw"] = Field(
+    inputs: Literal["standardized", "raw", "batchnorm"] = Field(
         "standardized",
         description="standardized: mean 0 and deviation 1 on train, and weights that start at zero; raw: as they are, "
-        "and the initial weights of nn.Linear",
+        "and the initial weights of nn.Linear; batchnorm: as raw, behind batch normalisation without parameters",
     )
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate, by step, down to 0")
+    schedule: Literal["cosine", "cosine-epochs", "step", "constant"] = Field("cosine", description=SCHEDULES)
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="what makes the steps")
+    momentum: Momentum = Field(0.0, description="of SGD")
 
 
 class LogregOptions(Options):
@@ -75,3 +87,53 @@ class RidgeOptions(Options):
         "standardized",
         description="standardized: mean 0 and deviation 1 on train; raw: alpha speaks of features as they are",
     )
+
+
+class FewshotOptions(Options):
+    """Options of `fewshot`."""
+
+    probe: str = Field("logreg", description="what is fitted: the spec of any probe, such as knn or knn:ks=1")
+    shots: AtLeastOne = Field(5, description="train images of each class; of a smaller class all")
+
+
+class NetworkOptions(Options):
+    """How the networks `mlp`, `cnn` and `attention` are trained."""
+
+    learning_rates: tuple[Positive, ...] = Field((1e-3, 3e-4), min_length=1, description="chosen from on val")
+    weight_decay: NotNegative = Field(0.05, description="of AdamW, decoupled; of SGD, in the loss")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="what makes the steps")
+    momentum: Momentum = Field(0.0, description="of SGD")
+    schedule: Literal["cosine", "cosine-epochs", "step", "constant"] = Field("cosine", description=SCHEDULES)
+    epochs: AtLeastOne = Field(15, description="passes over the train images")
+    batch_size: AtLeastOne = Field(128, description="images a step")
+    inputs: Literal["standardized", "raw"] = Field(
+        "standardized", description="standardized: each channel has mean 0 and deviation 1 on train; raw: as they are"
+    )
+
+
+class MlpOptions(NetworkOptions):
+    """Options of `mlp`."""
+
+    widths: tuple[AtLeastOne, ...] = Field((512,), min_length=1, description="of the hidden layers, with ReLU")
+
+
+class CnnOptions(NetworkOptions):
+    """Options of `cnn`."""
+
+    widths: tuple[AtLeastOne, ...] = Field(
+        (256, 256), min_length=1, description="channels after each 3 x 3 convolution, with normalisation and ReLU"
+    )
+
+
+class AttentionOptions(NetworkOptions):
+    """Options of `attention`."""
+
+    width: AtLeastOne = Field(256, description="of a token")
+    heads: AtLeastOne = Field(8, description="of the attention; they divide the width")
+    blocks: AtLeastOne = Field(2, description="of the transformer")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
+        return self

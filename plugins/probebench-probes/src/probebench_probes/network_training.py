@@ -1,0 +1,124 @@
+"""Training of small networks on features: one plain loop, the same on every call."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, AdamW
+
+from probebench_probes.heads import batches
+from probebench_probes.inputs import moments
+from probebench_probes.networks import as_map
+from probebench_probes.schedules import factor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor, nn
+
+    from probebench.api import Features, Precision
+    from probebench_probes.options import NetworkOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """Features as a network reads them.
+
+    Attributes:
+        shape: That of `Features`.
+        mean: float32 ``(C, 1, 1)``, subtracted from the maps.
+        scale: float32 ``(C, 1, 1)``, then multiplied with.
+    """
+
+    shape: tuple[int, ...]
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, train: Features, inputs: Literal["standardized", "raw"]) -> Maps:
+        """Standardised by channel over images and positions, so that positions keep their differences; or raw."""
+        mean, deviation, least = (as_map(one[None], train.shape)[0] for one in moments(train.vectors))
+        centre = mean.mean((1, 2), keepdim=True)
+        spread = (deviation.square() + (mean - centre).square()).mean((1, 2), keepdim=True).sqrt()
+        least = least.amax((1, 2), keepdim=True)
+        if inputs == "raw":
+            return cls(train.shape, torch.zeros_like(centre).float(), torch.ones_like(centre).float())
+        scale = torch.where(spread > least, 1 / spread.clamp_min(least), 0.0)
+        return cls(train.shape, centre.float(), scale.float())
+
+    def read(self, vectors: Tensor, device: str) -> Tensor:
+        """Maps ``(B, C, H, W)`` of vectors ``(B, D)``, float32 on a device."""
+        maps = as_map(vectors.to(device).float(), self.shape)
+        return (maps - self.mean.to(device)) * self.scale.to(device)
+
+
+@contextmanager
+def arithmetic(device: str, precision: Precision) -> Iterator[None]:
+    """The run's precision, and convolutions that add up in the same order every time."""
+    kind = torch.device(device).type
+    deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+    # Without cache: it would keep the weights of the first step, cast, for as long as the context lasts.
+    cast = torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+    with deterministic, cast:
+        yield
+
+
+def build(make: Callable[[], nn.Module], *, seed: int) -> nn.Module:
+    """A network with the initial weights of PyTorch's layers, drawn from a seed; the global random state is left."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def train_network(
+    network: nn.Module,
+    train: Features,
+    maps: Maps,
+    options: NetworkOptions,
+    *,
+    learning_rate: float,
+    seed: int,
+    device: str,
+    precision: Precision,
+) -> bool:
+    """Minimises the cross-entropy of a network, in place. Every epoch goes through all images, in the seed's order.
+
+    Args:
+        network: On the CPU; it is moved to the device, and left in eval mode.
+        train: What to train on.
+        maps: How the network reads it.
+        options: Optimiser, schedule, epochs and batch size.
+        learning_rate: Before the schedule.
+        seed: Of the batches.
+        device: Where to compute.
+        precision: Of the forward and backward pass; weights are float32.
+
+    Returns:
+        Whether all weights are finite.
+    """
+    network.to(device).train()
+    optimizer: SGD | AdamW
+    if options.optimizer == "sgd":
+        optimizer = SGD(network.parameters(), learning_rate, options.momentum, weight_decay=options.weight_decay)
+    else:
+        optimizer = AdamW(network.parameters(), learning_rate, weight_decay=options.weight_decay)
+    labels = train.labels.to(device)
+    steps, step = options.epochs * math.ceil(len(labels) / options.batch_size), 0
+    with torch.enable_grad(), arithmetic(device, precision):
+        for epoch in range(options.epochs):
+            for index in batches(len(labels), options.batch_size, epoch, seed=seed):
+                rate = factor(options.schedule, epoch=epoch, epochs=options.epochs, step=step, steps=steps)
+                optimizer.param_groups[0]["lr"] = learning_rate * rate
+                logits = network(maps.read(train.vectors[index], device))
+                optimizer.zero_grad()
+                loss = cross_entropy(logits.float(), labels[index.to(device)])
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                step += 1
+    network.eval().requires_grad_(requires_grad=False)
+    return all(bool(weight.isfinite().all()) for weight in network.parameters())

@@ -1,0 +1,145 @@
+"""Small networks that read feature maps."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from probebench.api import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+def as_map(vectors: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Vectors ``(B, D)`` as maps ``(B, C, H, W)``.
+
+    A plain vector is a map of one position. Tokens ``(N, C)`` are a column of positions, ``(B, C, N, 1)``.
+    """
+    if len(shape) == 2:
+        return vectors.view(-1, *shape).mT[..., None]
+    channels, *size = shape or vectors.shape[1:]
+    return vectors.view(-1, channels, *(size or (1, 1)))
+
+
+class Mlp(nn.Sequential):
+    """Fully connected layers with ReLU between them.
+
+    Source: diffssl, ``ssl_diff/head.py``.
+
+    Args:
+        shape: Of one feature, ``(C, H, W)``.
+        widths: Of the hidden layers.
+        classes: Number of classes.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], widths: Sequence[int], classes: int) -> None:
+        channels, height, width = shape
+        layers: list[nn.Module] = [nn.Flatten()]
+        for before, after in pairwise((channels * height * width, *widths)):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        super().__init__(*layers, nn.Linear(widths[-1], classes))
+
+
+class Cnn(nn.Sequential):
+    """Convolutions of 3 x 3 with ReLU, the mean over positions, and a fully connected layer.
+
+    After each convolution all channels of an image are normalised together: unlike batch normalisation that makes an
+    image's score depend on nothing but the image, in training too.
+
+    Args:
+        shape: Of one feature, ``(C, H, W)``.
+        widths: Channels after each convolution.
+        classes: Number of classes.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], widths: Sequence[int], classes: int) -> None:
+        layers: list[nn.Module] = []
+        for before, after in pairwise((shape[0], *widths)):
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(1, after), nn.ReLU()]
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
+
+
+class Attention(nn.Module):
+    """Two blocks of a vision transformer over the positions of a map, read at a class token.
+
+    Layer normalisation over the whole map, a 1 x 1 convolution to the width of the blocks, positions as tokens behind a
+    learned class token that starts at zero, the blocks, and a fully connected layer on the class token. There is no
+    position embedding, and no normalisation after the last block.
+
+    Source: diffssl, ``ssl_diff/attention_fusion.py`` and ``attention_head.py``.
+
+    Args:
+        shape: Of one feature, ``(C, H, W)``.
+        width: Of a token.
+        heads: Of the attention.
+        blocks: How many.
+        classes: Number of classes.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], width: int, heads: int, blocks: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(shape)
+        self.tokens = nn.Conv2d(shape[0], width, 1)
+        self.cls = nn.Parameter(torch.zeros(1, 1, width))
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(blocks)))
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` of maps ``(B, C, H, W)``."""
+        tokens = self.tokens(self.norm(maps)).flatten(2).mT
+        with_cls = torch.cat([self.cls.expand(len(maps), -1, -1), tokens], dim=1)
+        logits: Tensor = self.head(self.blocks(with_cls)[:, 0])
+        return logits
+
+
+class Block(nn.Module):
+    """Attention and a layer of four times the width, each after a normalisation and beside a residual path.
+
+    Queries, keys and values have no bias. Attention is written out: fused kernels add up gradients in another order
+    from run to run.
+
+    Source: Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021.
+
+    Args:
+        width: Of a token.
+        heads: Of the attention; they divide the width.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens ``(B, N, width)`` to tokens of the same shape."""
+        tokens = tokens + self._attend(self.norm1(tokens))
+        result: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return result
+
+    def _attend(self, tokens: Tensor) -> Tensor:
+        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        shares = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
+        result: Tensor = self.out((shares @ value).transpose(1, 2).flatten(2))
+        return result
+
+
+def check_grid(shape: tuple[int, ...], probe: str) -> None:
+    """Raises an error for tokens, whose order is no neighbourhood.
+
+    Raises:
+        UsageError: The features are tokens.
+    """
+    if len(shape) == 2:
+        raise UsageError(
+            f"{probe} reads maps, and these are {shape[0]} tokens of {shape[1]} numbers",
+            where="--probe",
+            hint="--pool gap, or the probe attention",
+        )

@@ -1,0 +1,88 @@
+"""fewshot: which images are drawn, and that the probe inside gets these and no others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import KNeighborsClassifier
+
+from probebench.api import Features, Probe, Trial
+from probebench.metrics import predictions, top1
+from probebench_probes import FewshotOptions, KnnOptions
+from probebench_probes.fewshot import Fewshot, shots
+from probebench_probes.knn import Knn
+
+
+def features(count: int, seed: int) -> Features:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 4, (count,), generator=generator)
+    centres = torch.randn(4, 6, generator=torch.Generator().manual_seed(77))
+    return Features(centres[labels] + 0.7 * torch.randn(count, 6, generator=generator), labels, 4, (6,))
+
+
+TRAIN, VAL = features(200, 0), features(100, 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 9), st.integers(0, 3))
+def test_every_class_gives_its_shots_or_all_it_has(labels, count, seed):
+    classes = torch.tensor(labels)
+    rows = shots(classes, count, seed=seed)
+    assert len(rows.unique()) == len(rows)
+    assert torch.equal(rows, rows.sort().values)
+    assert torch.equal(classes[rows].bincount(minlength=6), classes.bincount(minlength=6).clamp_max(count))
+    more = shots(classes, count + 3, seed=seed)
+    assert set(rows.tolist()) <= set(more.tolist())
+
+
+def test_a_seed_draws_the_same_images_again_and_another_seed_others():
+    assert torch.equal(shots(TRAIN.labels, 5, seed=1), shots(TRAIN.labels, 5, seed=1))
+    assert not torch.equal(shots(TRAIN.labels, 5, seed=1), shots(TRAIN.labels, 5, seed=2))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_is_scikit_learn_on_the_same_few_images(seed):
+    probe = Fewshot(FewshotOptions(shots=3), Knn(KnnOptions(distance="euclidean", vote="uniform", ks=(1,))))
+    (trial,) = probe.tune(TRAIN, VAL, metric=top1, seed=seed)
+    scores = probe.fit(TRAIN, trial.params, seed=seed).scores(VAL.vectors)
+    rows = shots(TRAIN.labels, 3, seed=seed)
+    reference = KNeighborsClassifier(1).fit(TRAIN.vectors[rows], TRAIN.labels[rows])
+    assert np.array_equal(predictions(scores), reference.predict(VAL.vectors))
+    assert trial.value == pytest.approx(reference.score(VAL.vectors, VAL.labels))
+
+
+def test_tries_are_independent_of_each_other_and_of_what_ran_before():
+    """EVA's repeated runs share one random stream, so that run i cannot be repeated alone."""
+    probe = Fewshot(FewshotOptions(shots=2), Knn(KnnOptions(ks=(1,))))
+    alone = [probe.tune(TRAIN, VAL, metric=top1, seed=seed)[0].value for seed in (4, 3)]
+    again = [probe.tune(TRAIN, VAL, metric=top1, seed=seed)[0].value for seed in (3, 4)]
+    assert alone == again[::-1]
+    assert len({probe.tune(TRAIN, VAL, metric=top1, seed=seed)[0].value for seed in range(5)}) > 1
+
+
+def test_the_probe_inside_is_placed_and_gets_shapes_and_the_whole_of_val():
+    seen = {}
+
+    class Inside(Probe):
+        def place(self, device, precision):
+            seen["place"] = device, precision
+
+        def tune(self, train, val, *, metric, seed):
+            seen["tune"] = train, val
+            return [Trial({}, 0.5)]
+
+        def fit(self, train, params, *, seed):
+            seen["fit"] = train
+
+    probe = Fewshot(FewshotOptions(shots=2), Inside())
+    probe.place("cuda:1", "bf16")
+    probe.tune(TRAIN, VAL, metric=top1, seed=0)
+    probe.fit(TRAIN, {}, seed=0)
+    assert seen["place"] == ("cuda:1", "bf16")
+    train, val = seen["tune"]
+    assert (train.shape, train.classes, len(train.labels)) == ((6,), 4, 8)
+    assert val is VAL
+    assert torch.equal(seen["fit"].labels, train.labels)
