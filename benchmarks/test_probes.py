@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -26,6 +26,7 @@ from probebench_probes import KnnOptions, LinearOptions, LogregOptions, RidgeOpt
 from probebench_probes.knn import Knn
 from probebench_probes.linear import Linear
 from probebench_probes.logreg import Logreg
+from probebench_probes.neighbours import Bank
 from probebench_probes.ridge import Ridge
 
 DIMENSIONS, CLASSES = 256, 10
@@ -90,6 +91,38 @@ class TestOneK:
         theirs = benchmark.pedantic(predict, rounds=1)
         probe = Knn(KnnOptions(distance="euclidean", vote="uniform")).fit(sets.train, {"k": 20}, seed=0)
         assert np.array_equal(predictions(probe.scores(sets.test.vectors)), theirs)
+
+
+@pytest.mark.benchmark(group="neighbours, euclidean, k = 20")
+class TestSearch:
+    """The search alone. scikit-learn ranks in float64 as we do; faiss in float32, which swaps near neighbours."""
+
+    def ours(self, sets: Sets) -> np.ndarray:
+        return Bank(sets.train.vectors, "euclidean").search(sets.test.vectors, 20).index.numpy()
+
+    def test_probebench(self, benchmark, sets):
+        found = benchmark.pedantic(lambda: self.ours(sets), rounds=1)
+        assert found.shape == (len(sets.test.labels), 20)
+
+    def test_scikit_learn(self, benchmark, sets):
+        def search():
+            model = NearestNeighbors(n_neighbors=20, algorithm="brute").fit(numpy(sets.train)[0])
+            return model.kneighbors(numpy(sets.test)[0], return_distance=False)
+
+        theirs = benchmark.pedantic(search, rounds=1)
+        assert np.array_equal(self.ours(sets), theirs)
+
+    def test_faiss(self, benchmark, sets):
+        faiss = pytest.importorskip("faiss", reason="uv sync --group benchmark installs it")
+        faiss.omp_set_num_threads(torch.get_num_threads())
+
+        def search():
+            index = faiss.IndexFlatL2(DIMENSIONS)
+            index.add(numpy(sets.train)[0])
+            return index.search(numpy(sets.test)[0], 20)[1]
+
+        theirs = benchmark.pedantic(search, rounds=1)
+        assert (self.ours(sets) == theirs).mean() > 0.999
 
 
 @pytest.mark.benchmark(group="knn, euclidean, accuracy of seven k from 1 to 200")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 from probebench.errors import PluginError
-from probebench.metrics import METRICS, mean_per_class, per_class, predictions, summary, top1, top_k
+from probebench.metrics import METRICS, calibration_error, mean_per_class, per_class, predictions, summary, top1, top_k
 
 INF = math.inf
 
@@ -124,3 +124,45 @@ def test_no_images_and_no_k_are_mistakes_of_the_caller():
         top1(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
     with pytest.raises(ValueError, match="top-0"):
         top_k(torch.zeros(1, 3), torch.tensor([0]), 0)
+
+
+def logits(probabilities):
+    return torch.tensor(probabilities, dtype=torch.float64).log()
+
+
+def test_calibration_error_counted_by_hand():
+    # Two bins. The first holds a wrong image of confidence .5, which is its upper edge; the second three, of .6, .8
+    # and 1.0, two of them right: |0 - .5| / 4 + |2 - 2.4| / 4.
+    scores = logits([[0.5, 0.25, 0.25], [0.2, 0.6, 0.2], [0.8, 0.1, 0.1], [0.0, 0.0, 1.0]])
+    assert calibration_error(scores, torch.tensor([1, 1, 1, 2]), bins=2) == pytest.approx((0.5 + 0.4) / 4)
+
+
+def test_calibration_error_of_a_coin_that_knows_it_is_one_is_nothing():
+    scores = torch.zeros(10, 2)
+    assert calibration_error(scores, torch.tensor([0, 1] * 5)) == pytest.approx(0)
+    assert calibration_error(scores, torch.tensor([1] * 10)) == pytest.approx(0.5)
+
+
+@given(scored(), st.integers(1, 20))
+def test_calibration_error_is_that_of_the_definition(case, bins):
+    rows, labels = case
+    n, total = len(rows), 0.0
+    confidences, right = [], []
+    for row, label in zip(rows, labels, strict=True):
+        shares = [math.exp(value) for value in row]
+        confidences.append(max(shares) / sum(shares))
+        right.append(max(range(len(row)), key=lambda c: (row[c], -c)) == label)
+    # math.fsum of equal shares can lie next to an edge: the reference decides it as the definition does in floats.
+    torch_confidences = torch.tensor(rows, dtype=torch.float64).softmax(1).amax(1).tolist()
+    assert torch_confidences == pytest.approx(confidences)
+    for m in range(1, bins + 1):
+        edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64).tolist()
+        inside = [i for i, c in enumerate(torch_confidences) if edges[m - 1] < c <= edges[m]]
+        total += abs(sum(right[i] for i in inside) - sum(torch_confidences[i] for i in inside)) / n
+    assert calibration_error(torch.tensor(rows), torch.tensor(labels), bins=bins) == pytest.approx(total)
+
+
+def test_an_infinite_logit_is_refused_by_name():
+    scores = torch.tensor([[0.0, 1.0], [INF, 0.0]])
+    with pytest.raises(PluginError, match="image 1 an infinite score"):
+        calibration_error(scores, torch.tensor([0, 0]))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from probebench import provenance, stats
+from probebench import metrics, provenance, stats
 from probebench import records as schema
 from probebench.canonical import digest
 from probebench.errors import RecordError
@@ -212,9 +212,9 @@ class CellFile:
 
 
 def _measure(name: str, value: float, n: int) -> schema.Measure:
-    """A metric; shares of images carry a Wilson interval, the mean over classes is no share and has none."""
+    """A metric; shares of images carry a Wilson interval, what is averaged over classes or bins is none of them."""
     if not name.startswith("top"):
-        return schema.Measure(value=value, n=n, method=None)
+        return schema.Measure(value=value, n=n, method=None, higher_is_better=name != metrics.ECE)
     low, high = stats.wilson(round(value * n), n)
     return schema.Measure(value=value, low=low, high=high, n=n, method="wilson")
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
     from probebench.api.contracts import Metric
 
+ECE = "ece15"
+"""Name of the calibration error in records: it depends on the number of bins."""
+
+ECE_BINS = 15
+
 Summary = dict[str, float | list[float | None]]
 
 
@@ -116,6 +121,42 @@ def summary(scores: Tensor, labels: Tensor) -> Summary:
         "mean_per_class": mean_per_class(scores, labels),
         "per_class": per_class(scores, labels),
     }
+
+
+def calibration_error(scores: Tensor, labels: Tensor, *, bins: int = ECE_BINS) -> float:
+    """Expected calibration error: how far confidence and accuracy lie apart, in bins of the confidence.
+
+    The confidence is the largest probability, and bin ``m`` holds those above ``(m - 1) / bins`` and up to
+    ``m / bins``. The gaps between mean confidence and accuracy are averaged, weighted by the images of each bin.
+
+    Args:
+        scores: ``(N, C)``, logits: softmax gives the probabilities. Minus infinity is a probability of 0.
+        labels: int64 ``(N,)``.
+        bins: Number of bins, of equal width.
+
+    Returns:
+        0 to 1; lower is better.
+
+    Raises:
+        PluginError: As `top_k`, or a score is plus infinity, which no probability comes from.
+        ValueError: There are no images.
+
+    Source: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On calibration of modern neural networks, ICML (2017),
+    section 2, arXiv 1706.04599.
+    """
+    import torch
+
+    right = _hits(scores, labels, 1).double()
+    if (scores == torch.inf).any():
+        row = int((scores == torch.inf).any(1).nonzero()[0])
+        raise PluginError(
+            f"a probe gave image {row} an infinite score", hint="logits are finite or minus infinity: or logits = False"
+        )
+    confidence = scores.double().softmax(1).amax(1)
+    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=scores.device)
+    found = torch.bucketize(confidence, edges[1:-1])  # an edge belongs to the bin below it
+    gaps = torch.zeros(bins, dtype=torch.float64, device=scores.device).index_add_(0, found, right - confidence)
+    return float(gaps.abs().sum()) / len(labels)
 
 
 def _hits(scores: Tensor, labels: Tensor, k: int) -> Tensor:

@@ -120,13 +120,16 @@ def measure(probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str
             f"scores of shape {tuple(scores.shape)}, not ({len(test.labels)}, {classes})", where=type(fitted).__name__
         )
     predicted = metrics.predictions(scores)
+    summary = metrics.summary(scores, test.labels)
+    if fitted.logits:
+        summary[metrics.ECE] = metrics.calibration_error(scores, test.labels)
     return Outcome(
         trials=tuple(trials),
         chosen=(point, best),
         dim=everything.vectors.shape[1],
         predicted=predicted,
         correct=predicted == test.labels,
-        summary=metrics.summary(scores, test.labels),
+        summary=summary,
         parts=_parts(rows, train, val, carved=carved),
         carved=carved,
     )

@@ -11,7 +11,7 @@ from pydantic import Field
 from probebench.api import Options, ProbebenchWarning
 from probebench.errors import DataError, RecordError
 from probebench.records import read_record
-from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe, ToySplit
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyFitted, ToyProbe, ToySplit
 
 
 def test_the_same_command_elsewhere_gives_equal_records_and_predictions(lab, comparable, files):
@@ -304,6 +304,23 @@ def test_a_class_absent_from_test_has_no_accuracy(lab):
     assert record.per_class[2] is None
     assert None not in record.per_class[:2]
     assert record.metrics["mean_per_class"].value == pytest.approx(sum(record.per_class[:2]) / 2)
+
+
+def test_calibration_is_measured_where_scores_are_logits(lab):
+    class Stating(ToyFitted):
+        logits = True
+
+    class StatingProbe(ToyProbe):
+        def fit(self, train, params, *, seed):
+            return Stating(super().fit(train, params, seed=seed).means)
+
+    lab.probe("stating", StatingProbe)
+    plain, stating = lab.record(), lab.record(probes=("stating",))
+    assert "ece15" not in plain.metrics
+    measure = stating.metrics["ece15"]
+    assert 0 < measure.value < 1
+    assert (measure.method, measure.higher_is_better) == (None, False)
+    assert {name: stating.metrics[name] for name in plain.metrics} == plain.metrics
 
 
 def test_two_classes_are_enough(lab):

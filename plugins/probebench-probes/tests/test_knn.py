@@ -154,3 +154,10 @@ def test_the_thesis_protocol_is_50_plain_neighbours(thesis2024):
     reference = KNeighborsClassifier(50).fit(TRAIN.vectors.double(), TRAIN.labels)
     assert trial.params == {"k": 50}
     assert trial.value == pytest.approx(reference.score(TEST.vectors.double(), TEST.labels))
+
+
+def test_the_shares_of_the_vote_are_stated_as_probabilities():
+    fitted = Knn(KnnOptions(vote="uniform")).fit(TRAIN, {"k": 10}, seed=0)
+    assert fitted.logits
+    shares = 10 * fitted.scores(TEST.vectors).softmax(1)
+    assert torch.allclose(shares, shares.round(), atol=1e-4)

@@ -169,7 +169,15 @@ class Dataset(ABC):
 
 
 class Fitted(ABC):
-    """A probe after fitting."""
+    """A probe after fitting.
+
+    Attributes:
+        logits: Whether softmax over its scores gives the probabilities that it states, as for logistic regression or
+            for the logarithm of votes. Only then its calibration is measured: a margin or an estimate of a one-hot
+            class states no probability, whatever softmax makes of it.
+    """
+
+    logits: bool = False
 
     @abstractmethod
     def scores(self, vectors: Tensor) -> Tensor:

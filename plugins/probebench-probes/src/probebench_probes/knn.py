@@ -53,6 +53,8 @@ class Knn(Probe):
 class FittedKnn(Fitted):
     """Train images to vote, and how many of them do."""
 
+    logits = True
+
     def __init__(self, train: Features, k: int, options: KnnOptions) -> None:
         self._train, self._options = train, options
         self._ks = clamped((k,), len(train.labels))

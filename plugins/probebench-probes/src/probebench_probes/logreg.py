@@ -90,6 +90,8 @@ class FittedLogreg(Fitted):
         classes: How many classes there are, C.
     """
 
+    logits = True
+
     def __init__(self, heads: Tensor, inputs: Inputs, seen: Tensor, classes: int) -> None:
         self._heads = [(inputs.weights(head[:-1]), head[-1]) for head in heads]
         self._inputs, self._seen, self._classes = inputs, seen, classes

@@ -1,39 +1,38 @@
 """Exact nearest neighbours at the price of a fast search.
 
-One fp32 matrix product finds a few more candidates than wanted. Their similarities are then computed anew in fp64, from
-the vectors themselves, and ranked, equal ones by position. Where the product's rounding error leaves it open whether a
-better neighbour was missed, as between many equal vectors, every vector within the error is ranked as well. So the
-result depends neither on chunks, threads or device nor on the precision of the product.
+A matrix product finds more candidates than wanted: in bf16 where the processor multiplies in it, else in fp32. Their
+similarities are then computed anew in fp64, from the vectors themselves, and ranked, equal ones by position. Where the
+product's rounding error leaves it open whether a better neighbour was missed, more candidates are ranked. A query that
+the bf16 product leaves open is asked again in fp32; and if that leaves it open, as between many equal vectors, every
+vector within the error is ranked. So the result depends neither on chunks, threads or device nor on the precision of
+the product.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from probebench_probes.products import Bf16Products, Fp32Products
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
+
+    from probebench_probes.products import Products
 
 Distance = Literal["cosine", "euclidean"]
 
-SEARCH_BYTES = 64 << 20
-"""Bound of one block of the similarity matrix."""
+CACHED_BYTES = 1 << 20
+"""Bound of the fp64 vectors in hand at a time: they should stay in the processor's cache."""
 
-RANK_BYTES = 8 << 20
-"""Bound of the fp64 vectors in hand while candidates are ranked: they should stay in the processor's cache."""
-
-SLACK = 16
-"""Candidates beyond the k wanted. Unless vectors are equal or nearly so, the gap between the last neighbour and the
-first vector that is no candidate then exceeds the rounding error."""
-
-GROUP = 16
-"""Vectors whose products are looked through as one before they are ranked."""
-
-_UNIT_ROUNDOFF = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
-"""Of a matrix product, by `torch.get_float32_matmul_precision`."""
+ALIKE_ROWS = 32
+"""Queries that get equally many further candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +63,11 @@ class Bank:
     def __init__(self, vectors: Tensor, distance: Distance) -> None:
         self._vectors = vectors.float()
         self._cosine = distance == "cosine"
-        rows = max(1, SEARCH_BYTES // (8 * vectors.shape[1]))
-        parts = [slice(start, start + rows) for start in range(0, len(vectors), rows)]
-        self._centre = torch.stack([self._form(self._vectors[part]).sum(0) for part in parts]).sum(0) / len(vectors)
-        self._spread = 1.0
-        if not self._cosine:
-            squares = sum(float((self._form(self._vectors[part]) - self._centre).square().sum()) for part in parts)
-            self._spread = math.sqrt(squares / len(vectors)) or 1.0
-        # The product is of centred vectors: features often have a large common part, which would swamp their distances
-        # in rounding errors. What centring takes from a similarity is equal for all vectors, or added as an offset.
-        self._prepared = torch.empty_like(self._vectors)
-        self._offset = torch.empty(len(vectors), device=vectors.device)
-        for part in parts:
-            centred = (self._form(self._vectors[part]) - self._centre) / self._spread
-            self._prepared[part] = centred.float()
-            offset = centred @ self._centre if self._cosine else centred.square().sum(1) / -2
-            self._offset[part] = offset.float()
-        self._largest_offset = float(self._offset.abs().max())
+        self._lengths = _lengths(self._vectors) if self._cosine else None
+        self._centre = torch.stack([self._form(part).sum(0) for part in self._parts()]).sum(0) / len(vectors)
+        # Where the spread is 0 all vectors are one: any unit will do.
+        self._spread = 1.0 if self._cosine else self._root_mean_square() or 1.0
+        self._mean_offset = 0.0 if self._cosine else -(self._root_mean_square() ** 2) / (2 * self._spread**2)
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -92,94 +79,150 @@ class Bank:
             queries: float32 ``(Q, D)``.
             k: From 1 to the number of vectors.
         """
-        index = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
-        similarity = torch.empty((len(queries), k), dtype=torch.float64, device=queries.device)
-        rows = max(1, SEARCH_BYTES // (4 * len(self)))
-        block = torch.empty((min(rows, len(queries)), len(self)), device=queries.device)
-        for start in range(0, len(queries), rows):
-            part = slice(start, start + rows)
-            index[part], similarity[part] = self._search(self._form(queries[part]), k, block)
-        return Neighbours(index, similarity)
+        found = Neighbours(
+            torch.empty((len(queries), k), dtype=torch.int64, device=queries.device),
+            torch.empty((len(queries), k), dtype=torch.float64, device=queries.device),
+        )
+        rows = torch.arange(len(queries), device=queries.device)
+        if Bf16Products.pays(self._vectors):
+            rows = self._fill(found, queries, rows, self._bf16)
+        self._fill(found, queries, rows, self._fp32)
+        return found
 
-    def _search(self, queries: Tensor, k: int, block: Tensor) -> tuple[Tensor, Tensor]:
+    def _fill(self, found: Neighbours, queries: Tensor, rows: Tensor, products: Products) -> Tensor:
+        """Finds the neighbours of some queries; gives the rows that are left open."""
+        left = []
+        k = found.index.shape[1]
+        blocks = torch.split(rows, products.rows)
+        for number, block in enumerate(blocks):
+            formed = self._formed(queries[block])
+            index, similarity, is_open = self._search(formed, k, products)
+            found.index[block], found.similarity[block] = index, similarity
+            left.append(block[is_open])
+            if 2 * len(left[-1]) > len(block):  # features that this product cannot tell apart: others will be alike
+                left += blocks[number + 1 :]
+                break
+        return torch.cat(left) if left else rows
+
+    def _search(self, queries: Tensor, k: int, products: Products) -> tuple[Tensor, Tensor, Tensor]:
+        """Neighbours of queries, and which of them are open: with fp32 products none."""
         centred = (queries - self._centre) / self._spread
-        products = torch.addmm(self._offset, centred.float(), self._prepared.T, out=block[: len(queries)])
-        found, candidates = largest(products, min(k + SLACK, len(self)))
-        index, similarity = self._rank(queries, candidates.sort(1).values, k)
-        if candidates.shape[1] < len(self):
-            floor = self._floor(queries, centred, similarity[:, -1])
-            for row in (found.amin(1) >= floor).nonzero()[:, 0].tolist():
-                possible = products[row] >= floor[row]
+        count = min(k + products.spare(k), len(self))
+        values, candidates = products.best(centred, count)
+        similarity = torch.full(candidates.shape, -math.inf, dtype=torch.float64, device=queries.device)
+        similarity[:, :k] = self._similarity(queries, candidates[:, :k])
+        # The k-th neighbour is at least as near as the farthest of these.
+        least = self._least(queries, centred, similarity[:, :k].amin(1), products)
+        needed = (values >= least[:, None]).sum(1).clamp_min_(k)
+        for rows, stop in _alike(needed, k):
+            similarity[rows, k:stop] = self._similarity(queries[rows], candidates[rows, k:stop])
+        best, index = ranked(similarity, candidates, k)
+        rows = torch.arange(0, device=queries.device)
+        if count < len(self):
+            least = self._least(queries, centred, best[:, -1], products)
+            rows = (values[:, -1] >= least).nonzero()[:, 0]
+        if isinstance(products, Fp32Products):
+            for row in rows.tolist():
+                possible = products.within(row, float(least[row]))
                 possible[candidates[row]] = True
-                more = self._rank(queries[row : row + 1], possible.nonzero().T, k)
-                index[row], similarity[row] = more[0][0], more[1][0]
-        return index, similarity
+                more = possible.nonzero().T
+                (best[row],), (index[row],) = ranked(self._similarity(queries[row : row + 1], more), more, k)
+            rows = rows[:0]
+        is_open = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
+        is_open[rows] = True
+        return index, best, is_open
 
-    def _floor(self, queries: Tensor, centred: Tensor, last: Tensor) -> Tensor:
-        """What the product gives at least for a vector as near as the last neighbour: float64 ``(Q,)``.
-
-        By Higham and Mary (A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41, 2019) the
-        error of a product of length ``D`` stays below ``c sqrt(D) u |q| |b|`` with high probability for a small ``c``;
-        8 is far on the safe side.
-        """
+    def _least(self, queries: Tensor, centred: Tensor, last: Tensor, products: Products) -> Tensor:
+        """What is computed at least for a vector as near as the last neighbour: float32 ``(Q,)``."""
         length = torch.linalg.vector_norm(centred, dim=1)
         # Of a vector nearer than the last neighbour, by the triangle inequality.
         if self._cosine:
             longest = length + (2 - 2 * last).clamp_min(0).sqrt()
             value = last - queries @ self._centre
-            scale = longest * length + self._largest_offset
         else:
             longest = length + (-2 * last).sqrt()
-            value = last + length.square() / 2
-            scale = longest * (length + longest / 2)
-        unit = _UNIT_ROUNDOFF[torch.get_float32_matmul_precision()]
-        own = torch.finfo(torch.float64).eps * (1 + value.abs())
-        floor: Tensor = value - 8 * math.sqrt(centred.shape[1]) * (unit * scale + own)
-        return floor
+            value = last + length.square() / 2 - self._mean_offset
+        return products.least(value, centred, longest)
 
-    def _rank(self, queries: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The best k of the candidates, in fp64; candidates ascend, so a stable sort puts lower positions first."""
+    def _similarity(self, queries: Tensor, candidates: Tensor) -> Tensor:
+        """Of each query with its candidates, in fp64: equal vectors have equal similarities to the last bit."""
         similarity = torch.empty(candidates.shape, dtype=torch.float64, device=queries.device)
-        columns = max(1, RANK_BYTES // (8 * queries.numel()))
-        for start in range(0, candidates.shape[1], columns):
-            part = slice(start, start + columns)
-            vectors = self._form(self._vectors[candidates[:, part]])
-            if self._cosine:
-                similarity[:, part] = vectors.mul_(queries[:, None]).sum(2)
-            else:
-                distance = torch.linalg.vector_norm(vectors.sub_(queries[:, None]), dim=2)
-                similarity[:, part] = distance.div_(self._spread).square_().div_(-2)
-        best, order = similarity.sort(stable=True, dim=1, descending=True)
-        return candidates.gather(1, order[:, :k]), best[:, :k]
+        rows = max(1, CACHED_BYTES // (8 * candidates.shape[1] * queries.shape[1]))
+        columns = max(1, CACHED_BYTES // (8 * queries.shape[1]))
+        for top in range(0, len(queries), rows):
+            for left in range(0, candidates.shape[1], columns):
+                at = slice(top, top + rows), slice(left, left + columns)
+                index, query = candidates[at], queries[at[0], None]
+                vectors = self._vectors.index_select(0, index.flatten()).view(*index.shape, -1).double()
+                if self._lengths is not None:
+                    similarity[at] = vectors.mul_(query).sum(2) / self._lengths[index]
+                else:
+                    distance = torch.linalg.vector_norm(vectors.sub_(query), dim=2)
+                    similarity[at] = distance.div_(self._spread).square_().div_(-2)
+        return similarity
 
-    def _form(self, vectors: Tensor) -> Tensor:
+    @cached_property
+    def _fp32(self) -> Fp32Products:
+        vectors, offsets = torch.empty_like(self._vectors), []
+        for part, centred, offset in self._prepared():
+            vectors[part] = centred.float()
+            offsets.append(offset.float())
+        return Fp32Products(vectors, torch.cat(offsets))
+
+    @cached_property
+    def _bf16(self) -> Bf16Products:
+        products = Bf16Products(*self._vectors.shape)
+        for part, centred, offset in self._prepared():
+            products.put(part, centred, offset)
+        return products
+
+    def _prepared(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """The vectors as they are multiplied, with their offsets, in fp64.
+
+        The product is of centred vectors: features often have a large common part, which would swamp their distances
+        in rounding errors. What centring takes from a similarity is equal for all vectors, or added as an offset.
+        """
+        for part in self._parts():
+            centred = (self._form(part) - self._centre).div_(self._spread)
+            offset = centred @ self._centre if self._cosine else centred.square().sum(1).div_(-2)
+            yield part, centred, offset - self._mean_offset
+
+    def _root_mean_square(self) -> float:
+        squares = sum(float((self._form(part) - self._centre).square_().sum()) for part in self._parts())
+        return math.sqrt(squares / len(self))
+
+    def _parts(self) -> list[slice]:
+        return _parts(self._vectors)
+
+    def _form(self, part: slice) -> Tensor:
         """Vectors as they are compared, float64: of length one for the cosine, though a zero vector stays zero."""
-        exact = vectors.to(torch.float64, copy=True)
-        if self._cosine:
-            lengths = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
-            exact /= lengths.clamp_min_(torch.finfo(torch.float64).tiny)
-        return exact
+        vectors = self._vectors[part]
+        return vectors.double() if self._lengths is None else vectors / self._lengths[part, None]
+
+    def _formed(self, queries: Tensor) -> Tensor:
+        return queries / _lengths(queries)[:, None] if self._cosine else queries.double()
 
 
-def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each row and their columns, in any order: `torch.topk`, at half the price on long rows.
+def ranked(similarity: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best similarities of each row, falling, and whose they are; of equal ones the lower position first."""
+    index, order = candidates.sort(1)
+    best, places = similarity.gather(1, order).sort(stable=True, dim=1, descending=True)
+    return best[:, :k], index.gather(1, places[:, :k])
 
-    Nothing outside the k groups of columns with the largest maxima exceeds the smallest of these maxima, so they hold
-    k largest values, and only they are gone through.
 
-    Args:
-        values: float32 ``(R, N)``.
-        k: From 1 to ``N``.
-    """
-    rows, columns = values.shape
-    groups = columns // GROUP
-    if groups < 4 * k:
-        return values.topk(k, sorted=False)
-    grouped = groups * GROUP
-    peaks = values[:, :grouped].reshape(rows, GROUP, groups).amax(1)  # group g: columns g, g + groups, ...
-    first = peaks.topk(k, sorted=False).indices
-    steps = torch.arange(0, grouped, groups, device=values.device)
-    ungrouped = torch.arange(grouped, columns, device=values.device).expand(rows, -1)
-    index = torch.cat([(first[:, None] + steps[:, None]).flatten(1), ungrouped], 1)
-    found, places = values.gather(1, index).topk(k, sorted=False)
-    return found, index.gather(1, places)
+def _alike(needed: Tensor, beyond: int) -> Iterator[tuple[Tensor, int]]:
+    """Rows that need more than ``beyond`` candidates, a few at a time that need about as many, and how many."""
+    counts, order = needed.sort()
+    rows = torch.split(order[counts > beyond], ALIKE_ROWS)
+    yield from ((some, int(needed[some[-1]])) for some in rows if len(some))
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    """float64 ``(N,)``; that of a zero vector is the least above zero, so that it can be divided by."""
+    parts = [torch.linalg.vector_norm(vectors[part].double(), dim=1) for part in _parts(vectors)]
+    return torch.cat(parts).clamp_min_(torch.finfo(torch.float64).tiny) if parts else vectors.new_empty(0).double()
+
+
+def _parts(vectors: Tensor) -> list[slice]:
+    rows = max(1, CACHED_BYTES // (8 * vectors.shape[1]))
+    return [slice(start, start + rows) for start in range(0, len(vectors), rows)]
