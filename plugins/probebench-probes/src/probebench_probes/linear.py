@@ -82,6 +82,8 @@ class FittedLinear(Fitted):
         finite: Whether all weights are. A head that has diverged gives 0 where it has no number.
     """
 
+    logits = True
+
     def __init__(self, heads: Heads, seen: Tensor) -> None:
         self._heads, self._seen = heads, seen
         self.finite = bool(heads.weights.isfinite().all())

@@ -94,6 +94,8 @@ class NetworkProbe(Probe, Generic[_Options]):
 class FittedNetwork(Fitted):
     """A trained network and the classes that it has seen, bool ``(C,)``."""
 
+    logits = True
+
     def __init__(
         self, network: nn.Module, maps: Maps, seen: Tensor, device: str, precision: Precision, *, finite: bool
     ) -> None:
