@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, cast, get_args
 
 from probebench.api import CLEAN, BackboneSpec, PluginError, Point, Tap, TapKind, UsageError, check_pool, pool_for
@@ -13,6 +13,7 @@ from probebench.hardware import check_precision
 from probebench.inputs import plugin_errors
 from probebench.protocol import RuledProbe, find, plain
 from probebench.registry import Component, Registry, installed, resolve
+from probebench.series import expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -94,8 +95,11 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
     """
     registry = registry or installed()
     _check(request)
-    asked = _unique(resolve("backbone", text, registry) for text in request.backbones)
-    backbones = _unique((*asked, *_baselines(asked, registry))) if request.baselines else asked
+    series = [expand(text, registry) for text in request.backbones]
+    asked = _unique(chain.from_iterable(series))
+    # The backbones of a series differ in their weights: untrained, they are one.
+    firsts = [members[0] for members in series]
+    backbones = _unique((*asked, *_baselines(firsts, registry))) if request.baselines else asked
     rivals = [backbone for backbone in asked if not _is_floor(backbone)] or asked
     datasets = _unique(resolve("dataset", text, registry) for text in request.datasets)
     plans = {dataset.title: _groups(request, dataset, registry) for dataset in datasets}

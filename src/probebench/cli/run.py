@@ -178,9 +178,10 @@ def _told_warnings() -> Iterator[None]:
 def _download(request: Request) -> None:
     from probebench.fetching import fetch_missing
     from probebench.registry import resolve
+    from probebench.series import expand
 
     fetch_missing(resolve("dataset", text) for text in request.datasets)
-    fetch_missing(resolve("backbone", text) for text in request.backbones)
+    fetch_missing(backbone for text in request.backbones for backbone in expand(text))
 
 
 def _plan(request: Request) -> list[PlannedCell]:
