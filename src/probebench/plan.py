@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from typing import TYPE_CHECKING, cast, get_args
 
+from probebench import series
 from probebench.api import CLEAN, BackboneSpec, PluginError, Point, Tap, TapKind, UsageError, check_pool, pool_for
 from probebench.config import suggest, write_value
 from probebench.hardware import check_precision
 from probebench.inputs import plugin_errors
 from probebench.protocol import RuledProbe, find, plain
 from probebench.registry import Component, Registry, installed, resolve
-from probebench.series import expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -95,10 +95,10 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
     """
     registry = registry or installed()
     _check(request)
-    series = [expand(text, registry) for text in request.backbones]
-    asked = _unique(chain.from_iterable(series))
+    named = [series.expand(text, registry) for text in request.backbones]
+    asked = _unique(chain.from_iterable(named))
     # The backbones of a series differ in their weights: untrained, they are one.
-    firsts = [members[0] for members in series]
+    firsts = [members[0] for members in named]
     backbones = _unique((*asked, *_baselines(firsts, registry))) if request.baselines else asked
     rivals = [backbone for backbone in asked if not _is_floor(backbone)] or asked
     datasets = _unique(resolve("dataset", text, registry) for text in request.datasets)
@@ -115,6 +115,21 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
         for dataset, backbone in product(datasets, backbones)
         for asked, probes, fixed in plans[dataset.title]
     )
+
+
+def check(request: Request, registry: Registry | None = None) -> None:
+    """Checks a request as far as it can be before the series that it names are there.
+
+    Raises:
+        UsageError: A name, option or value is wrong.
+        PluginError: A component is there and cannot be used.
+    """
+    registry = registry or installed()
+    _check(request)
+    for text in request.backbones:
+        series.validate(text, registry)
+    for text in request.datasets:
+        _groups(request, resolve("dataset", text, registry), registry)
 
 
 def _groups(

@@ -41,17 +41,16 @@ def blocks(sheet: Sheet, family: Family) -> Figure:
     """
     figure = style.new_figure(style.PAGE, 3.2)
     axes = figure.add_subplot()
-    taps, ends, seeds = list(by_tap(family[0][1])), [], 1
+    taps, seeds = list(by_tap(family[0][1])), 1
     for position, (label, row) in enumerate(family):
         values = by_tap(row)
-        colour = _line(axes, range(len(taps)), [values[tap] for tap in taps], position, dashed=row.backbone.baseline)
-        ends.append((fmean(values[taps[-1]]), label, colour))
+        _line(axes, range(len(taps)), [values[tap] for tap in taps], position, label, dashed=row.backbone.baseline)
         seeds = max(seeds, len(row.seeds))
     axes.set_xticks(range(len(taps)), taps)
     axes.set_xlabel("block")
     style.percent_axis(axes, f"validation {sheet.metric}")
     axes.set_title(f"{sheet.title}: block by block")
-    style.label_ends(axes, ends)
+    axes.legend(loc="best", handlelength=3)
     style.note(figure, "each block at its best level; dashed: baselines" + _bands(seeds))
     return figure
 
@@ -65,25 +64,25 @@ def epochs(sheet: Sheet) -> Figure:
     figure = style.new_figure(style.PAGE, 3.2)
     axes = figure.add_subplot()
     style.epoch_axis(axes, sorted({stage.epoch for training in sheet.trainings for stage in training.stages}))
-    ends, records = [], 1
+    records = 1
     for position, training in enumerate(sheet.trainings[:_MOST]):
         measured = [test_values(stage.rows) for stage in training.stages]
         values = [[measure.value for measure in found] for found in measured]
-        colour = _line(axes, [stage.epoch for stage in training.stages], values, position)
-        ends.append((fmean(values[-1]), training.label, colour))
+        _line(axes, [stage.epoch for stage in training.stages], values, position, training.label)
         records = max(records, *map(len, values))
-    ends += style.floors(axes, [(label, row.value) for label, row in sheet.finals if row.backbone.baseline])
+    ends = style.floors(axes, [(label, row.value) for label, row in sheet.finals if row.backbone.baseline])
     style.percent_axis(axes, f"test {sheet.metric}")
     axes.set_title(f"{sheet.title}: epoch by epoch")
     style.label_ends(axes, ends)
+    axes.legend(loc="best", handlelength=3)
     style.note(figure, "at the point that validation chose; dotted: baselines" + _bands(records))
     return figure
 
 
 def _line(
-    axes: Axes, x: Sequence[int], values: Sequence[Sequence[float]], position: int, *, dashed: bool = False
-) -> str:
-    """A mean with the range around it; gives the colour."""
+    axes: Axes, x: Sequence[int], values: Sequence[Sequence[float]], position: int, label: str, *, dashed: bool = False
+) -> None:
+    """A mean with the range around it."""
     colour = style.COLOURS[position % len(style.COLOURS)]
     axes.plot(
         x,
@@ -93,11 +92,11 @@ def _line(
         linestyle="--" if dashed else "-",
         markeredgecolor="white",
         markeredgewidth=0.4,
+        label=label,
     )
     if any(len(found) > 1 for found in values):
         lows, highs = [min(found) for found in values], [max(found) for found in values]
         axes.fill_between(x, lows, highs, color=colour, alpha=0.25, linewidth=0)
-    return colour
 
 
 def _bands(seeds: int) -> str:

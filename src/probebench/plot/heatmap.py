@@ -66,7 +66,7 @@ def draw(sheet: Sheet, label: str, row: Row) -> Figure:
     seeds = len(row.seeds)
     chosen = "chosen" if seeds == 1 else f"chosen by {row.votes} of {seeds} seeds"
     means = "" if seeds == 1 else f", mean of {seeds} seeds"
-    style.note(figure, f"{sheet.metric} on validation{means}; framed: {chosen}, there {100 * row.value:.1f} % on test")
+    style.note(figure, f"{sheet.metric} on validation{means}; framed: {chosen}; on test {100 * row.value:.1f} %")
     return figure
 
 
