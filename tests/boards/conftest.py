@@ -99,7 +99,7 @@ def save_record(
             parameters=parameters,
             baseline=baseline,
             trained=trained
-            and Trained(recipe=sha(trained[0]), seed=trained[1], epoch=trained[2], images=trained[2] * 90),
+            and Trained(recipe=sha(trained[0]), seed=trained[1], epoch=trained[2], images=90 * trained[2]),
         ),
         dataset=DatasetCell(
             title=dataset,

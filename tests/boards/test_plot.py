@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -218,7 +219,7 @@ def test_names_of_lines_that_end_together_do_not_overlap(save, records):
         figure.savefig(os.devnull, format="png")
         boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     boxes.sort(key=lambda box: box.y0)
-    assert all(lower.y1 <= upper.y0 + 2 for lower, upper in zip(boxes, boxes[1:], strict=False))
+    assert all(lower.y1 <= upper.y0 + 2 for lower, upper in pairwise(boxes))
 
 
 SCRIPT = "from pathlib import Path; from probebench.plot import *; write(outputs(Path('records'), Path('{out}')))"

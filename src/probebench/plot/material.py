@@ -86,7 +86,7 @@ def sheets(entries: Sequence[Entry]) -> list[Sheet]:
         ranked = rows(group.kept, {})
         if not ranked or not ranked[0].primary.higher_is_better:
             continue
-        ranked.sort(key=lambda row: (row.backbone.baseline, row.backbone.title, row.lowest.backbone_key))
+        ranked.sort(key=lambda row: (row.backbone.baseline, short(row), row.backbone.title, row.lowest.backbone_key))
         trainings = _trainings(ranked, distances)
         found.append(Sheet(group.newest, trainings, _finals(ranked, trainings)))
     return found

@@ -135,7 +135,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], x: float = 1.
     """
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    height = 72 * axes.figure.get_size_inches()[1] * 0.72  # of the axes, about, in points
+    height = axes.bbox.height * 72 / _DPI * 0.85  # in points; the layout will take some of it for the words around
     gap = 1.15 * _SMALL / height * (high - low)
     ordered = sorted(ends)
     places = [y for y, _, _ in ordered]
