@@ -138,6 +138,15 @@ def test_trainings_that_differ_in_their_seed_are_one_line_with_a_band(save, reco
     }
 
 
+def test_the_untrained_network_beside_several_series_is_one(save, save_record, records):
+    for run in (0, 1):
+        for epoch in (1, 2):
+            save(epoch, run=run)
+        title = f"ddpm:checkpoint=runs/on-{run}/epoch-0001,weights=random"
+        save_record(title, baseline=True, fingerprint="untrained")
+    assert [final.label for final in only(records).finals] == ["ddpm, epoch 2", "ddpm:weights=random"]
+
+
 def test_networks_of_one_name_are_told_apart(save, records):
     for recipe in ("wide", "narrow"):
         for epoch in (1, 2):
@@ -154,7 +163,7 @@ def test_blocks_side_by_side_have_bands_over_seeds(save_record, records):
     save_record("pixels", grid={("pixels", "clean"): 0.2}, tap="pixels", baseline=True)
     sheet = only(records)
     [family] = compare.families(sheet)
-    assert [label for label, _ in family] == ["ddpm", "ddpm:attention=false"], "one tap is no line"
+    assert [final.label for final in family] == ["ddpm", "ddpm:attention=false"], "one tap is no line"
     with style.styled():
         figure = compare.blocks(sheet, family)
     assert drawn(figure)[0] == [(x, pytest.approx(0.55)) for x in range(3)]
@@ -165,7 +174,7 @@ def test_blocks_side_by_side_have_bands_over_seeds(save_record, records):
 def test_the_heat_map_says_every_number_readably(save_record, records):
     save_record("ddpm")
     sheet = only(records)
-    [(label, row)] = sheet.finals
+    [(label, (row,))] = [(final.label, final.rows) for final in sheet.finals]
     with style.styled():
         figure = heatmap.draw(sheet, label, row)
         axes = figure.axes[0]
@@ -195,7 +204,7 @@ def test_numbers_are_readable_on_every_colour_of_the_map(save_record, records):
                 tap="tap.9", level="t=9")  # fmt: skip
     sheet = only(records)
     with style.styled():
-        figure = heatmap.draw(sheet, *sheet.finals[0])
+        figure = heatmap.draw(sheet, "ddpm", sheet.finals[0].rows[0])
         mesh = figure.axes[0].collections[0]
         cells = mesh.get_cmap()(mesh.norm(mesh.get_array().ravel()))[:, :3]
     worst = min(contrast(to_rgb(t.get_color()), c) for t, c in zip(figure.axes[0].texts, cells, strict=True))

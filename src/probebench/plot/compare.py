@@ -14,25 +14,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from probebench.board.rows import Row
-    from probebench.plot.material import Sheet
-
-Family = list[tuple[str, "Row"]]
+    from probebench.plot.material import Final, Sheet
 
 _MOST = 12  # lines that can be told apart
 
 
-def families(sheet: Sheet) -> list[Family]:
+def families(sheet: Sheet) -> list[list[Final]]:
     """Backbones with the same taps, as far as several are to be seen together."""
-    found: dict[tuple[str, ...], Family] = {}
-    for label, row in sheet.finals:
-        taps = tuple(by_tap(row))
+    found: dict[tuple[str, ...], list[Final]] = {}
+    for final in sheet.finals:
+        taps = tuple(by_tap(final.rows))
         if len(taps) > 1:
-            found.setdefault(taps, []).append((label, row))
+            found.setdefault(taps, []).append(final)
     return [family[:_MOST] for family in found.values() if len(family) > 1]
 
 
-def blocks(sheet: Sheet, family: Family) -> Figure:
+def blocks(sheet: Sheet, family: Sequence[Final]) -> Figure:
     """Validation accuracy at each block, a line for each backbone.
 
     Args:
@@ -41,11 +38,11 @@ def blocks(sheet: Sheet, family: Family) -> Figure:
     """
     figure = style.new_figure(style.PAGE, 3.2)
     axes = figure.add_subplot()
-    taps, seeds = list(by_tap(family[0][1])), 1
-    for position, (label, row) in enumerate(family):
-        values = by_tap(row)
-        _line(axes, range(len(taps)), [values[tap] for tap in taps], position, label, dashed=row.backbone.baseline)
-        seeds = max(seeds, len(row.seeds))
+    taps, seeds = list(by_tap(family[0].rows)), 1
+    for position, final in enumerate(family):
+        values = by_tap(final.rows)
+        _line(axes, range(len(taps)), [values[tap] for tap in taps], position, final.label, dashed=final.baseline)
+        seeds = max(seeds, len(values[taps[0]]))
     axes.set_xticks(range(len(taps)), taps)
     axes.set_xlabel("block")
     style.percent_axis(axes, f"validation {sheet.metric}")
@@ -70,7 +67,7 @@ def epochs(sheet: Sheet) -> Figure:
         values = [[measure.value for measure in found] for found in measured]
         _line(axes, [stage.epoch for stage in training.stages], values, position, training.label)
         records = max(records, *map(len, values))
-    ends = style.floors(axes, [(label, row.value) for label, row in sheet.finals if row.backbone.baseline])
+    ends = style.floors(axes, [(final.label, final.value) for final in sheet.finals if final.baseline])
     style.percent_axis(axes, f"test {sheet.metric}")
     axes.set_title(f"{sheet.title}: epoch by epoch")
     style.label_ends(axes, ends)
@@ -100,4 +97,4 @@ def _line(
 
 
 def _bands(seeds: int) -> str:
-    return f"; line and band: mean and range of {seeds} seeds" if seeds > 1 else ""
+    return f"; line and band: mean and range over {seeds} seeds, of trainings or probes" if seeds > 1 else ""

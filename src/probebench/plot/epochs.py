@@ -53,15 +53,11 @@ def distances(training: Training) -> list[str]:
 
 def _blocks(axes: Axes, stages: Sequence[Stage]) -> list[tuple[float, str, str]]:
     """A line for each tap: the mean over seeds."""
-    values = [[by_tap(row) for row in stage.rows] for stage in stages]
-    taps = list(dict.fromkeys(tap for found in values for row in found for tap in row))
+    values = [by_tap(stage.rows) for stage in stages]
+    taps = list(dict.fromkeys(tap for found in values for tap in found))
     ends = []
     for position, tap in enumerate(taps):
-        curve = [
-            (stage.epoch, fmean(value for row in found for value in row[tap]))
-            for stage, found in zip(stages, values, strict=True)
-            if all(tap in row for row in found)
-        ]
+        curve = [(stage.epoch, fmean(found[tap])) for stage, found in zip(stages, values, strict=True) if tap in found]
         look = style.line_of(position, tap, taps)
         axes.plot(*zip(*curve, strict=True), **look)
         ends.append((curve[-1][1], tap, look["color"]))
@@ -76,7 +72,7 @@ def _test(axes: Axes, stages: Sequence[Stage]) -> tuple[float, str, str]:
         [mean - low for mean, low in zip(means, lows, strict=True)],
         [high - mean for mean, high in zip(means, highs, strict=True)],
     )
-    axes.errorbar(epochs, means, errors, color=style.BLACK, marker="*", markersize=6, linewidth=1.6, zorder=4)
+    axes.errorbar(epochs, means, errors, color=style.BLACK, marker="*", markersize=6, elinewidth=0.8, zorder=4)
     return means[-1], "test", style.BLACK
 
 
@@ -100,10 +96,11 @@ def _floors(sheet: Sheet, training: Training) -> list[tuple[str, float]]:
     """Raw pixels and their like, and the same network with random weights."""
     network = training.stages[0].rows[0].backbone
     found = []
-    for label, row in sheet.finals:
-        same = row.backbone.name == network.name
-        if row.backbone.baseline and (not same or row.backbone.parameters == network.parameters):
-            found.append(("random weights" if same else label, row.value))
+    for final in sheet.finals:
+        backbone = final.rows[0].backbone
+        same = backbone.name == network.name
+        if final.baseline and (not same or backbone.parameters == network.parameters):
+            found.append(("random weights" if same else final.label, final.value))
     return found
 
 

@@ -91,8 +91,10 @@ def _figures(sheet: Sheet) -> Iterator[tuple[str, Callable[[], Figure]]]:
         yield "compare epochs", lambda: compare.epochs(sheet)
     for family in compare.families(sheet):
         yield "compare blocks", lambda one=family: compare.blocks(sheet, one)  # type: ignore[misc]
-    for label, row in sheet.finals:
-        if heatmap.can_draw(row):
+    for final in sheet.finals:
+        for row in filter(heatmap.can_draw, final.rows):
+            trained = row.backbone.trained
+            label = f"{final.label}, seed {trained.seed}" if trained and len(final.rows) > 1 else final.label
             yield f"levels {label}", lambda one=label, other=row: heatmap.draw(sheet, one, other)  # type: ignore[misc]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from probebench.board.collect import groups, unfit
 from probebench.board.rows import Row, rows
+from probebench.canonical import canonical_json
 from probebench.config import parse_spec
 
 if TYPE_CHECKING:
@@ -50,18 +52,41 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Final:
+    """A backbone, not to be seen in its development.
+
+    Attributes:
+        label: What tells it from the other ones.
+        rows: One; of a training one for each of its seeds.
+    """
+
+    label: str
+    rows: tuple[Row, ...]
+
+    @property
+    def value(self) -> float:
+        """The primary metric on test, mean over rows."""
+        return fmean(row.value for row in self.rows)
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is a floor for others."""
+        return self.rows[0].backbone.baseline
+
+
+@dataclass(frozen=True)
 class Sheet:
     """Everything that is drawn of one dataset under one protocol.
 
     Attributes:
         newest: The record that the edition is for.
         trainings: Recipes of which there are several epochs, by label.
-        finals: Every row with its label, but of the trainings the last epoch alone; contenders first.
+        finals: Every backbone, but of the trainings the last epoch alone; contenders first.
     """
 
     newest: Record
     trainings: tuple[Training, ...]
-    finals: tuple[tuple[str, Row], ...]
+    finals: tuple[Final, ...]
 
     @property
     def title(self) -> str:
@@ -92,15 +117,16 @@ def sheets(entries: Sequence[Entry]) -> list[Sheet]:
     return found
 
 
-def by_tap(row: Row) -> dict[str, list[float]]:
-    """The validation value of each tap at its best level, one for each seed."""
+def by_tap(found: Iterable[Row]) -> dict[str, list[float]]:
+    """The validation value of each tap at its best level, one for each record."""
     values: dict[str, list[float]] = defaultdict(list)
-    for entry in row.entries:
-        best: dict[str, float] = {}
-        for point, trial in entry.record.best_trials().items():
-            best[point.tap] = max(trial.value, best.get(point.tap, 0.0))
-        for tap, value in best.items():
-            values[tap].append(value)
+    for row in found:
+        for entry in row.entries:
+            best: dict[str, float] = {}
+            for point, trial in entry.record.best_trials().items():
+                best[point.tap] = max(trial.value, best.get(point.tap, 0.0))
+            for tap, value in best.items():
+                values[tap].append(value)
     return dict(values)
 
 
@@ -137,23 +163,22 @@ def _trainings(found: Sequence[Row], distances: Distances) -> tuple[Training, ..
     )
 
 
-def _finals(found: Sequence[Row], trainings: Sequence[Training]) -> tuple[tuple[str, Row], ...]:
-    stages = {
-        row.lowest.backbone_key: (training, stage)
+def _finals(found: Sequence[Row], trainings: Sequence[Training]) -> tuple[Final, ...]:
+    stages = [row.lowest.backbone_key for training in trainings for stage in training.stages for row in stage.rows]
+    last = [
+        Final(f"{training.label}, epoch {training.stages[-1].epoch}", training.stages[-1].rows)
         for training in trainings
-        for stage in training.stages
-        for row in stage.rows
-    }
-    names = Counter(map(short, found))
-    finals = []
+    ]
+    single, seen = [], set[str]()
     for row in found:
-        training, stage = stages.get(row.lowest.backbone_key, (None, None))
-        if training is None or stage is None:
-            finals.append((short(row) if names[short(row)] == 1 else row.backbone.title, row))
-        elif stage is training.stages[-1]:
-            seed = row.backbone.trained.seed if row.backbone.trained and len(stage.rows) > 1 else None
-            finals.append((f"{training.label}, epoch {stage.epoch}" + ("" if seed is None else f", seed {seed}"), row))
-    return tuple(finals)
+        # The untrained network is the same beside each of several series.
+        weights = canonical_json([short(row), row.backbone.fingerprint, row.lowest.record.cell.precision])
+        if row.lowest.backbone_key not in stages and not (row.backbone.baseline and weights in seen):
+            single.append(row)
+            seen.add(weights)
+    names = Counter(map(short, single))
+    others = [Final(short(row) if names[short(row)] == 1 else row.backbone.title, (row,)) for row in single]
+    return tuple(sorted([*last, *others], key=lambda final: final.baseline))
 
 
 def _distances(entries: Iterable[Entry]) -> Distances:

@@ -44,7 +44,9 @@ _RC: Mapping[str, Any] = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "legend.fontsize": _SMALL,
-    "legend.frameon": False,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "none",
+    "legend.fancybox": False,
     "errorbar.capsize": 2,
     "svg.hashsalt": "probebench",  # names of clip paths are random without it
     "svg.fonttype": "path",
@@ -158,7 +160,14 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], x: float = 1.
             fontsize=_SMALL,
             color=dark(colour),
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 0}
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.5,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            }
             if leads
             else None,
         )
