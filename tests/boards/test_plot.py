@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 
 from probebench.board.collect import load
 from probebench.errors import UsageError
@@ -208,7 +209,7 @@ def test_numbers_are_readable_on_every_colour_of_the_map(save_record, records):
         mesh = figure.axes[0].collections[0]
         cells = mesh.get_cmap()(mesh.norm(mesh.get_array().ravel()))[:, :3]
     worst = min(contrast(to_rgb(t.get_color()), c) for t, c in zip(figure.axes[0].texts, cells, strict=True))
-    assert worst > 4.0
+    assert worst > 4.4
 
 
 def test_lines_differ_in_more_than_colour():
@@ -226,9 +227,9 @@ def test_names_of_lines_that_end_together_do_not_overlap(save, records):
     with style.styled():
         figure = epochs.draw(sheet, sheet.trainings[0])
         figure.savefig(os.devnull, format="png")
-        boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+        boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without its leading line
     boxes.sort(key=lambda box: box.y0)
-    assert all(lower.y1 <= upper.y0 + 2 for lower, upper in pairwise(boxes))
+    assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(boxes))
 
 
 SCRIPT = "from pathlib import Path; from probebench.plot import *; write(outputs(Path('records'), Path('{out}')))"

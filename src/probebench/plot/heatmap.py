@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from probebench.board.rows import Row
     from probebench.plot.material import Sheet
 
-_BRIGHT = 0.55  # of the colour map's range: from there on numbers are black
+_BRIGHT = 0.47  # of the map: black numbers from there on, white ones below, each with a contrast of 4.4 or more
 
 
 def can_draw(row: Row) -> bool:
