@@ -201,7 +201,7 @@ def contrast(one, other):
 
 
 def test_numbers_are_readable_on_every_colour_of_the_map(save_record, records):
-    save_record("ddpm", grid={(f"tap.{x}", f"t={y}"): (10 * x + y) / 100 for x in range(10) for y in range(10)},
+    save_record("ddpm", grid={(f"tap.{x}", f"t={y}"): (10 * x + y + 1) / 100 for x in range(10) for y in range(10)},
                 tap="tap.9", level="t=9")  # fmt: skip
     sheet = only(records)
     with style.styled():
