@@ -30,6 +30,7 @@ from probebench.errors import ProbebenchError
 from probebench.plugins import discover
 from probebench.record_models import Record
 from probebench.registry import KINDS, installed, resolve
+from probebench.series import validate
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = sorted(
@@ -204,7 +205,10 @@ def check_command(line: str, where: str, cli) -> None:
     specs = {kind: context.params.get(kind) or [] for kind in KINDS}
     for kind, texts in specs.items():
         for text in [texts] if isinstance(texts, str) else texts:
-            resolve(kind, text)
+            if kind == "backbone":
+                validate(text)  # a series, whose folder need not be there
+            else:
+                resolve(kind, text)
     if name in RUN_AS_WRITTEN or "--list" in rest:
         answer = cli(*words[1:])
         assert answer.code == 0, f"{where}: {line}\n{answer.err}"

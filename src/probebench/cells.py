@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from probebench import metrics, provenance, stats
@@ -186,6 +186,7 @@ class CellFile:
                 fingerprint=digests.pop("backbone", None),
                 parameters=context.backbone.parameters if context else None,
                 baseline=is_baseline(backbone),
+                trained=_trained(context),
             ),
             dataset=schema.DatasetCell(
                 title=dataset.title,
@@ -209,6 +210,11 @@ class CellFile:
             argv=self.argv,
             device_name=device_name(device),
         )
+
+
+def _trained(context: Context | None) -> schema.Trained | None:
+    known = context.backbone.trained if context else None
+    return schema.Trained(**asdict(known)) if known else None
 
 
 def _measure(name: str, value: float, n: int) -> schema.Measure:

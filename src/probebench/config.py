@@ -39,6 +39,10 @@ class Request:
     name: str
     options: Mapping[str, str]
 
+    def __str__(self) -> str:
+        options = ",".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{self.name}:{options}" if options else self.name
+
 
 def parse_spec(text: str) -> Request:
     """Reads ``name`` or ``name:option=value,option=value``.

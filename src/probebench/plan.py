@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, cast, get_args
 
+from probebench import series
 from probebench.api import (
     CLEAN,
     BackboneSpec,
@@ -105,8 +106,11 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
     """
     registry = registry or installed()
     _check(request)
-    asked = _unique(resolve("backbone", text, registry) for text in request.backbones)
-    backbones = _unique((*asked, *_baselines(asked, registry))) if request.baselines else asked
+    named = [series.expand(text, registry) for text in request.backbones]
+    asked = _unique(chain.from_iterable(named))
+    # The backbones of a series differ in their weights: untrained, they are one.
+    firsts = [members[0] for members in named]
+    backbones = _unique((*asked, *_baselines(firsts, registry))) if request.baselines else asked
     rivals = [backbone for backbone in asked if not _is_floor(backbone)] or asked
     datasets = _unique(resolve("dataset", text, registry) for text in request.datasets)
     plans = {dataset.title: _groups(request, dataset, registry) for dataset in datasets}
@@ -122,6 +126,21 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
         for dataset, backbone in product(datasets, backbones)
         for asked, probes, fixed in plans[dataset.title]
     )
+
+
+def check(request: Request, registry: Registry | None = None) -> None:
+    """Checks a request as far as it can be before the series that it names are there.
+
+    Raises:
+        UsageError: A name, option or value is wrong.
+        PluginError: A component is there and cannot be used.
+    """
+    registry = registry or installed()
+    _check(request)
+    for text in request.backbones:
+        series.validate(text, registry)
+    for text in request.datasets:
+        _groups(request, resolve("dataset", text, registry), registry)
 
 
 def _groups(

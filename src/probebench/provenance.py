@@ -20,7 +20,7 @@ import probebench
 PACKAGES = ("diffusers", "numpy", "safetensors", "scikit-learn", "timm", "torch")
 """Distributions whose version can change a number."""
 
-_NO_SOURCE = (":(top,exclude)leaderboards", ":(top,exclude)README.md")
+_NO_SOURCE = (":(top,exclude)leaderboards", ":(top,exclude)studies", ":(top,exclude)README.md")
 
 UtcTime = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 

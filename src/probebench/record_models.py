@@ -12,7 +12,7 @@ from probebench.provenance import Provenance  # noqa: TC001 - pydantic reads ann
 if TYPE_CHECKING:
     from typing import Self
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -33,12 +33,22 @@ class Component(_Model):
     options: dict[str, JsonValue] = Field(description="All options, defaults included.")
 
 
+class Trained(_Model):
+    """Where in its training a network was taken. Recipe and seed together are one run."""
+
+    recipe: Sha256 = Field(description="Digest over all that was trained, but for seed and length.")
+    seed: int = Field(description="Seed of the training.")
+    epoch: Count = Field(description="Epochs that were finished.")
+    images: Count = Field(description="Images that were seen, repetitions counted.")
+
+
 class BackboneCell(Component):
     """The backbone of a cell. What needs the weights is null when they could not be loaded."""
 
     fingerprint: Sha256 | None = Field(description="Digest over weights, architecture and preprocessing.")
     parameters: Count | None = Field(description="Number of weights.")
     baseline: bool = Field(description="A floor such as raw pixels, not a contender.")
+    trained: Trained | None = Field(default=None, description="Place in its training, where the backbone tells it.")
 
 
 class DatasetCell(Component):
@@ -166,7 +176,7 @@ class Failure(_Model):
 class Record(_Model):
     """One finished or failed cell."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     id: Sha256 = Field(description="Digest of the cell's identity; equal for a repetition.")
     status: Literal["success", "error"]
     smoke: bool = Field(description="Made with --limit: shows that things work, measures nothing.")

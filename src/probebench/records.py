@@ -33,6 +33,7 @@ from probebench.record_models import (
     Record,
     Selection,
     Timing,
+    Trained,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ __all__ = [
     "Record",
     "Selection",
     "Timing",
+    "Trained",
     "comparable",
     "migrate",
     "read_predictions",
@@ -73,7 +75,9 @@ _SAME_ACCURACY = 1e-6  # a mean in fp32 is off by 1e-7, one image of a million b
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
-MIGRATIONS: dict[int, Migration] = {}
+MIGRATIONS: dict[int, Migration] = {
+    1: lambda document: document,  # 2 adds cell.backbone.trained, which is null where nothing tells
+}
 """From a version to the next one. Whoever raises `SCHEMA_VERSION` adds a step: old records stay readable."""
 
 

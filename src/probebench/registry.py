@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from probebench import option_values
 from probebench.api.contracts import Backbone, Dataset, Probe
+from probebench.api.options import NoOptions
 from probebench.api.specs import ProbeSpec
 from probebench.config import parse_spec, suggest
 from probebench.entrypoints import SELECTION, normalise, selection
@@ -20,8 +21,20 @@ if TYPE_CHECKING:
 
     from probebench.api.options import Options
     from probebench.api.specs import BackboneSpec, Spec
+    from probebench.config import Request
 
-__all__ = ["KINDS", "Component", "Entry", "Kind", "Registry", "backbones_that", "installed", "load_target", "resolve"]
+__all__ = [
+    "KINDS",
+    "Component",
+    "Entry",
+    "Kind",
+    "Registry",
+    "backbones_that",
+    "component_of",
+    "installed",
+    "load_target",
+    "resolve",
+]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -248,13 +261,27 @@ def resolve(kind: Kind, text: str, registry: Registry | None = None) -> Componen
         UsageError: The text is malformed, the name is unknown or ambiguous, or an option is unknown or wrong.
         PluginError: The component is there and cannot be used.
     """
-    request = parse_spec(text)
-    registry = registry or installed()
+    return component_of(kind, parse_spec(text), registry or installed())
+
+
+def component_of(kind: Kind, request: Request, registry: Registry) -> Component:
+    """What `resolve` does, of a spec that has been read.
+
+    Raises:
+        UsageError: As `resolve`.
+        PluginError: As `resolve`.
+    """
     entry = registry.find(kind, request.name)
+    series = getattr(entry.spec, "series_options", NoOptions).model_fields
+    if named := [option for option in request.options if option in series]:
+        raise UsageError(
+            f"{entry.label}:{named[0]}=... is a series of backbones, and one is wanted here",
+            hint=f"one of those that `probebench run --backbone {entry.label}:{named[0]}=... --dry-run` lists",
+        )
     component = compose(entry, option_values.validate(entry.spec.options, request.options, entry.label), registry)
     if taken := [other.spec.name for other in registry.entries(kind) if other.spec.name == component.alias]:
         raise UsageError(
-            f"{text} would be called {taken[0]!r}, which is another {kind}",
+            f"{request} would be called {taken[0]!r}, which is another {kind}",
             hint=f"another name, such as {entry.label}:...,{component.options.alias}={taken[0]}-copy",
         )
     return component

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from probebench.api import Options
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -72,15 +74,7 @@ def train(
         PluginError: Dataset or trainer fails.
         TrainingError: The run cannot start or go on.
     """
-    spec = cast("BackboneSpec", backbone.entry.spec)
-    if not spec.trainer:
-        raise UsageError(
-            f"{backbone.entry.label} cannot be trained",
-            hint=backbones_that(attrgetter("trainer")) or "no installed backbone can be",
-        )
-    if epochs < 1:
-        raise UsageError(f"--epochs {epochs} trains nothing", hint="1 or more")
-    options = option_values.validate(spec.recipe, recipe, f"the recipe of {backbone.entry.label}")
+    options, spec = check_job(backbone, recipe, epochs), cast("BackboneSpec", backbone.entry.spec)
     stop = Stop(max_seconds)
     device = pick_device(device)
     arithmetic = pick_precision(precision, device, bf16_pays=True)
@@ -120,3 +114,20 @@ def train(
         with plugin_errors(f"training of {backbone.title} fails"), stop.on_signals(heard):
             checkpoint = cast("Path", trainer(job))
     return Trained(checkpoint, place, stop.signal if place else None)
+
+
+def check_job(backbone: Component, recipe: Mapping[str, str], epochs: int) -> Options:
+    """Checks what is asked of a training, and gives the recipe's options.
+
+    Raises:
+        UsageError: The backbone cannot be trained, or an argument is wrong.
+    """
+    spec = cast("BackboneSpec", backbone.entry.spec)
+    if not spec.trainer:
+        raise UsageError(
+            f"{backbone.entry.label} cannot be trained",
+            hint=backbones_that(attrgetter("trainer")) or "no installed backbone can be",
+        )
+    if epochs < 1:
+        raise UsageError(f"--epochs {epochs} trains nothing", hint="1 or more")
+    return option_values.validate(spec.recipe, recipe, f"the recipe of {backbone.entry.label}")

@@ -23,6 +23,7 @@ from probebench.records import (
     Record,
     Selection,
     Timing,
+    Trained,
     write_predictions,
     write_record,
 )
@@ -80,6 +81,8 @@ def save_record(
     grid: dict[tuple[str, str], float] | None = None,
     primary: str = "top1",
     higher_is_better: bool = True,
+    trained: tuple[str, int, int] | None = None,
+    distances: dict[str, float] | None = None,
 ) -> Path:
     """Writes a record with its predictions and returns its path."""
     correct = images(140) if correct is None else correct
@@ -95,6 +98,8 @@ def save_record(
             fingerprint=sha(fingerprint or backbone),
             parameters=parameters,
             baseline=baseline,
+            trained=trained
+            and Trained(recipe=sha(trained[0]), seed=trained[1], epoch=trained[2], images=90 * trained[2]),
         ),
         dataset=DatasetCell(
             title=dataset,
@@ -143,6 +148,10 @@ def save_record(
             "top1": Measure(value=share, low=low, high=high, n=n, method=method, higher_is_better=higher_is_better),
             "top5": Measure(value=(share + 1) / 2, n=n, method=None),
             "mean_per_class": Measure(value=share * 0.9, n=n, method=None),
+            **{
+                name: Measure(value=value, n=n, method=None, higher_is_better=False)
+                for name, value in (distances or {}).items()
+            },
         },
         "per_class": (share,) * 9 + (None,),
         "timing": Timing(extract_s=2.5 * forwarded / 1000, probe_s=0.2, forwarded=forwarded),

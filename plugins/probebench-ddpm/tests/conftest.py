@@ -81,6 +81,12 @@ def make_job(out: Path, *, epochs: int = 3, recipe: dict[str, Any] | None = None
     return TrainingJob(**fields)
 
 
+@pytest.fixture(scope="session")
+def job_in():
+    """Makes a training job in a folder that is given, for fixtures that outlive a test."""
+    return make_job
+
+
 @pytest.fixture
 def job(tmp_path):
     """Makes a training job; folders are named below the test's own."""

@@ -20,6 +20,7 @@ from probebench.api.types import (
     Scalar,
     Tap,
     TapKind,
+    Trained,
     TrainingJob,
     Trial,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "Split",
     "Tap",
     "TapKind",
+    "Trained",
     "TrainingError",
     "TrainingJob",
     "Trial",

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from probebench.api.types import CLEAN, Batch, Features, Level, Point, Precision, Scalar, Tap, Trial
+from probebench.api.types import CLEAN, Batch, Features, Level, Point, Precision, Scalar, Tap, Trained, Trial
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Backbone(ABC):
         batch_size: How many images a forward pass should take for good speed.
         bf16_pays: Whether bf16 is the faster precision for this network where the hardware multiplies matrices in it.
         parameters: Number of weights, for the board.
+        trained: Where in its training the network was taken; None where nothing tells, or weights are random.
     """
 
     input_range: tuple[float, float]
@@ -39,6 +40,7 @@ class Backbone(ABC):
     batch_size: int = 64
     bf16_pays: bool = False
     parameters: int = 0
+    trained: Trained | None = None
 
     @abstractmethod
     def taps(self, image_size: tuple[int, int]) -> Sequence[Tap]:

@@ -65,6 +65,10 @@ class BackboneSpec(Spec):
             when the backbone draws none.
         sampling: Model of the sampler's options.
         fetch: As that of a `DatasetSpec`, for weights that are downloaded. Empty when there are none.
+        series: ``"package.module:attribute"`` of a function that takes the validated `series_options` and gives, for
+            each backbone of a series, the options that make it, as texts. Empty when there are no series.
+        series_options: Model of what names a series. Its fields are written among the backbone's options, and have
+            other names.
     """
 
     trainer: str = ""
@@ -74,12 +78,17 @@ class BackboneSpec(Spec):
     sampler: str = ""
     sampling: type[Options] = NoOptions
     fetch: str = ""
+    series: str = ""
+    series_options: type[Options] = NoOptions
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_fetch(self.fetch, self.name)
-        if self.sampler and not _TARGET.fullmatch(self.sampler):
-            raise ValueError(f"sampler {self.sampler!r} of {self.name} is not of the form 'package.module:attribute'")
+        for field in ("sampler", "series"):
+            if (target := getattr(self, field)) and not _TARGET.fullmatch(target):
+                raise ValueError(f"{field} {target!r} of {self.name} is not of the form 'package.module:attribute'")
+        if both := sorted(self.options.model_fields.keys() & self.series_options.model_fields.keys()):
+            raise ValueError(f"option {both[0]!r} of {self.name} is one of its series, too")
 
 
 @dataclass(frozen=True, kw_only=True)

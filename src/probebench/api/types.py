@@ -56,6 +56,23 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True)
+class Trained:
+    """Where in its training a backbone's network was taken: what curves over a training are drawn from.
+
+    Attributes:
+        recipe: SHA-256 in hexadecimal over all that the network depends on, but for the training's seed and length.
+        seed: Of the training. Recipe and seed together are one run.
+        epoch: Epochs that were finished.
+        images: Images that were seen, repetitions counted.
+    """
+
+    recipe: str
+    seed: int
+    epoch: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class Level:
     """A noise level at which a backbone is read.
 

@@ -91,8 +91,8 @@ def groups(entries: Iterable[Entry]) -> list[Group]:
 
 
 def _sift(entries: Sequence[Entry]) -> Group:
-    excluded = [Excluded(entry, reason) for entry in entries if (reason := _unfit(entry.record))]
-    fit = [entry for entry in entries if not _unfit(entry.record)]
+    excluded = [Excluded(entry, reason) for entry in entries if (reason := unfit(entry.record))]
+    fit = [entry for entry in entries if not unfit(entry.record)]
     newest = max(fit or entries, key=lambda entry: entry.newness).record
     latest = _latest_versions(fit)
     seen: dict[tuple[str, int], Entry] = {}
@@ -117,7 +117,7 @@ def _sift(entries: Sequence[Entry]) -> Group:
     return Group(newest, kept, tuple(excluded), correct)
 
 
-def _unfit(record: Record) -> str:
+def unfit(record: Record) -> str:
     """Why a record can be on no board; empty if it can."""
     if record.error is not None:
         return f"failed: {record.error.type}"

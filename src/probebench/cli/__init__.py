@@ -6,6 +6,7 @@ from probebench.cli import (
     data,
     leaderboard,
     listing,
+    plot,
     plugins,
     protocol,
     run,
@@ -26,6 +27,7 @@ app.command("list")(listing.list_components)
 app.command("show")(show.show)
 app.command("check")(check.check)
 app.command("compare")(compare.compare)
+app.command("plot")(plot.plot)
 app.command("schema")(schema.schema)
 app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(data.app, name="data")

@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from probebench.cli.output import print_json, print_table, quiet_stdout
-from probebench.config import (
-    DEFAULT_BACKBONE,
-    DEFAULT_DATASET,
-    DEFAULT_PROBE,
-    DEFAULT_RESULTS,
-    default_store,
-    load_config,
-    parse_ints,
-    parse_words,
-)
+from probebench.cli.settings import from_file, study_of
+from probebench.cli.train import tell
+from probebench.config import parse_ints, parse_words
 from probebench.errors import ProbebenchWarning, UsageError
 
 if TYPE_CHECKING:
@@ -30,27 +23,7 @@ if TYPE_CHECKING:
 
     from probebench.harness import CellResult, PlannedCell, RunResult
     from probebench.plan import Request
-
-_KEYS: dict[str, type] = {
-    "backbone": list,
-    "dataset": list,
-    "probe": list,
-    "protocol": list,
-    "taps": list,
-    "levels": list,
-    "pool": str,
-    "seeds": list,
-    "limit": int,
-    "noise_seed": int,
-    "precision": str,
-    "device": str,
-    "baselines": bool,
-    "results": str,
-    "store": str,
-}
-"""What a config file may hold: the options of the command, lists as TOML lists."""
-
-_TYPE_NAMES = {str: "a text", int: "a whole number", bool: "true or false"}
+    from probebench.study import Study
 
 
 def run(
@@ -74,7 +47,11 @@ def run(
     ] = None,
     results: Annotated[Path | None, typer.Option(help="Folder of the records.")] = None,
     store: Annotated[Path | None, typer.Option(help="Folder of the feature store.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file of these options; the command line wins.")] = None,
+    boards: Annotated[Path | None, typer.Option(help="Folder of leaderboards to build of the records.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder of figures to draw of the records.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of these options and of trainings; the command line wins.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     download: Annotated[bool, typer.Option("--download", help="First download data and weights not there.")] = False,
@@ -96,60 +73,25 @@ def run(
         "baselines": baselines,
         "results": results,
         "store": store,
+        "boards": boards,
+        "plots": plots,
     }
-    settings = _from_file(config) if config else {}
+    settings = from_file(config) if config else {}
     settings |= {name: value for name, value in given.items() if value is not None}
-    request = _request(settings)
-    with quiet_stdout(as_json), _told_warnings():
-        if dry_run:
-            cells = _plan(request)
-        else:
-            if download:
-                _download(request)
-            outcome = _execute(request)
+    study = study_of(settings)
     if dry_run:
-        _show_plan(cells, as_json=as_json)
-    else:
-        _show_outcome(outcome, as_json=as_json, debug=bool(context.obj))
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    settings = load_config(path, _KEYS)
-    for name, value in settings.items():
-        if _KEYS[name] is list and not isinstance(value, list):
-            settings[name] = [value]
-        elif not isinstance(value, _KEYS[name]) or (_KEYS[name] is int and isinstance(value, bool)):
-            raise UsageError(f"{name} = {value!r} is not {_TYPE_NAMES[_KEYS[name]]}", where=str(path))
-    if "levels" in settings:
-        settings["levels"] = [str(level) for level in settings["levels"]]
-    if any(not isinstance(seed, int) or isinstance(seed, bool) for seed in settings.get("seeds", [])):
-        raise UsageError("seeds are whole numbers", where=str(path), hint="seeds = [0, 1, 2]")
-    for name in ("backbone", "dataset", "probe", "protocol", "taps"):
-        if any(not isinstance(text, str) for text in settings.get(name, [])):
-            raise UsageError(f"{name} is not a list of texts", where=str(path), hint=f'{name} = ["...", "..."]')
-    return settings
-
-
-def _request(settings: dict[str, Any]) -> Request:
-    from probebench.plan import Request
-
-    return Request(
-        backbones=tuple(settings.get("backbone", [DEFAULT_BACKBONE])),
-        datasets=tuple(settings.get("dataset", [DEFAULT_DATASET])),
-        probes=tuple(settings.get("probe", [] if settings.get("protocol") else [DEFAULT_PROBE])),
-        protocols=tuple(settings.get("protocol", [])),
-        results=Path(settings.get("results", DEFAULT_RESULTS)),
-        store=Path(settings.get("store", default_store())),
-        seeds=tuple(settings.get("seeds", [0])),
-        taps=tuple(settings.get("taps", [])),
-        levels=tuple(settings.get("levels", [])),
-        pool=settings.get("pool", ""),
-        limit=settings.get("limit"),
-        noise_seed=settings.get("noise_seed", 0),
-        precision=settings.get("precision", "auto"),
-        device=settings.get("device", "auto"),
-        baselines=settings.get("baselines", True),
-    )
+        with quiet_stdout(as_json), _told_warnings():
+            cells = _plan(study)
+        _show_plan(cells, study, as_json=as_json)
+        return
+    with quiet_stdout(as_json), _told_warnings():
+        _prepare(study, download=download)
+        outcome = _execute(study.request)
+    _show_outcome(outcome, as_json=as_json, debug=bool(context.obj))
+    with quiet_stdout(as_json):
+        _report(study)
+    if outcome.failed:
+        raise typer.Exit(1)
 
 
 @contextlib.contextmanager
@@ -175,18 +117,49 @@ def _told_warnings() -> Iterator[None]:
         yield
 
 
-def _download(request: Request) -> None:
+def _prepare(study: Study, *, download: bool) -> None:
+    """Everything before the run: downloads and trainings."""
+    from probebench import study as studies
     from probebench.fetching import fetch_missing
     from probebench.registry import resolve
+    from probebench.series import expand
 
-    fetch_missing(resolve("dataset", text) for text in request.datasets)
-    fetch_missing(resolve("backbone", text) for text in request.backbones)
+    studies.check(study)
+    if download:
+        data = [*study.request.datasets, *(one.dataset for one in study.trainings)]
+        fetch_missing(resolve("dataset", text) for text in dict.fromkeys(data))
+    for one, ended in studies.train(study, tell):
+        typer.echo(f"trained: {ended.checkpoint}")
+        if ended.place:
+            typer.echo(f"stopped: {one.out} at {ended.place}; the same command goes on where it was", err=True)
+            raise typer.Exit(128 + (ended.signal or 0))
+    if download:
+        fetch_missing(backbone for text in study.request.backbones for backbone in expand(text))
 
 
-def _plan(request: Request) -> list[PlannedCell]:
+def _report(study: Study) -> None:
+    from probebench import study as studies
+
+    if study.request.limit is None:
+        for path in studies.report(study):
+            typer.echo(f"{'wrote' if path.exists() else 'removed'} {path}")
+    elif study.boards or study.plots:
+        typer.echo("a smoke run has no boards and no figures", err=True)
+
+
+def _plan(study: Study) -> list[PlannedCell]:
+    from probebench import study as studies
     from probebench.harness import plan
 
-    return [cell for group in plan(request) for cell in group]
+    studies.check(study)
+    try:
+        return [cell for group in plan(study.request) for cell in group]
+    except UsageError as error:
+        if not study.trainings:
+            raise
+        # What is trained first cannot be looked at yet.
+        typer.echo(f"the cells are known after the trainings: {error.what}", err=True)
+        return []
 
 
 def _execute(request: Request) -> RunResult:
@@ -199,7 +172,7 @@ def _execute(request: Request) -> RunResult:
         raise typer.Exit(130) from None
 
 
-def _show_plan(cells: list[PlannedCell], *, as_json: bool) -> None:
+def _show_plan(cells: list[PlannedCell], study: Study, *, as_json: bool) -> None:
     lines = [
         {
             "dataset": cell.file.job.dataset.title,
@@ -213,13 +186,17 @@ def _show_plan(cells: list[PlannedCell], *, as_json: bool) -> None:
         }
         for cell in cells
     ]
+    trainings = [{"backbone": one.backbone, "epochs": one.epochs, "out": str(one.out)} for one in study.trainings]
     if as_json:
-        print_json({"cells": lines})
+        print_json({"trainings": trainings, "cells": lines})
     else:
+        for one in trainings:
+            typer.echo(f"train {one['backbone']} to epoch {one['epochs']} in {one['out']}")
         # In the column of probes stands the protocol: for a probe without one, that is the probe's title.
         columns = ("dataset", "backbone", "protocol", "seed", "points", "state")
         texts = [["" if line[column] is None else line[column] for column in columns] for line in lines]
-        print_table(("dataset", "backbone", "probe", "seed", "points", "state"), texts)
+        if texts:
+            print_table(("dataset", "backbone", "probe", "seed", "points", "state"), texts)
     errors = dict.fromkeys(line["error"] for line in lines if line["error"])
     for error in errors:
         typer.echo(f"error: {error}", err=True)
@@ -250,7 +227,6 @@ def _show_outcome(outcome: RunResult, *, as_json: bool, debug: bool) -> None:
     if outcome.failed:
         cells = "cell" if len(outcome.cells) == 1 else "cells"
         typer.echo(f"{len(outcome.failed)} of {len(outcome.cells)} {cells} failed; their records say why", err=True)
-        raise typer.Exit(1)
 
 
 def _cell_document(cell: CellResult) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def _card(component: Component) -> dict[str, Any]:
         card["recipe"] = option_values.describe(entry.spec.recipe()) if entry.spec.trainer else []
         card["samples"] = bool(entry.spec.sampler)
         card["sampling"] = option_values.describe(entry.spec.sampling()) if entry.spec.sampler else []
+        card["series"] = option_values.describe(entry.spec.series_options()) if entry.spec.series else []
     return card
 
 
@@ -153,6 +154,7 @@ def _print(document: dict[str, Any]) -> None:
     _print_options("option", document["options"])
     _print_options("training option", document.get("recipe", []))
     _print_options("sampling option", document.get("sampling", []))
+    _print_options("option of a series", document.get("series", []))
     details = document["details"] or {}
     if "taps" in details:
         _print_backbone(details)

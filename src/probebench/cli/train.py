@@ -50,7 +50,7 @@ def train(
         device=device,
         precision=precision,
         max_seconds=parse_duration(max_time, where="--max-time") if max_time else None,
-        heard=_tell,
+        heard=tell,
     )
     trained = f"{backbone}{',' if ':' in backbone else ':'}checkpoint={ended.checkpoint}"
     typer.echo(f"checkpoint: {ended.checkpoint}")
@@ -67,6 +67,7 @@ def train(
         raise typer.Exit(128 + ended.signal)
 
 
-def _tell(number: int) -> None:
+def tell(number: int) -> None:
+    """Says that a signal was heard."""
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     typer.echo(f"{name}: saving after this step; once more ends it at once", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from probebench.api import BackboneSpec, hookimpl
-from probebench_ddpm.options import DDPMOptions, DDPMRecipe, DDPMSampling
+from probebench_ddpm.options import DDPMOptions, DDPMRecipe, DDPMSampling, DDPMSeries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,4 +30,6 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         sampler="probebench_ddpm.sampling:sample",
         sampling=DDPMSampling,
         fetch="probebench_ddpm.hub:fetch",
+        series="probebench_ddpm.series:members",
+        series_options=DDPMSeries,
     )

@@ -13,6 +13,7 @@ from probebench.api import Backbone, Batch, Level, Point, Precision, Tap, UsageE
 from probebench_ddpm import checkpoint
 from probebench_ddpm.schedule import NoiseSchedule, linear_schedule
 from probebench_ddpm.taps import describe, feature_map, sites
+from probebench_ddpm.trained import trained
 from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, fingerprint, random_unet, to_input, unet_config
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DModel
     from torch import Tensor
 
+    from probebench.api import Trained
     from probebench_ddpm.options import DDPMOptions
 
 LEVELS = (10,)
@@ -43,7 +45,7 @@ class DDPM(Backbone):
 
     def __init__(self, options: DDPMOptions) -> None:
         self._options = options
-        self._unet, scheduler, self._trained_size = self._load(options)
+        self._unet, scheduler, self._trained_size, self.trained = self._load(options)
         self._taps: dict[tuple[int, int], tuple[Tap, ...]] = {}
         self._unet.requires_grad_(False).eval()
         self.scheduler = scheduler
@@ -59,14 +61,16 @@ class DDPM(Backbone):
         self.bf16_pays = self._unet.config.block_out_channels[0] * min(self.image_size) >= 1024
 
     @staticmethod
-    def _load(options: DDPMOptions) -> tuple[UNet2DModel, DDPMScheduler, tuple[int, int] | None]:
+    def _load(options: DDPMOptions) -> tuple[UNet2DModel, DDPMScheduler, tuple[int, int] | None, Trained | None]:
         if options.checkpoint == "none":
             config = unet_config(widths=options.widths or WIDTHS, attention=options.attention, size=32)
-            return random_unet(config, seed=options.init_seed), linear_schedule(), None
+            return random_unet(config, seed=options.init_seed), linear_schedule(), None, None
         folder = checkpoint.find(options.checkpoint, attention=options.attention)
         loaded = checkpoint.load(folder, options)
         size = loaded.unet.config.sample_size  # diffusers has a side here, a height and a width, or None
-        return loaded.unet, loaded.scheduler, (size, size) if isinstance(size, int) else size and tuple(size)
+        size = (size, size) if isinstance(size, int) else size and tuple(size)
+        place = trained(loaded.manifest) if options.weights != "random" else None
+        return loaded.unet, loaded.scheduler, size, place
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         """The nine blocks and the fine taps inside them.

@@ -42,6 +42,24 @@ class DDPMOptions(Options):
         return widths
 
 
+class DDPMSeries(Options):
+    """Which checkpoints of a training run a series has."""
+
+    run: str = Field("", description="folder of a training run: each checkpoint is a backbone of the series")
+    epochs: tuple[int, ...] = Field((), description="those of them that are meant, such as 1+5+10; or all")
+
+    @field_validator("epochs", mode="before")
+    @classmethod
+    def _all(cls, epochs: Any) -> Any:  # noqa: ANN401 - raw input of any shape
+        return () if epochs == ["all"] else epochs
+
+    @model_validator(mode="after")
+    def _names_a_run(self) -> Self:
+        if self.epochs and not self.run:
+            raise ValueError("epochs are those of a run: run=FOLDER,epochs=...")
+        return self
+
+
 class DDPMRecipe(Options):
     """How `probebench train ddpm` trains; defaults follow Ho et al. 2020 (arXiv 2006.11239), section 4, appendix B."""
 
@@ -53,6 +71,12 @@ class DDPMRecipe(Options):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the residual layers")
     ema: float = Field(0.9999, ge=0, lt=1, description="decay of the weight average, reached by a warm-up")
     save_every: int = Field(10, ge=1, description="epochs between checkpoints")
+    save_early: bool = Field(False, description="also save epochs 1, 2, 4, 8, ... before the first of those")
+
+    def saves(self, epoch: int) -> bool:
+        """Whether a checkpoint is kept of an epoch, counted from 1."""
+        early = self.save_early and epoch < self.save_every and epoch & (epoch - 1) == 0
+        return early or epoch % self.save_every == 0
 
 
 class DDPMSampling(Options):

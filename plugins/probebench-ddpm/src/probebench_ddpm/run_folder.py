@@ -67,7 +67,7 @@ class RunFolder:
         self._identity = {
             "backbone": "ddpm",
             "network": json.loads(json.dumps(network)),
-            "recipe": {k: v for k, v in job.recipe.model_dump(mode="json").items() if k != "save_every"},
+            "recipe": job.recipe.model_dump(mode="json", exclude={"save_every", "save_early"}),
             "dataset": {"name": job.dataset, "train": job.images.fingerprint(), "images": len(job.images)},
             "flips": job.flips,
             "seed": job.seed,

@@ -44,12 +44,12 @@ def train(job: TrainingJob) -> Path:
             where=str(job.out),
             hint=f"--epochs {loop.epoch} or more, or a new --out",
         )
-    save_every, last = cast("DDPMRecipe", job.recipe).save_every, folder.checkpoint(loop.epoch)
+    recipe, last = cast("DDPMRecipe", job.recipe), folder.checkpoint(loop.epoch)
     while loop.epoch < job.epochs and not loop.stopped:
         row = loop.run_epoch()
         if row:
             folder.log(row)
-        if loop.stopped or loop.epoch % save_every == 0 or loop.epoch == job.epochs:
+        if loop.stopped or recipe.saves(loop.epoch) or loop.epoch == job.epochs:
             last = folder.save(loop.state(), loop.unet, loop.averaged(), loop.scheduler, inside=not row)
     return last
 

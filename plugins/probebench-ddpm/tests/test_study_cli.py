@@ -1,0 +1,119 @@
+"""A study in one command: trainings, series, boards and figures; killed on the way, it ends in the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from probebench import records
+
+STUDY = """
+backbone = ["ddpm:run=runs/on,epochs=all", "ddpm:run=runs/off,epochs=1"]
+dataset = ["digits"]
+probe = ["knn"]
+taps = ["mid", "up.0"]
+results = "study/records"
+store = "study/store"
+boards = "study/boards"
+plots = "study/plots"
+
+[[train]]
+backbone = "ddpm:widths=8+8+8+8"
+dataset = "digits"
+epochs = 2
+recipe = "batch_size=256,save_every=1"
+out = "runs/on"
+
+[[train]]
+backbone = "ddpm:widths=8+8+8+8,attention=false"
+dataset = "digits"
+epochs = 1
+recipe = "batch_size=256,save_every=1"
+out = "runs/off"
+"""
+
+
+def start(folder):
+    folder.mkdir(exist_ok=True)
+    (folder / "study.toml").write_text(STUDY)
+    # Without git nobody finds out that the tree is being worked on, and boards would leave such records out.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": str(folder)}
+    command = [sys.executable, "-m", "probebench", "run", "--config", "study.toml"]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(folder):
+    with start(folder) as process:
+        printed, told = process.communicate(timeout=600)
+    assert process.returncode == 0, told
+    return printed
+
+
+def kill_when(folder, pattern):
+    """Ends the study, as nothing can be caught, once there is such a file."""
+    with start(folder) as process:
+        while not list(folder.glob(pattern)):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "whole"
+    return folder, finish(folder)
+
+
+def outcome(folder):
+    """What a study must reproduce: numbers, figures and weights."""
+    paths = sorted((folder / "study/records").rglob("*.json"))
+    told = {path.relative_to(folder): records.comparable(records.read_record(path)) for path in paths}
+    files = [*(folder / "study/plots").rglob("*.*"), *(folder / "runs").rglob("*.safetensors")]
+    return told, {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def test_it_trains_probes_and_reports(whole):
+    folder, printed = whole
+    lines = printed.splitlines()
+    assert [line for line in lines if line.startswith("trained: ")] == [
+        "trained: runs/on/epoch-0002",
+        "trained: runs/off/epoch-0001",
+    ]
+    assert "wrote study/boards/digits/knn.md" in lines
+    assert "wrote study/plots/digits/knn/epochs-ddpm.svg" in lines
+    found = [records.read_record(path) for path in (folder / "study/records").rglob("*.json")]
+    places = {record.cell.backbone.title: record.cell.backbone.trained for record in found}
+    assert {title: place and place.epoch for title, place in places.items()} == {
+        "ddpm:checkpoint=runs/on/epoch-0001": 1,
+        "ddpm:checkpoint=runs/on/epoch-0002": 2,
+        "ddpm:checkpoint=runs/off/epoch-0001,attention=false": 1,
+        "ddpm:checkpoint=runs/on/epoch-0001,weights=random": None,
+        "ddpm:checkpoint=runs/off/epoch-0001,attention=false,weights=random": None,
+        "pixels": None,
+    }, "one untrained network for each series, not for each of its members"
+
+
+def test_killed_twice_it_ends_in_the_same(whole, tmp_path):
+    folder = tmp_path / "killed"
+    kill_when(folder, "runs/on/epoch-0001")
+    kill_when(folder, "study/records/**/*.json")
+    finish(folder)
+    told, files = outcome(folder)
+    expected, expected_files = outcome(whole[0])
+    assert told == expected
+    assert files.keys() == expected_files.keys()
+    assert [path for path, data in files.items() if data != expected_files[path]] == []
+
+
+def test_a_finished_study_does_nothing(whole):
+    folder, _ = whole
+    before = {path: path.stat().st_mtime_ns for path in (folder / "study").rglob("*.*") if path.is_file()}
+    assert "wrote" not in finish(folder)
+    written = {path for path, at in before.items() if path.stat().st_mtime_ns != at}
+    assert not [path for path in written if "store" not in path.parts]

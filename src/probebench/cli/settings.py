@@ -1,0 +1,141 @@
+"""The options of `probebench run`, from its config file and from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probebench.config import (
+    DEFAULT_BACKBONE,
+    DEFAULT_DATASET,
+    DEFAULT_PROBE,
+    DEFAULT_RESULTS,
+    default_store,
+    load_config,
+    suggest,
+)
+from probebench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from probebench.plan import Request
+    from probebench.study import Study, Training
+
+KEYS: dict[str, type] = {
+    "backbone": list,
+    "dataset": list,
+    "probe": list,
+    "protocol": list,
+    "taps": list,
+    "levels": list,
+    "pool": str,
+    "seeds": list,
+    "limit": int,
+    "noise_seed": int,
+    "precision": str,
+    "device": str,
+    "baselines": bool,
+    "results": str,
+    "store": str,
+    "boards": str,
+    "plots": str,
+    "train": list,
+}
+"""What a config file may hold: the options of the command, lists as TOML lists, and tables ``[[train]]``."""
+
+TRAIN_KEYS: dict[str, type] = {
+    "backbone": str,
+    "epochs": int,
+    "out": str,
+    "dataset": str,
+    "split": str,
+    "recipe": str,
+    "seed": int,
+    "device": str,
+    "precision": str,
+}
+"""What such a table may hold: options of ``probebench train``."""
+
+_TYPE_NAMES = {str: "a text", int: "a whole number", bool: "true or false"}
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """Reads a config file.
+
+    Raises:
+        UsageError: It cannot be read, or a key or a value is wrong.
+    """
+    settings = load_config(path, KEYS)
+    for name, value in settings.items():
+        if KEYS[name] is list and not isinstance(value, list):
+            settings[name] = [value]
+        elif KEYS[name] is not list:
+            _require(name, value, KEYS[name], str(path))
+    if "levels" in settings:
+        settings["levels"] = [str(level) for level in settings["levels"]]
+    if any(not isinstance(seed, int) or isinstance(seed, bool) for seed in settings.get("seeds", [])):
+        raise UsageError("seeds are whole numbers", where=str(path), hint="seeds = [0, 1, 2]")
+    for name in ("backbone", "dataset", "probe", "protocol", "taps"):
+        if any(not isinstance(text, str) for text in settings.get(name, [])):
+            raise UsageError(f"{name} is not a list of texts", where=str(path), hint=f'{name} = ["...", "..."]')
+    for number, table in enumerate(settings.get("train", []), start=1):
+        _check_training(table, f"[[train]] {number} of {path}")
+    return settings
+
+
+def _check_training(table: Any, where: str) -> None:  # noqa: ANN401 - any TOML value
+    if not isinstance(table, dict):
+        raise UsageError("train is not a table", where=where, hint="[[train]], and below it its options")
+    for name, value in table.items():
+        if name not in TRAIN_KEYS:
+            raise UsageError(f"unknown key {name!r}", where=where, hint=suggest(name, TRAIN_KEYS))
+        _require(name, value, TRAIN_KEYS[name], where)
+    if missing := [name for name in ("backbone", "epochs", "out") if name not in table]:
+        raise UsageError(f"{missing[0]} is missing", where=where, hint="a training needs backbone, epochs and out")
+
+
+def _require(name: str, value: object, kind: type, where: str) -> None:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise UsageError(f"{name} = {value!r} is not {_TYPE_NAMES[kind]}", where=where)
+
+
+def study_of(settings: Mapping[str, Any]) -> Study:
+    """What is to be done, by settings that have been checked."""
+    from probebench.study import Study
+
+    boards, plots = settings.get("boards"), settings.get("plots")
+    return Study(
+        request=_request(settings),
+        trainings=tuple(_training(table) for table in settings.get("train", [])),
+        boards=Path(boards) if boards else None,
+        plots=Path(plots) if plots else None,
+    )
+
+
+def _training(table: Mapping[str, Any]) -> Training:
+    from probebench.study import Training
+
+    return Training(**{**table, "out": Path(table["out"])})
+
+
+def _request(settings: Mapping[str, Any]) -> Request:
+    from probebench.plan import Request
+
+    return Request(
+        backbones=tuple(settings.get("backbone", [DEFAULT_BACKBONE])),
+        datasets=tuple(settings.get("dataset", [DEFAULT_DATASET])),
+        probes=tuple(settings.get("probe", [] if settings.get("protocol") else [DEFAULT_PROBE])),
+        protocols=tuple(settings.get("protocol", [])),
+        results=Path(settings.get("results", DEFAULT_RESULTS)),
+        store=Path(settings.get("store", default_store())),
+        seeds=tuple(settings.get("seeds", [0])),
+        taps=tuple(settings.get("taps", [])),
+        levels=tuple(settings.get("levels", [])),
+        pool=settings.get("pool", ""),
+        limit=settings.get("limit"),
+        noise_seed=settings.get("noise_seed", 0),
+        precision=settings.get("precision", "auto"),
+        device=settings.get("device", "auto"),
+        baselines=settings.get("baselines", True),
+    )

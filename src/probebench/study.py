@@ -1,0 +1,141 @@
+"""A study: trainings, then a run, then its boards and figures. Each step goes on where it was, or has nothing to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from probebench import board, plan, plot, training
+from probebench.config import DEFAULT_DATASET, parse_spec
+from probebench.errors import UsageError
+from probebench.folders import make_writable
+from probebench.registry import installed, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from probebench.plan import Request
+    from probebench.registry import Registry
+    from probebench.training import Trained
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that a study begins with; the options of ``probebench train``.
+
+    Attributes:
+        backbone: Spec.
+        epochs: In all.
+        out: Folder of the run.
+        dataset: Spec.
+        split: ``train``, or a split without labels.
+        recipe: Options of the training, as in a spec.
+        seed: Of everything random in it.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+    """
+
+    backbone: str
+    epochs: int
+    out: Path
+    dataset: str = DEFAULT_DATASET
+    split: str = "train"
+    recipe: str = ""
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Options of the training, by name."""
+        return dict(parse_spec(f"recipe:{self.recipe}").options) if self.recipe else {}
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is to be done.
+
+    Attributes:
+        request: The run.
+        trainings: What comes before it.
+        boards: Folder of the boards; None for none.
+        plots: Folder of the figures; None for none.
+    """
+
+    request: Request
+    trainings: tuple[Training, ...] = ()
+    boards: Path | None = None
+    plots: Path | None = None
+
+
+def check(study: Study, registry: Registry | None = None) -> None:
+    """Finds what is wrong before hours of training, as far as it can be known by then.
+
+    Raises:
+        UsageError: A name, option or value is wrong, two trainings share a folder, or figures cannot be drawn.
+        PluginError: A component is there and cannot be used.
+    """
+    registry = registry or installed()
+    if study.plots:
+        plot.require_matplotlib()
+    for number, one in enumerate(study.trainings, start=1):
+        training.check_job(resolve("backbone", one.backbone, registry), one.settings, one.epochs)
+        resolve("dataset", one.dataset, registry)
+        if one.out in [other.out for other in study.trainings[: number - 1]]:
+            raise UsageError("two trainings share a folder", where=f"out = {str(one.out)!r} of [[train]] {number}")
+    if study.trainings:
+        plan.check(study.request, registry)
+
+
+def train(
+    study: Study, heard: Callable[[int], None], registry: Registry | None = None
+) -> Iterator[tuple[Training, Trained]]:
+    """Does the trainings, and yields each when it ends; one that was stopped before its end is the last.
+
+    Args:
+        study: What is to be done.
+        heard: Called with the number of the signal that asks to stop.
+        registry: Where components are looked up; by default what is installed.
+
+    Raises:
+        UsageError: As `probebench.training.train`; or the records could not be written afterwards.
+        PluginError: Dataset or trainer fails.
+        TrainingError: A training cannot start or go on.
+    """
+    if study.trainings:
+        make_writable(study.request.results, "--results")
+    for one in study.trainings:
+        ended = training.train(
+            resolve("backbone", one.backbone, registry),
+            resolve("dataset", one.dataset, registry),
+            split=one.split,
+            recipe=one.settings,
+            epochs=one.epochs,
+            out=one.out,
+            seed=one.seed,
+            device=one.device,
+            precision=one.precision,
+            heard=heard,
+        )
+        yield one, ended
+        if ended.place:
+            return
+
+
+def report(study: Study) -> list[Path]:
+    """Builds boards and figures of all records in the study's folder.
+
+    Returns:
+        The files that were written or removed.
+
+    Raises:
+        UsageError: Nothing can be drawn, or a file cannot be written.
+        RecordError: A record is not valid.
+    """
+    changed: list[Path] = []
+    if study.boards:
+        changed += board.write(board.outputs(study.request.results, study.boards), study.boards)
+    if study.plots:
+        changed += plot.write(plot.outputs(study.request.results, study.plots))
+    return changed

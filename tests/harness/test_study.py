@@ -1,0 +1,118 @@
+"""What is wrong in a study is said before it trains for hours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from probebench.api import Options, PluginError, UsageError
+from probebench.cli.settings import from_file, study_of
+from probebench.study import check, report, train
+from probebench.testing.fakes import ToyBackbone
+
+
+class Recipe(Options):
+    lr: float = 0.1
+
+
+class Series(Options):
+    run: str = ""
+
+
+HEAD = 'backbone = ["learner:run=out"]\ndataset = ["shades"]\nprobe = ["means"]\nresults = "results"\n'
+TRAIN = '[[train]]\nbackbone = "learner"\ndataset = "shades"\nepochs = 2\nout = "out"\n'
+
+
+@pytest.fixture
+def study(lab, monkeypatch):
+    """Reads a study from its text; its trainer notes what it was asked for."""
+    monkeypatch.chdir(lab.folder)
+    lab.jobs = []
+
+    def trainer(job):
+        lab.jobs.append(job)
+        (job.out / "done").touch()
+        job.progress(job.epochs - (job.seed == 9), 1, 1, 0.5)
+        return job.out / "done"
+
+    lab.module.trainer = trainer
+    lab.module.members = lambda options: [{} for path in Path(options.run).iterdir()]
+    lab.backbone(
+        "learner",
+        ToyBackbone,
+        trainer="laboratory_parts:trainer",
+        recipe=Recipe,
+        series="laboratory_parts:members",
+        series_options=Series,
+    )
+
+    def read(text):
+        Path("study.toml").write_text(text)
+        return study_of(from_file(Path("study.toml")))
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "where"),
+    [
+        ("trian = 1", "unknown key 'trian'", "study.toml"),
+        ("boards = 1", "boards = 1 is not a text", "study.toml"),
+        ("train = [1]", "train is not a table", "[[train]] 1 of study.toml"),
+        (TRAIN + 'recipes = ""', "unknown key 'recipes'", "[[train]] 1 of study.toml"),
+        (TRAIN + "seed = true", "seed = True is not a whole number", "[[train]] 1 of study.toml"),
+        (TRAIN + TRAIN.replace("epochs = 2\n", ""), "epochs is missing", "[[train]] 2 of study.toml"),
+    ],
+)
+def test_a_wrong_key_or_value_in_the_file(study, text, message, where):
+    with pytest.raises(UsageError) as raised:
+        study(text)
+    assert (raised.value.what, raised.value.where) == (message, where)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEAD.replace("learner", "lerner") + TRAIN, "no backbone 'lerner'"),
+        (HEAD.replace("shades", "shadow") + TRAIN, "no dataset 'shadow'"),
+        (HEAD.replace("means", "mean") + TRAIN, "no probe 'mean'"),
+        (HEAD + "limit = 0\n" + TRAIN, "--limit 0 leaves nothing"),
+        (HEAD + TRAIN.replace('"learner"', '"net"'), "net cannot be trained"),
+        (HEAD + TRAIN.replace("2", "0"), "--epochs 0 trains nothing"),
+        (HEAD + TRAIN + 'recipe = "rate=1"', "no option 'rate'"),
+        (HEAD + TRAIN + TRAIN, "two trainings share a folder"),
+    ],
+)
+def test_a_wrong_name_before_any_training(study, lab, text, message):
+    with pytest.raises(UsageError, match=message):
+        check(study(text), lab.registry)
+
+
+def test_figures_that_cannot_be_drawn_are_known_before_any_training(study, lab, monkeypatch):
+    monkeypatch.setattr("probebench.plot.files.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match="matplotlib"):
+        check(study('plots = "plots"\n' + HEAD + TRAIN), lab.registry)
+
+
+def test_a_series_need_not_be_there_before_its_training(study, lab):
+    one = study(HEAD + TRAIN + 'seed = 3\nrecipe = "lr=0.5"\nprecision = "fp32"\ndevice = "cpu"')
+    check(one, lab.registry)
+    with pytest.raises(PluginError, match="cannot be listed"):
+        lab.plan(backbones=one.request.backbones)
+    [(training, ended)] = train(one, lambda _: None, lab.registry)
+    assert (training.out, ended.checkpoint, ended.place) == (Path("out"), Path("out/done"), None)
+    [job] = lab.jobs
+    assert (job.epochs, job.seed, job.recipe.lr, job.device) == (2, 3, 0.5, "cpu")
+    assert lab.plan(backbones=one.request.backbones)
+
+
+def test_a_training_that_was_stopped_is_the_last(study, lab):
+    one = study(HEAD + TRAIN + "seed = 9\n" + TRAIN.replace('"out"', '"other"'))
+    [(_, ended)] = train(one, lambda _: None, lab.registry)
+    assert ended.place == "epoch 1 of 2, step 1 of 1"
+    assert len(lab.jobs) == 1
+
+
+def test_a_run_without_reports_writes_none(study, lab):
+    assert report(study(HEAD)) == []
