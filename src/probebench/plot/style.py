@@ -80,7 +80,8 @@ def dark(colour: str) -> str:
     """A colour's darker twin, for letters, which are thin."""
     from matplotlib.colors import to_hex, to_rgb
 
-    return to_hex([0.7 * part for part in to_rgb(colour)])
+    darker: str = to_hex([0.7 * part for part in to_rgb(colour)])
+    return darker
 
 
 def line_of(position: int, name: str, names: Sequence[str]) -> dict[str, Any]:
