@@ -30,7 +30,7 @@ from probebench.canonical import digest
 from probebench.config import split_list
 from probebench.drawn import ChosenImages, DrawnSplit
 from probebench.extract import extract
-from probebench.inputs import ImageReader, check_input_range
+from probebench.inputs import check_input_range
 from probebench.progress import bar
 from probebench.sample_folder import SampleFolder
 from probebench.sampling import draw, drawn_from, notes
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 
 FOLDER = "samples"
 """Of the store: a folder in it for each set of drawn images."""
-
-_FIRST = 64
-"""Images of the reference that the generator's own preprocessing is tried on."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ def measure(context: SampleContext, ruled: RuledProbe, store: Store, *, seed: in
     smoke = context.request.limit
     count = options.count if smoke is None else min(options.count, smoke)
     used = {"reference": _reference(context, options.reference), **_floor(context, options.reference, count)}
-    _check_generator(context, used["reference"])
+    _check_ranges(context)
     images, made, sampling = _draw(context, options.sampling, count, store, seed)
     if images.image_size != tuple(context.dataset.image_size):
         raise UsageError(
@@ -163,11 +160,16 @@ def _floor(context: SampleContext, reference: str, count: int) -> dict[str, Used
     return {"floor": Used(other, limit(labels, count))}
 
 
-def _check_generator(context: SampleContext, reference: Used) -> None:
-    """Training images as the generator prepares them: one that learnt another range draws washed-out images."""
-    first = reference.positions[:_FIRST].tolist()
-    reader = ImageReader(context.splits[reference.split], context.source(reference.split))
-    check_input_range(context.backbone, reader.read(first))
+def _check_ranges(context: SampleContext) -> None:
+    """Tries a black and a white image on both networks, before hours of drawing.
+
+    A generator that learnt another range than it says draws washed-out images, and an extractor that is fed another
+    one sees them so. Images in which nothing is quite black or white would not show it.
+    """
+    height, width = context.dataset.image_size
+    extremes = torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None].expand(2, 3, height, width).contiguous()
+    for backbone in (context.backbone, context.extractor):
+        check_input_range(backbone, extremes)
 
 
 def _draw(

@@ -11,10 +11,10 @@ import torch
 
 from probebench.testing import CONTRACTS, ConformanceError, Subject, checks_for, run_check, run_checks
 from probebench.testing.checks import Check
-from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe
 from probebench.testing.watch import no_network, without_random_state
 
-TOYS = {"backbone": ToyBackbone, "dataset": ToyDataset, "probe": ToyProbe}
+TOYS = {"backbone": ToyBackbone, "dataset": ToyDataset, "probe": ToyProbe, "sample-probe": ToyMeasure}
 
 
 @pytest.mark.parametrize("kind", CONTRACTS)
