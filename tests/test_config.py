@@ -37,6 +37,23 @@ def test_every_well_formed_spec_is_read_back(name, options):
     assert (request.name, request.options) == (name, options)
 
 
+def test_a_value_with_commas_stands_in_brackets():
+    request = parse_spec("fid:extractor=[timm:model=a,weights=b],count=5,sampling=[x=[1,2],y=3]")
+    assert request.options == {"extractor": "timm:model=a,weights=b", "count": "5", "sampling": "x=[1,2],y=3"}
+    assert parse_spec("a:path=/data/[x]/y").options == {"path": "/data/[x]/y"}
+
+
+@pytest.mark.parametrize("text", ["fid:extractor=[timm:model=a,count=5", "fid:extractor=timm:model=a],count=5"])
+def test_brackets_that_do_not_match_are_an_error(text):
+    with pytest.raises(UsageError) as caught:
+        parse_spec(text)
+    assert str(caught.value).splitlines() == [
+        f"the brackets of {text.partition(':')[2]!r} do not match",
+        f"  in: {text}",
+        "  try: name:option=[a=1,b=2]",
+    ]
+
+
 @pytest.mark.parametrize(
     "text", ["", " ", ":a=1", "/a", "a/", "a/b/c", "a:", "a:b", "a:=1", "a:b=1,", "a:b=1,,c=2", "a: =1"]
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from probebench.protocol import RuledProbe
     from probebench.records import Record
     from probebench.registry import Component
-    from probebench.workbench import Context
+    from probebench.workbench import Built, Context
 
 
 _LONGEST_SLUG = 120
@@ -71,7 +71,7 @@ class CellFile:
         """What is fitted."""
         return self.ruled.probe
 
-    def identity(self, context: Context | None) -> str:
+    def identity(self, context: Built | None) -> str:
         """Digest of everything that can change the number; of what was asked for, where nothing could be built."""
         document: dict[str, Any] = {
             "backbone": self.job.backbone.identity(),
@@ -84,24 +84,23 @@ class CellFile:
         if context is None:
             asked = {"taps": self.request.taps, "levels": self.request.levels, "pool": self.request.pool}
             return digest({**document, "asked": asked, "precision": self.request.precision})
-        points = [str(point) for point in context.reading.points]
-        built = {"fingerprints": context.fingerprints, "points": points, "precision": context.precision}
-        return digest({**document, **built})
+        return digest({**document, **context.identity()})
 
-    def path(self, context: Context | None) -> Path:
+    def path(self, context: Built | None) -> Path:
         """Where the record lies; that of a failed cell is kept apart, under a name that does not need the weights."""
         name = f"{_slug(self.ruled.protocol.name)}-seed{self.seed}-{self.identity(context)[:8]}"
         folder = self.request.results / _slug(self.job.dataset.title) / _slug(self.job.backbone.title)
         return folder / (f"{name}.json" if context else f"{name}.failed.json")
 
-    def finished(self, context: Context) -> Record | None:
+    def finished(self, context: Built) -> Record | None:
         """The record of this very cell, if it is there, whole and successful."""
         path = self.path(context)
         if not path.is_file():
             return None
         try:
             record = schema.read_record(path)
-            schema.read_predictions(record, path)
+            if not record.generation:
+                schema.read_predictions(record, path)
         except RecordError:
             return None
         return record if record.id == self.identity(context) and record.status == "success" else None
@@ -116,7 +115,7 @@ class CellFile:
             id=self.identity(context),
             status="success",
             smoke=self.request.limit is not None,
-            cell=self._cell(context),
+            cell=self.cell(context),
             protocol=self.ruled.protocol,
             candidates=schema.Candidates(
                 taps=tuple(context.reading.taps), levels=tuple(context.reading.levels), pool=self.request.pool
@@ -150,33 +149,38 @@ class CellFile:
             },
             per_class=tuple(cast("list[float | None]", outcome.summary["per_class"])),
             predictions=artifact,
-            provenance=self._provenance(context.device),
+            provenance=self.provenance(context.device),
             timing=schema.Timing(extract_s=spent.extract_s, probe_s=spent.probe_s, forwarded=spent.forwarded),
             peak_memory_mb=peak_memory_mb(),
             warnings=tuple(dict.fromkeys((*context.warnings, *warnings))),
         )
+        self.keep(context, record)
+        return record
+
+    def keep(self, context: Built, record: Record) -> None:
+        """Writes the record of a success, and removes what an earlier failure left."""
         # The failure goes first: a process killed between the two leaves nothing, and the cell is run again. The other
         # way round it would leave both, and nobody would come back for the failure.
         self.path(None).unlink(missing_ok=True)
-        schema.write_record(record, path)
-        return record
+        schema.write_record(record, self.path(context))
 
-    def fail(self, context: Context | None, error: ProbebenchError) -> Record:
+    def fail(self, context: Built | None, error: ProbebenchError) -> Record:
         """Writes a record that says why there is no number."""
         record = schema.Record(
             id=self.identity(context),
             status="error",
             smoke=self.request.limit is not None,
-            cell=self._cell(context),
+            cell=self.cell(context),
             protocol=self.ruled.protocol,
-            provenance=self._provenance(context.device if context else "cpu"),
+            provenance=self.provenance(context.device if context else "cpu"),
             warnings=context.warnings if context else (),
             error=schema.Failure(type=type(error).__name__, message=str(error)),
         )
         schema.write_record(record, self.path(None))
         return record
 
-    def _cell(self, context: Context | None) -> schema.Cell:
+    def cell(self, context: Built | None) -> schema.Cell:
+        """What was run; without what only a built component knows, where nothing could be built."""
         backbone, dataset = self.job.backbone, self.job.dataset
         digests = dict(context.fingerprints) if context else {}
         return schema.Cell(
@@ -203,8 +207,10 @@ class CellFile:
             limit=self.request.limit,
         )
 
-    def _provenance(self, device: str) -> provenance.Provenance:
-        used = (self.job.backbone, self.job.dataset, self.probe)
+    def provenance(self, device: str) -> provenance.Provenance:
+        """Where the number comes from."""
+        extractor = self.ruled.extractor
+        used = (self.job.backbone, self.job.dataset, self.probe, *([extractor.component] if extractor else []))
         return provenance.collect(
             plugins={component.entry.distribution: component.entry.version for component in used},
             argv=self.argv,
@@ -212,7 +218,7 @@ class CellFile:
         )
 
 
-def _trained(context: Context | None) -> schema.Trained | None:
+def _trained(context: Built | None) -> schema.Trained | None:
     known = context.backbone.trained if context else None
     return schema.Trained(**asdict(known)) if known else None
 

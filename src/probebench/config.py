@@ -47,8 +47,8 @@ class Request:
 def parse_spec(text: str) -> Request:
     """Reads ``name`` or ``name:option=value,option=value``.
 
-    The text is split at the first colon, each option at its first equals sign: values may hold both. They cannot
-    hold a comma; a tuple is written with plus signs.
+    The text is split at the first colon, each option at its first equals sign: values may hold both. A value that
+    holds a comma, such as a spec, is written in brackets; a tuple is written with plus signs.
 
     Raises:
         UsageError: The text is not of that form, or an option is given twice.
@@ -60,24 +60,45 @@ def parse_spec(text: str) -> Request:
     if not colon:
         return Request(name, {})
     options: dict[str, str] = {}
-    for item in rest.split(","):
+    for item in split_list(rest, where=text):
         option, equals, value = (part.strip() for part in item.partition("="))
         if not option or not equals:
-            hint = f"{_FORM}; a value holds no comma, and a tuple is written 1+2+3" if options else _FORM
+            hint = f"{_FORM}; a value with a comma is written [...], and a tuple 1+2+3" if options else _FORM
             raise UsageError(f"{item!r} is not of the form option=value", where=text, hint=hint)
         if option in options:
             raise UsageError(f"option {option!r} is given twice", where=text)
-        options[option] = value
+        options[option] = value[1:-1] if value.startswith("[") and value.endswith("]") else value
     return Request(name, options)
 
 
 def write_value(value: object) -> str:
-    """A JSON or TOML value the way it is written in a spec: ``false``, ``0.1``, ``32+64``."""
+    """A JSON or TOML value the way it is written in a spec: ``false``, ``0.1``, ``32+64``, ``[a=1,b=2]``."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
         return "+".join(map(write_value, value))
-    return str(value)
+    text = str(value)
+    return f"[{text}]" if "," in text else text
+
+
+def split_list(text: str, *, where: str | None = None) -> list[str]:
+    """Splits at the commas that are not in brackets.
+
+    Raises:
+        UsageError: A bracket is not closed, or was never opened.
+    """
+    items, depth = [""], 0
+    for sign in text:
+        depth += (sign == "[") - (sign == "]")
+        if depth < 0:
+            break
+        if sign == "," and not depth:
+            items.append("")
+        else:
+            items[-1] += sign
+    if depth:
+        raise UsageError(f"the brackets of {text!r} do not match", where=where, hint="name:option=[a=1,b=2]")
+    return items
 
 
 def parse_words(text: str, *, where: str | None = None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from probebench import measuring, sample_records
 from probebench.api import Probe, ProbebenchError, UsageError
 from probebench.cells import CellFile, Spent
 from probebench.errors import RecordError
@@ -20,7 +21,7 @@ from probebench.probing import Rows, measure
 from probebench.progress import bar, track
 from probebench.splits import limit
 from probebench.store import Store
-from probebench.workbench import Workbench, heard_warnings
+from probebench.workbench import Context, SampleContext, Workbench, heard_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from probebench.plan import Job, Request
     from probebench.records import Record
     from probebench.registry import Registry
-    from probebench.workbench import Context
+    from probebench.workbench import Built
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class RunResult:
 
     Attributes:
         cells: In the order of the plan.
-        forwarded: Images that passed a backbone, by titles of backbone and dataset.
+        forwarded: Images that passed a backbone or were drawn from it, by titles of backbone and dataset.
         seconds: Wall-clock time.
     """
 
@@ -77,7 +78,8 @@ class PlannedCell:
 
     Attributes:
         file: The cell.
-        points: How many points are read; None when backbone or dataset could not be built.
+        points: How many points are read; None when backbone or dataset could not be built, and of a measure of drawn
+            images, which reads none of the backbone.
         done: Its record, if it is there.
         error: Why nothing could be built.
     """
@@ -113,7 +115,8 @@ def _planned(job: Job, bench: Workbench, argv: tuple[str, ...]) -> list[PlannedC
     for file in files:
         record = file.finished(context)
         done = CellResult(file.path(context), record, fresh=False) if record else None
-        cells.append(PlannedCell(file, len(context.reading.points), done))
+        points = len(context.reading.points) if isinstance(context, Context) else None
+        cells.append(PlannedCell(file, points, done))
     return cells
 
 
@@ -160,6 +163,8 @@ def _run_job(
     try:
         with heard_warnings() as heard:
             context = bench.context(job)
+            if isinstance(context, SampleContext):
+                return _run_measures(context, files, store, forwarded)
             passes = {name: _extract(context, name, store) for name in context.splits}
     except ProbebenchError as error:
         return [_failed(file, context, error) for file in files]
@@ -175,8 +180,34 @@ def _run_job(
             results.append(_run_cell(context, file, rows, Spent(extract_s, images, 0.0), heard))
             shown.advance()
     # Counted at the end: a shard that broke in the meantime was forwarded again.
-    forwarded[job.backbone.title, job.dataset.title] = sum(extraction.forwarded for _, extraction in passes.values())
+    _count(context, sum(extraction.forwarded for _, extraction in passes.values()), forwarded)
     return results
+
+
+def _run_measures(
+    context: SampleContext, files: Sequence[CellFile], store: Store, forwarded: dict[tuple[str, str], int]
+) -> list[CellResult]:
+    """The cells of generation one by one; what one has drawn is there for the next."""
+    results = []
+    for file in files:
+        what = f"{file.probe.title} of {context.job.backbone.title}"
+        try:
+            with heard_warnings() as heard, plugin_errors(f"{what} fails"):
+                outcome = measuring.measure(context, file.ruled, store, seed=file.seed)
+            _count(context, outcome.made, forwarded)
+            record = sample_records.succeed(file, context, outcome, heard)
+        except RecordError:
+            raise  # that of a failure could not be written either
+        except ProbebenchError as error:
+            results.append(_failed(file, context, error))
+        else:
+            results.append(CellResult(file.path(context), record, fresh=True))
+    return results
+
+
+def _count(context: Built, images: int, forwarded: dict[tuple[str, str], int]) -> None:
+    key = context.job.backbone.title, context.job.dataset.title
+    forwarded[key] = forwarded.get(key, 0) + images
 
 
 def _extract(context: Context, name: str, store: Store) -> tuple[Tensor, Extraction]:
@@ -232,5 +263,5 @@ def _run_cell(
     return CellResult(file.path(context), record, fresh=True)
 
 
-def _failed(file: CellFile, context: Context | None, error: ProbebenchError) -> CellResult:
+def _failed(file: CellFile, context: Built | None, error: ProbebenchError) -> CellResult:
     return CellResult(file.path(None), file.fail(context, error), fresh=True, error=error)

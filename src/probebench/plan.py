@@ -23,7 +23,7 @@ from probebench.api import (
 from probebench.config import suggest, write_value
 from probebench.hardware import check_precision
 from probebench.inputs import plugin_errors
-from probebench.protocol import RuledProbe, find, plain
+from probebench.protocol import Extractor, RuledProbe, find, plain
 from probebench.registry import Component, Registry, installed, resolve
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ class Job:
         cells: Probes with seeds, in the order they are run.
         alone: Whether no other contender was asked for: then it must have every tap and level that was named.
         fixed: What a protocol fixes, as the option that names it, and the protocol.
+        extractor: Whose features the images that the backbone draws are measured on; None where its own features are
+            read.
     """
 
     backbone: Component
@@ -95,6 +97,7 @@ class Job:
     cells: tuple[tuple[RuledProbe, int], ...]
     alone: bool = True
     fixed: Mapping[str, str] = field(default_factory=dict)
+    extractor: Extractor | None = None
 
 
 def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
@@ -114,17 +117,22 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
     rivals = [backbone for backbone in asked if not _is_floor(backbone)] or asked
     datasets = _unique(resolve("dataset", text, registry) for text in request.datasets)
     plans = {dataset.title: _groups(request, dataset, registry) for dataset in datasets}
+    if measures := [one.probes[0].probe.title for groups in plans.values() for one in groups if one.extractor]:
+        _require_samplers(rivals, measures[0])
     return tuple(
         Job(
             backbone,
             dataset,
-            asked,
-            tuple(product(probes, dict.fromkeys(request.seeds))),
+            group.asked,
+            tuple(product(group.probes, dict.fromkeys(request.seeds))),
             alone=len(rivals) == 1 and backbone in rivals,
-            fixed=fixed,
+            fixed=group.fixed,
+            extractor=group.extractor,
         )
         for dataset, backbone in product(datasets, backbones)
-        for asked, probes, fixed in plans[dataset.title]
+        for group in plans[dataset.title]
+        # A floor such as raw pixels has nothing to draw; whoever was asked for and draws nothing was refused above.
+        if group.extractor is None or _draws(backbone)
     )
 
 
@@ -143,19 +151,47 @@ def check(request: Request, registry: Registry | None = None) -> None:
         _groups(request, resolve("dataset", text, registry), registry)
 
 
-def _groups(
-    request: Request, dataset: Component, registry: Registry
-) -> list[tuple[Request, list[RuledProbe], dict[str, str]]]:
+def _draws(backbone: Component) -> bool:
+    return bool(cast("BackboneSpec", backbone.entry.spec).sampler)
+
+
+def _require_samplers(backbones: Iterable[Component], probe: str) -> None:
+    if silent := [backbone.title for backbone in backbones if not _draws(backbone)]:
+        raise UsageError(
+            f"{silent[0]} draws no images, and {probe} measures drawn ones",
+            where="--backbone",
+            hint="run it with backbones that draw, such as ddpm, and the others in a run of their own",
+        )
+
+
+@dataclass
+class _Group:
+    """Probes that read the same.
+
+    Attributes:
+        asked: The request as they read it.
+        fixed: Which options their protocol has decided.
+        extractor: See `Job.extractor`.
+        probes: In the order in which they were asked for.
+    """
+
+    asked: Request
+    fixed: dict[str, str]
+    extractor: Extractor | None
+    probes: list[RuledProbe] = field(default_factory=list)
+
+
+def _groups(request: Request, dataset: Component, registry: Registry) -> list[_Group]:
     """The probes to be run on a dataset, those together that read the same."""
     named = [find(text, registry) for text in request.protocols]
     probes = {ruled.protocol.name: ruled for ruled in (plain(text, registry) for text in request.probes)}
     probes |= {ruled.protocol.name: ruled for one in named for ruled in one.ruled(dataset.entry, registry)}
-    groups: dict[Request, tuple[list[RuledProbe], dict[str, str]]] = {}
+    groups: dict[tuple[Request, Extractor | None], _Group] = {}
     for ruled in probes.values():
         asked, fixed = _fix(request, ruled)
-        group, _ = groups.setdefault(asked, ([], fixed))
-        group.append(ruled)
-    return [(asked, group, fixed) for asked, (group, fixed) in groups.items()]
+        group = groups.setdefault((asked, ruled.extractor), _Group(asked, fixed, ruled.extractor))
+        group.probes.append(ruled)
+    return list(groups.values())
 
 
 def _fix(request: Request, ruled: RuledProbe) -> tuple[Request, dict[str, str]]:
@@ -274,6 +310,37 @@ class Reading:
     def shapes(self) -> dict[Point, tuple[int, ...]]:
         """Of each point, the shape that a vector is the flattened form of."""
         return {point: pooled_shape(self.taps[point.tap], point.pool) for point in self.points}
+
+
+def extractor_point(backbone: Backbone, image_size: tuple[int, int], extractor: Extractor) -> Point:
+    """The point that a measure of drawn images is taken at.
+
+    Args:
+        backbone: The extractor, built.
+        image_size: Height and width of the images.
+        extractor: What the user asked for.
+
+    Raises:
+        UsageError: There is no such tap, level or pool, or several levels and none is named.
+    """
+    try:
+        return _one_point(backbone, image_size, extractor.point)
+    except UsageError as error:
+        where = f"option point of {extractor.component.title}, an extractor"
+        raise UsageError(error.what, where=where, hint=error.hint) from error
+
+
+def _one_point(backbone: Backbone, image_size: tuple[int, int], text: str) -> Point:
+    tap_name, _, rest = text.partition("@")
+    level_name, _, pool = rest.partition("@")
+    known = backbone.taps(image_size)
+    tap = (_taps(known, (tap_name,)) if tap_name else [tap for tap in known if tap.default])[-1]
+    levels = [backbone.level(level_name)] if level_name else list(backbone.levels())
+    if len(levels) > 1:
+        raise UsageError(
+            f"it has {len(levels)} noise levels, and a measure is taken at one", hint=f"point={tap.id}@{levels[0].id}"
+        )
+    return Point(tap.id, levels[0].id, pool_for(tap, pool or "gap"))
 
 
 def reading(backbone: Backbone, image_size: tuple[int, int], job: Job) -> Reading:

@@ -6,8 +6,8 @@ unseen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from probebench import option_values, protocol_documents
 from probebench.canonical import digest
@@ -15,10 +15,10 @@ from probebench.config import suggest
 from probebench.entrypoints import normalise
 from probebench.errors import PluginError, ProbebenchError, UsageError
 from probebench.record_models import Protocol
-from probebench.registry import Component, Registry, compose, resolve
+from probebench.registry import Component, Registry, compose, consumes_samples, resolve
 
 if TYPE_CHECKING:
-    from probebench.api import ProtocolSpec
+    from probebench.api import ProtocolSpec, SampleOptions
     from probebench.protocol_documents import Document
     from probebench.registry import Entry
 
@@ -31,8 +31,23 @@ FINAL_FIT = "train and val together"
 
 MEASURED = "once on test"
 
+FLOOR = "the same measure of as many real images of the split that is not the reference, drawn evenly from its classes"
+
 VERSION = 1
 """Raised when the harness itself, not a probe, changes what a number means."""
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Whose features a measure of drawn images is taken on.
+
+    Attributes:
+        component: The backbone.
+        point: As the user wrote it; empty for the backbone's deepest tap.
+    """
+
+    component: Component
+    point: str
 
 
 @dataclass(frozen=True)
@@ -40,11 +55,12 @@ class RuledProbe:
     """A probe, and the protocol that its records state.
 
     Attributes:
-        probe: What is fitted.
+        probe: What is fitted. A measure of drawn images names its extractor by the shortest title, without places.
         protocol: Name, hash and document.
         pool: What the protocol fixes; empty where that is left to the run.
         taps: The same.
         levels: The same.
+        extractor: Of a measure of drawn images; None for a probe of features.
     """
 
     probe: Component
@@ -52,6 +68,7 @@ class RuledProbe:
     pool: str = ""
     taps: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
+    extractor: Extractor | None = None
 
 
 def plain(text: str, registry: Registry | None = None) -> RuledProbe:
@@ -61,12 +78,33 @@ def plain(text: str, registry: Registry | None = None) -> RuledProbe:
         UsageError: The spec is wrong.
         PluginError: The probe is there and cannot be used.
     """
-    probe = resolve("probe", text, registry)
-    document = _document(probe)
-    return RuledProbe(probe, Protocol(name=probe.title, hash=digest(document), document=document))
+    probe, extractor = _with_extractor(resolve("probe", text, registry), registry)
+    document = _document(probe, extractor)
+    return RuledProbe(probe, Protocol(name=probe.title, hash=digest(document), document=document), extractor=extractor)
 
 
-def _document(probe: Component) -> dict[str, Any]:
+def _with_extractor(probe: Component, registry: Registry | None) -> tuple[Component, Extractor | None]:
+    """Resolves what a measure of drawn images reads features with; a probe of features is left as it is."""
+    if not consumes_samples(probe.entry):
+        return probe, None
+    options = cast("SampleOptions", probe.options)
+    try:
+        component = resolve("backbone", options.extractor, registry)
+    except UsageError as error:
+        raise UsageError(error.what, where=f"option extractor of {probe.entry.label}", hint=error.hint) from error
+    shown = options.model_copy(update={"extractor": component.title})
+    return replace(probe, options=shown), Extractor(component, options.point)
+
+
+def _document(probe: Component, extractor: Extractor | None) -> dict[str, Any]:
+    if extractor is not None:
+        return {
+            "version": VERSION,
+            "consumes": "samples",
+            "probe": probe.identity(),
+            "extractor": extractor.component.identity(),
+            "floor": FLOOR,
+        }
     wrapped = {"wraps": probe.inner.identity()} if probe.inner else {}
     return {
         "version": VERSION,
@@ -116,9 +154,9 @@ class Named:
             options = option_values.validate(entry.spec.options, {**rules.options, **special}, entry.label)
         except UsageError as error:
             raise PluginError(f"{entry.label}: {error.what}", where=where, hint=error.hint) from error
-        probe = compose(entry, options, registry)
+        probe, extractor = _with_extractor(compose(entry, options, registry), registry)
         title = f"{self.label}:{name}"
-        document = {**_document(probe), "protocol": {"name": title, "version": rules.version}}
+        document = {**_document(probe, extractor), "protocol": {"name": title, "version": rules.version}}
         pool = rules.pool or self.document.pool
         fixed = {
             "pool": pool,
@@ -127,7 +165,7 @@ class Named:
         }
         document["points"] = {key: value for key, value in fixed.items() if value}
         protocol = Protocol(name=title, hash=digest(document), document=document)
-        return RuledProbe(probe, protocol, pool, self.document.taps, self.document.levels)
+        return RuledProbe(probe, protocol, pool, self.document.taps, self.document.levels, extractor=extractor)
 
     def _entry(self, name: str, registry: Registry, where: str) -> Entry:
         """The probe; of a short name, that of the protocol's own distribution comes first."""

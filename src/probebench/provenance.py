@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import probebench
 
-PACKAGES = ("diffusers", "numpy", "safetensors", "scikit-learn", "timm", "torch")
+PACKAGES = ("diffusers", "numpy", "safetensors", "scikit-learn", "timm", "torch", "torch-fidelity")
 """Distributions whose version can change a number."""
 
 _NO_SOURCE = (":(top,exclude)leaderboards", ":(top,exclude)studies", ":(top,exclude)README.md")

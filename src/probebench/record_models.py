@@ -133,14 +133,18 @@ class Part(_Model):
 
 
 class Measure(_Model):
-    """A number measured on the test split."""
+    """A number measured on the test split, or on drawn images."""
 
     value: float
     low: float | None = Field(default=None, description="Lower end of the 95 % interval.")
     high: float | None = Field(default=None, description="Upper end of the 95 % interval.")
-    n: Annotated[int, Field(ge=1)] = Field(description="Number of test images.")
+    n: Annotated[int, Field(ge=1)] = Field(description="Number of test images, or of drawn ones.")
     method: Literal["wilson"] | None = Field(description="How the interval was made; null when there is none.")
     higher_is_better: bool = True
+    floor: float | None = Field(default=None, description="The same measure of as many real images; of drawn images.")
+    sd: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="Standard deviation over parts of the images, of a measure that is a mean over them."
+    )
 
     @model_validator(mode="after")
     def _interval_is_whole(self) -> Self:
@@ -149,6 +153,24 @@ class Measure(_Model):
         if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
             raise ValueError(f"value {self.value} lies outside its interval {self.low} .. {self.high}")
         return self
+
+
+class ExtractorCell(Component):
+    """The backbone that drawn images are measured with, always in fp32."""
+
+    fingerprint: Sha256 = Field(description="Digest over weights, architecture and preprocessing.")
+    tap: str
+    level: str
+    pool: str
+
+
+class Samples(_Model):
+    """The drawn images of a measure of generation."""
+
+    count: Annotated[int, Field(ge=1)] = Field(description="How many were drawn.")
+    sampling: dict[str, JsonValue] = Field(description="All options of the sampler, defaults included.")
+    fingerprint: Sha256 = Field(description="Digest of the images, in the order of their numbers.")
+    extractor: ExtractorCell
 
 
 class Artifact(_Model):
@@ -184,13 +206,14 @@ class Record(_Model):
     protocol: Protocol
     candidates: Candidates | None = None
     selection: Selection | None = None
-    parts: dict[str, Part] = Field(default={}, description="Images used: train, val, test.")
+    parts: dict[str, Part] = Field(default={}, description="Images used: train, val, test; or reference and floor.")
     grid: tuple[GridTrial, ...] = Field(default=(), description="All trials of all points, on val.")
     chosen: Chosen | None = None
     primary: str | None = Field(default=None, description="Name of the metric that rows are ranked by.")
     metrics: dict[str, Measure] = {}
     per_class: tuple[Share | None, ...] = Field(default=(), description="Accuracy by class; null if absent.")
     predictions: Artifact | None = None
+    samples: Samples | None = Field(default=None, description="Of a measure of generation: what was measured.")
     provenance: Provenance
     timing: Timing | None = None
     peak_memory_mb: Annotated[float, Field(ge=0)] | None = None
@@ -207,10 +230,21 @@ class Record(_Model):
             self._require_results()
         return self
 
+    @property
+    def generation(self) -> bool:
+        """Whether drawn images are measured, and not features: such a record has no point, no val, no predictions."""
+        return self.protocol.document.get("consumes") == "samples"
+
     def _require_results(self) -> None:
-        required = ("candidates", "selection", "grid", "chosen", "primary", "predictions", "timing")
+        classified = ("candidates", "selection", "grid", "chosen", "predictions")
+        required: tuple[str, ...] = (*classified, "primary", "timing")
+        parts: tuple[str, ...] = ("train", "val", "test")
+        if self.generation:
+            required, parts = ("samples", "primary", "timing"), ("reference",)
+            if foreign := [name for name in classified if getattr(self, name)]:
+                raise ValueError("a measure of drawn images has no " + ", ".join(foreign))
         missing = [name for name in required if not getattr(self, name)]
-        missing += [f"parts.{name}" for name in ("train", "val", "test") if name not in self.parts]
+        missing += [f"parts.{name}" for name in parts if name not in self.parts]
         missing += ["cell.backbone.fingerprint"] * (self.cell.backbone.fingerprint is None)
         if missing:
             raise ValueError("a finished cell needs " + ", ".join(missing))

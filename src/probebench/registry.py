@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from probebench import option_values
 from probebench.api.contracts import Backbone, Dataset, Probe
+from probebench.api.measures import SampleProbe
 from probebench.api.options import NoOptions
 from probebench.api.specs import ProbeSpec
 from probebench.config import parse_spec, suggest
@@ -31,6 +32,8 @@ __all__ = [
     "Registry",
     "backbones_that",
     "component_of",
+    "consumes_samples",
+    "contract_of",
     "installed",
     "load_target",
     "resolve",
@@ -39,6 +42,16 @@ __all__ = [
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _CONTRACTS: dict[Kind, type] = {"backbone": Backbone, "dataset": Dataset, "probe": Probe}
+
+
+def contract_of(entry: Entry) -> type:
+    """The class that a component of this entry derives from."""
+    return SampleProbe if consumes_samples(entry) else _CONTRACTS[entry.kind]
+
+
+def consumes_samples(entry: Entry) -> bool:
+    """Whether this is a probe that measures drawn images."""
+    return isinstance(entry.spec, ProbeSpec) and entry.spec.consumes == "samples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +235,13 @@ class Component:
         """Imports the factory and calls it.
 
         Returns:
-            A new `Backbone`, `Dataset` or `Probe`, by the entry's kind.
+            A new `Backbone`, `Dataset`, `Probe` or `SampleProbe`, see `contract_of`.
 
         Raises:
             PluginError: The factory cannot be imported, fails, or returns something else.
             ProbebenchError: The factory raised it.
         """
-        spec, contract = self.entry.spec, _CONTRACTS[self.entry.kind]
+        spec, contract = self.entry.spec, contract_of(self.entry)
         factory = load_target(spec.factory, where=self.entry.origin)
         try:
             built = factory(self.options, *([self.inner.build()] if self.inner else []))

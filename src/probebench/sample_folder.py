@@ -39,15 +39,16 @@ class SampleFolder:
         root: The folder.
         run: What the images depend on; JSON values.
         notes: What else the manifest of a new folder is to say.
+        option: The option that names the folder, or what it lies in; for errors.
 
     Raises:
         UsageError: It cannot be written, holds another run, or is not empty and holds none.
         DataError: Its manifest cannot be read.
     """
 
-    def __init__(self, root: Path, run: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-        self.root, self.images = root, root / "images"
-        make_writable(root, "--out")
+    def __init__(self, root: Path, run: Mapping[str, Any], notes: Mapping[str, Any], option: str = "--out") -> None:
+        self.root, self.images, self._option = root, root / "images", option
+        make_writable(root, option)
         self._claim(json.loads(json.dumps(run)), notes)
 
     def _claim(self, run: dict[str, Any], notes: Mapping[str, Any]) -> None:
@@ -56,19 +57,23 @@ class SampleFolder:
             # A run that was killed in its first moment leaves nothing but a hidden temporary file.
             if any(not entry.name.startswith(".") for entry in self.root.iterdir()):
                 raise UsageError(
-                    "the folder is not empty and holds no drawn images", where=str(self.root), hint="a new --out"
+                    "the folder is not empty and holds no drawn images",
+                    where=str(self.root),
+                    hint=f"a new {self._option}",
                 )
             write_bytes(path, (json.dumps({"run": run, **notes}, indent=2) + "\n").encode())
             return
         try:
             held = json.loads(path.read_text(encoding="utf-8"))["run"]
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise DataError(f"{path.name} cannot be read: {error}", where=str(self.root), hint="a new --out") from error
+            raise DataError(
+                f"{path.name} cannot be read: {error}", where=str(self.root), hint=f"a new {self._option}"
+            ) from error
         if changed := differing_fields(held, run):
             raise UsageError(
                 f"the folder holds images drawn with another {changed}",
                 where=str(path),
-                hint="the options they were drawn with, or a new --out",
+                hint=f"the options they were drawn with, or a new {self._option}",
             )
 
     def present(self) -> set[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +20,8 @@ from probebench.sample_folder import SampleFolder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from probebench.api import Options, Precision
 
 
 @dataclass(frozen=True)
@@ -75,30 +77,56 @@ def sample(
     device = pick_device(device)
     built = cast("Backbone", backbone.build())
     arithmetic = pick_precision(precision, device, bf16_pays=built.bf16_pays)
+    run = drawn_from(backbone, built, options, seed=seed, precision=arithmetic)
+    folder = SampleFolder(out, run, notes(backbone, device))
+    missing = _missing(folder, count)
+    job = SamplingJob(
+        backbone=built,
+        options=options,
+        index=missing,
+        seed=seed,
+        device=device,
+        precision=arithmetic,
+        batch_size=built.batch_size if batch_size is None else batch_size,
+    )
+    draw(job, backbone, folder)
+    return Drawn(folder, len(missing))
+
+
+def drawn_from(
+    backbone: Component, built: Backbone, options: Options, *, seed: int, precision: Precision
+) -> dict[str, Any]:
+    """All that drawn images depend on, as the manifest of their folder states it; JSON values only.
+
+    Raises:
+        PluginError: The backbone has no fingerprint.
+    """
     with plugin_errors(f"backbone {backbone.title} has no fingerprint"):
-        run = {
+        return {
             "backbone": backbone.identity(),
             "fingerprint": built.fingerprint(),
             "sampling": options.model_dump(mode="json"),
             "seed": seed,
-            "precision": arithmetic,
+            "precision": precision,
         }
-    folder = SampleFolder(out, run, _notes(backbone, device))
-    missing = _missing(folder, count)
-    if missing:
-        with bar(f"sample {backbone.title}", total=len(missing)) as shown:
-            job = SamplingJob(
-                backbone=built,
-                options=options,
-                index=missing,
-                seed=seed,
-                device=device,
-                precision=arithmetic,
-                batch_size=built.batch_size if batch_size is None else batch_size,
-                progress=shown.advance,
-            )
-            _draw(job, spec.sampler, backbone, folder)
-    return Drawn(folder, len(missing))
+
+
+def draw(job: SamplingJob, backbone: Component, folder: SampleFolder) -> None:
+    """Draws the job's images into a folder, with a bar.
+
+    Args:
+        job: Its `progress` is not looked at.
+        backbone: What to draw from, of which the job has the built one.
+        folder: Each image is in it as soon as it is drawn.
+
+    Raises:
+        PluginError: The sampler fails or breaks its contract.
+    """
+    if not job.index:
+        return
+    target = cast("BackboneSpec", backbone.entry.spec).sampler
+    with bar(f"sample {backbone.title}", total=len(job.index)) as shown:
+        _draw(replace(job, progress=shown.advance), target, backbone, folder)
 
 
 def _draw(job: SamplingJob, target: str, backbone: Component, folder: SampleFolder) -> None:
@@ -140,7 +168,7 @@ def _missing(folder: SampleFolder, count: int) -> list[int]:
     return [number for number in range(count) if number not in present]
 
 
-def _notes(backbone: Component, device: str) -> dict[str, Any]:
+def notes(backbone: Component, device: str) -> dict[str, Any]:
     """What the manifest says for people: it has no part in whether two runs are one."""
     came_from = provenance.collect(
         plugins={backbone.entry.distribution: backbone.entry.version},

@@ -6,13 +6,13 @@ import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from probebench import soundness
 from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning
 from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
-from probebench.plan import reading
+from probebench.plan import extractor_point, reading
 from probebench.store import RepairWarning
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from probebench.api import Precision, Split
+    from probebench.api import Point, Precision, Split
     from probebench.plan import Job, Reading, Request
+    from probebench.protocol import Extractor
     from probebench.registry import Component
 
 SPLITS = ("train", "val", "test")
@@ -48,9 +49,9 @@ class Images:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Context:
-    """One backbone on one dataset, ready to be read.
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """One backbone and one dataset, as all cells of a job need them.
 
     Attributes:
         job: The cells that share it.
@@ -60,7 +61,6 @@ class Context:
         splits: ``train`` and ``test``, and ``val`` where there is an official one.
         labels: int64 ``(N,)`` of each split.
         fingerprints: Of the backbone under ``backbone``, of the splits under their names.
-        reading: Taps, levels and points.
         device: What the backbone runs on.
         precision: Of its arithmetic.
         warnings: What the components had to say while they were built.
@@ -73,7 +73,6 @@ class Context:
     splits: dict[str, Split]
     labels: dict[str, Tensor]
     fingerprints: dict[str, str]
-    reading: Reading
     device: str
     precision: Precision
     warnings: tuple[str, ...]
@@ -81,6 +80,46 @@ class Context:
     def source(self, split: str) -> str:
         """Identity of a split. With an image's position it seeds the image's noise."""
         return f"{self.job.dataset.entry.qualified}/{split}"
+
+    def identity(self) -> dict[str, Any]:
+        """What can change a number and is known once all is built; JSON values only."""
+        return {"fingerprints": self.fingerprints, "precision": self.precision}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context(Built):
+    """A backbone whose features are read.
+
+    Attributes:
+        reading: Taps, levels and points.
+    """
+
+    reading: Reading
+
+    def identity(self) -> dict[str, Any]:
+        """With the points."""
+        return {**super().identity(), "points": [str(point) for point in self.reading.points]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleContext(Built):
+    """A backbone that draws images, and the extractor that they are measured with.
+
+    Attributes:
+        wanted: The extractor as it was asked for.
+        extractor: Built, not placed on a device yet; shared by the jobs of a run.
+        extractor_fingerprint: Over its weights, architecture and preprocessing.
+        point: Where it is read.
+    """
+
+    wanted: Extractor
+    extractor: Backbone
+    extractor_fingerprint: str
+    point: Point
+
+    def identity(self) -> dict[str, Any]:
+        """With the extractor."""
+        return {**super().identity(), "extractor": self.extractor_fingerprint, "point": str(self.point)}
 
 
 class Workbench:
@@ -94,9 +133,10 @@ class Workbench:
         self._request = request
         self._device = pick_device(request.device)
         self._images: dict[Component, Images] = {}  # by component: equal titles may lie in different folders
+        self._extractors: dict[Component, Backbone] = {}
 
-    def context(self, job: Job) -> Context:
-        """Builds a job's backbone and dataset.
+    def context(self, job: Job) -> Context | SampleContext:
+        """Builds a job's backbone and dataset, and what its images are measured with where it draws some.
 
         Raises:
             UsageError: A tap, level, pool or image size does not fit.
@@ -109,22 +149,35 @@ class Workbench:
         with heard_warnings() as heard:
             backbone = cast("Backbone", job.backbone.build())
             with plugin_errors(f"backbone {job.backbone.title} does not describe itself"):
-                read = reading(backbone, images.dataset.image_size, job)
+                read = None if job.extractor else reading(backbone, images.dataset.image_size, job)
                 fingerprint = _sha256(backbone.fingerprint(), f"backbone {job.backbone.title}")
-        precision = pick_precision(self._request.precision, self._device, bf16_pays=backbone.bf16_pays)
-        return Context(
-            job=job,
-            request=job.request,
-            backbone=backbone,
-            dataset=images.dataset,
-            splits=images.splits,
-            labels=images.labels,
-            fingerprints={"backbone": fingerprint, **images.fingerprints},
-            reading=read,
-            device=self._device,
-            precision=precision,
-            warnings=(*images.warnings, *heard),
-        )
+            extractor = self._extractor(job.extractor, images.dataset.image_size) if job.extractor else {}
+        # A generator is measured in fp32 unless asked otherwise: what bf16 does to its images is no merit or fault.
+        pays = backbone.bf16_pays and job.extractor is None
+        common: dict[str, Any] = {
+            "job": job,
+            "request": job.request,
+            "backbone": backbone,
+            "dataset": images.dataset,
+            "splits": images.splits,
+            "labels": images.labels,
+            "fingerprints": {"backbone": fingerprint, **images.fingerprints},
+            "device": self._device,
+            "precision": pick_precision(self._request.precision, self._device, bf16_pays=pays),
+            "warnings": (*images.warnings, *heard),
+        }
+        return SampleContext(**common, **extractor) if read is None else Context(**common, reading=read)
+
+    def _extractor(self, wanted: Extractor, image_size: tuple[int, int]) -> dict[str, Any]:
+        """The fields of a `SampleContext` that are the extractor's."""
+        title = f"extractor {wanted.component.title}"
+        if wanted.component not in self._extractors:
+            self._extractors[wanted.component] = cast("Backbone", wanted.component.build())
+        built = self._extractors[wanted.component]
+        with plugin_errors(f"{title} does not describe itself"):
+            point = extractor_point(built, image_size, wanted)
+            fingerprint = _sha256(built.fingerprint(), title)
+        return {"wanted": wanted, "extractor": built, "extractor_fingerprint": fingerprint, "point": point}
 
 
 def open_images(component: Component) -> Images:

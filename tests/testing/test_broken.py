@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probebench.registry import KINDS
-from probebench.testing import checks_for, run_check
+from probebench.testing import CONTRACTS, checks_for, run_check
 from probebench.testing.broken import broken_fakes
 
 FAKES = broken_fakes()
@@ -28,4 +27,4 @@ def test_the_check_catches_the_fault(name, subject):
 
 def test_every_check_has_a_broken_fake():
     caught = {(subject.kind, name) for name, subject in FAKES}
-    assert caught == {(kind, check.name) for kind in KINDS for check in checks_for(kind)}
+    assert caught == {(kind, check.name) for kind in CONTRACTS for check in checks_for(kind)}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probebench.registry import KINDS
-from probebench.testing import checks_for
+from probebench.testing import CONTRACTS, checks_for
 
 SOURCE = """
 @hookimpl
@@ -83,7 +82,7 @@ def test_a_name_of_two_kinds_checks_both(cli):
 
 def test_the_list_is_exactly_what_runs(cli):
     listed = cli("check", "--list", "--json").json
-    assert list(listed) == list(KINDS)
+    assert list(listed) == list(CONTRACTS)
     run = {
         part["kind"]: part["checks"] for name in ("two",) for part in cli("check", name, "--json").json["components"]
     }

@@ -6,10 +6,12 @@ import pytest
 
 from probebench.testing import NotApplicableError, Subject, checks_for, parametrize_with_checks
 from probebench.testing.broken_backbones import RefusesHalfPrecision
-from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe
 
 
-@parametrize_with_checks([("backbone", ToyBackbone), ("dataset", ToyDataset), ("probe", ToyProbe)])
+@parametrize_with_checks(
+    [("backbone", ToyBackbone), ("dataset", ToyDataset), ("probe", ToyProbe), ("sample-probe", ToyMeasure)]
+)
 def test_good_fakes_pass(subject, check):
     check(subject)
 

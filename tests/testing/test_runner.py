@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from probebench.registry import KINDS
-from probebench.testing import ConformanceError, Subject, checks_for, run_check, run_checks
+from probebench.testing import CONTRACTS, ConformanceError, Subject, checks_for, run_check, run_checks
 from probebench.testing.checks import Check
-from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe
 from probebench.testing.watch import no_network, without_random_state
 
-TOYS = {"backbone": ToyBackbone, "dataset": ToyDataset, "probe": ToyProbe}
+TOYS = {"backbone": ToyBackbone, "dataset": ToyDataset, "probe": ToyProbe, "sample-probe": ToyMeasure}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTRACTS)
 def test_every_check_is_run_once_and_in_order(kind):
     results = run_checks((kind, TOYS[kind]))
     assert [result.check for result in results] == [check.name for check in checks_for(kind)]
@@ -26,7 +25,7 @@ def test_every_check_is_run_once_and_in_order(kind):
     assert all(result.kind == kind and result.seconds > 0 for result in results)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTRACTS)
 def test_every_check_states_a_law(kind):
     for check in checks_for(kind):
         assert check.law.endswith("."), check.name

@@ -5,6 +5,7 @@ Importing this module is cheap: it brings no torch with it, so a plugin's light 
 
 from probebench.api.contracts import Backbone, Dataset, Fitted, Metric, Probe, Split
 from probebench.api.hooks import API_VERSION, hookimpl
+from probebench.api.measures import ImageSet, Measured, SampleOptions, SampleProbe
 from probebench.api.options import NoOptions, Options
 from probebench.api.pooling import check_pool, pool_for, pool_map, pooled_shape
 from probebench.api.ranges import check_range
@@ -49,7 +50,9 @@ __all__ = [
     "FeatureError",
     "Features",
     "Fitted",
+    "ImageSet",
     "Level",
+    "Measured",
     "Metric",
     "NoOptions",
     "Options",
@@ -61,6 +64,8 @@ __all__ = [
     "ProbebenchError",
     "ProbebenchWarning",
     "ProtocolSpec",
+    "SampleOptions",
+    "SampleProbe",
     "SamplingJob",
     "Scalar",
     "Spec",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from probebench.api.measures import SampleOptions
 from probebench.api.options import NoOptions, Options
 from probebench.api.pooling import check_pool
 
@@ -110,15 +111,18 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSpec(Spec):
-    """Card of a probe; its factory returns a `Probe`.
+    """Card of a probe; its factory returns a `Probe`, or a `SampleProbe` where it consumes samples.
 
     Attributes:
+        consumes: ``features`` of labelled images, or ``samples``: images that a backbone draws. The options of the
+            latter derive from `SampleOptions`.
         pool: How feature maps are pooled for it where neither the user nor a protocol says so. ``grid4`` gives a probe
             that reads maps 16 positions, and keeps the full map out of the store.
         wraps: The option, a string, that is the spec of another probe. The factory is then called with the options and
             that probe, built; its identity is part of the protocol. Empty for a probe that stands alone.
     """
 
+    consumes: Literal["features", "samples"] = "features"
     pool: str = "gap"
     wraps: str = ""
 
@@ -127,6 +131,13 @@ class ProbeSpec(Spec):
         check_pool(self.pool, "spatial")
         if self.wraps and self.wraps not in self.options.model_fields:
             raise ValueError(f"{self.name} has no option {self.wraps!r} that could name a probe")
+        if self.consumes not in ("features", "samples"):
+            raise ValueError(f"{self.name} consumes {self.consumes!r}, neither 'features' nor 'samples'")
+        if (self.consumes == "samples") != issubclass(self.options, SampleOptions):
+            raise TypeError(
+                f"{self.name} consumes {self.consumes}: options of probes that consume samples derive from "
+                "probebench.api.SampleOptions, and no others do"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

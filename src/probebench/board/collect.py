@@ -37,6 +37,12 @@ class Entry:
         return canonical_json([backbone.name, backbone.options, backbone.fingerprint, self.record.cell.precision])
 
     @property
+    def network_key(self) -> str:
+        """What makes two records speak of one network, whatever was done with it."""
+        backbone = self.record.cell.backbone
+        return canonical_json([backbone.name, backbone.options, backbone.fingerprint])
+
+    @property
     def speed_key(self) -> str:
         """What makes two records tell of one speed, whatever their probe."""
         dataset = self.record.cell.dataset
@@ -82,9 +88,12 @@ def load(folder: Path) -> tuple[Entry, ...]:
 
 
 def groups(entries: Iterable[Entry]) -> list[Group]:
-    """Sorts records by dataset and protocol name, and out what cannot be ranked."""
+    """Sorts records by dataset and protocol name, and out what cannot be ranked.
+
+    Those of drawn images are passed over, see `probebench.board.generation`.
+    """
     members: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
+    for entry in (entry for entry in entries if not entry.record.generation):
         dataset, protocol = entry.record.cell.dataset, entry.record.protocol
         members[canonical_json([dataset.name, dataset.options, protocol.name])].append(entry)
     return [_sift(members[key]) for key in sorted(members)]

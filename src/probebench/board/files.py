@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING
 
 from probebench.atomic import write_bytes
 from probebench.board.collect import load
+from probebench.board.generation import GenerationTable, generation_tables
+from probebench.board.generation_page import generation_csv, generation_page
 from probebench.board.index import index, insert, summary
-from probebench.board.markdown import MARK, page
+from probebench.board.markdown import page
 from probebench.board.published import FILE, beside, read_published
 from probebench.board.ranking import boards
 from probebench.board.tables import csv_text, json_text
-from probebench.board.text import slug
+from probebench.board.text import MARK, slug
 from probebench.errors import RecordError, StaleBoardError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from probebench.board.collect import Entry
     from probebench.board.ranking import Board
 
 
@@ -33,7 +36,9 @@ def outputs(records: Path, out: Path, readme: Path | None = None) -> dict[Path, 
         UsageError: There are no records, the readme cannot take the summary, or a published row is wrong.
         RecordError: A record is not valid, or two datasets would share a board's file.
     """
-    pages = _pages(boards(load(records)), out)
+    entries = load(records)
+    pages = _pages(boards(entries), out)
+    drawn = _drawn_pages(entries, pages, out)
     published = read_published(out / FILE)
     files: dict[Path, str] = {}
     for path, board in pages.items():
@@ -41,7 +46,11 @@ def outputs(records: Path, out: Path, readme: Path | None = None) -> dict[Path, 
         files[path] = page(board, path.parent, others)
         files[path.with_suffix(".csv")] = csv_text(board, path.parent)
         files[path.with_suffix(".json")] = json_text(board, path.parent, others)
-    files[out / "README.md"] = index(pages, out)
+    for path, tables in drawn.items():
+        files[path] = generation_page(tables, path.parent)
+        files[path.with_suffix(".csv")] = generation_csv(tables, path.parent)
+    titles = {path: tables[0].newest.cell.dataset.title for path, tables in drawn.items()}
+    files[out / "README.md"] = index(pages, titles, out)
     if readme is not None:
         files[readme] = insert(_text(readme), summary(pages, readme.parent), readme)
     return files
@@ -102,6 +111,24 @@ def _pages(found: Sequence[Board], out: Path) -> dict[Path, Board]:
             )
         pages[path] = board
     return pages
+
+
+def _drawn_pages(
+    entries: Sequence[Entry], pages: Mapping[Path, Board], out: Path
+) -> dict[Path, tuple[GenerationTable, ...]]:
+    """The page of drawn images of each dataset that has some."""
+    found: dict[Path, tuple[GenerationTable, ...]] = {}
+    for tables in generation_tables(entries).values():
+        dataset = tables[0].newest.cell.dataset
+        path = out / slug(dataset.title) / "generation.md"
+        if path in pages or path in found:
+            raise RecordError(
+                f"two boards would be one file: that of {dataset.title} ({dataset.name}) and another",
+                where=str(path),
+                hint="keep the records of one of them elsewhere",
+            )
+        found[path] = tables
+    return found
 
 
 def _abandoned(files: Mapping[Path, str], out: Path) -> list[Path]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from probebench.board.markdown import MARK, metric_name, name_of
-from probebench.board.text import NONE, code, link, table, with_interval
+from probebench.board.markdown import metric_name, name_of
+from probebench.board.text import MARK, NONE, code, link, table, with_interval
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +18,14 @@ BEGIN, END = "<!-- probebench:leaderboard -->", "<!-- /probebench:leaderboard --
 _CONTENDERS = 3
 
 
-def index(pages: Mapping[Path, Board], folder: Path) -> str:
-    """The page that lists all boards, each with its best row."""
+def index(pages: Mapping[Path, Board], drawn: Mapping[Path, str], folder: Path) -> str:
+    """The page that lists all boards, each with its best row, and the pages of drawn images.
+
+    Args:
+        pages: Boards, by the file of each.
+        drawn: Titles of datasets, by the page of drawn images that each has.
+        folder: Where the index will be.
+    """
     headers = ["Board", "Best backbone", "Metric", "Test (95 % interval)", "Point", "Rows", "Not ranked"]
     rows = [
         [
@@ -32,7 +38,11 @@ def index(pages: Mapping[Path, Board], folder: Path) -> str:
     ]
     left = ("Board", "Best backbone", "Metric", "Point")
     intro = "One board for each dataset and protocol. A name in *italics* is a baseline. Percent."
-    return "\n\n".join([MARK, "# Leaderboards", intro, table(headers, rows, left)]) + "\n"
+    parts = [MARK, "# Leaderboards", intro, table(headers, rows, left)]
+    if drawn:
+        pages_of = ", ".join(link(title, path, folder) for path, title in drawn.items())
+        parts.append(f"How well backbones generate: {pages_of}.")
+    return "\n\n".join(parts) + "\n"
 
 
 def summary(pages: Mapping[Path, Board], folder: Path) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from probebench.board.generation_page import number
 from probebench.board.published import section
-from probebench.board.text import METRICS, NONE, code, figures, link, percent, size, table, with_interval
+from probebench.board.text import MARK, METRICS, NONE, code, figures, link, percent, size, table, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from probebench.board.published import Published
     from probebench.board.ranking import Board, Place
     from probebench.board.rows import Row
-
-MARK = "<!-- Written by `probebench leaderboard build` from the records; changes by hand are lost. -->"
 
 
 def page(board: Board, folder: Path, published: Sequence[Published] = ()) -> str:
@@ -66,13 +65,20 @@ def _ranking(board: Board, folder: Path) -> str:
     others = [name for name in METRICS if name != primary and any(name in place.row.metrics for place in board.places)]
     main = f"{metric_name(board)} (95 % interval)"
     headers = ["Rank", "Backbone", main, "sd", "Seeds", *(METRICS[name] for name in others)]
+    headers += [code(name) for name in _drawn(board)]
     headers += ["Point", "Sigma", "Dim", "Parameters", "Cost", "Precision", "s / 1000 img", "Record"]
-    rows = [_line(place, others, folder) for place in board.places]
+    rows = [_line(board, place, others, folder) for place in board.places]
     return table(headers, rows, left=("Backbone", "Point", "Precision", "Record"))
 
 
-def _line(place: Place, metrics: list[str], folder: Path) -> list[str]:
+def _drawn(board: Board) -> list[str]:
+    """Names of the measures of drawn images that are known of some row."""
+    return sorted({name for place in board.places for name in board.drawn.get(place.row.lowest.network_key, {})})
+
+
+def _line(board: Board, place: Place, metrics: list[str], folder: Path) -> list[str]:
     row = place.row
+    drawn = board.drawn.get(row.lowest.network_key, {})
     return [
         f"={place.rank}" if place.tied else str(place.rank),
         name_of(place),
@@ -80,6 +86,7 @@ def _line(place: Place, metrics: list[str], folder: Path) -> list[str]:
         NONE if row.sd is None else percent(row.sd),
         str(len(row.entries)),
         *(percent(row.metrics[name]) if name in row.metrics else NONE for name in metrics),
+        *(number(drawn[name].value) if name in drawn else NONE for name in _drawn(board)),
         _point(row),
         figures(row.chosen.sigma),
         str(row.chosen.dim),
@@ -163,6 +170,11 @@ def rules(board: Board) -> dict[str, str]:
         "Protocol": f"{code(protocol.name)}, hash `{protocol.hash[:16]}`.",
         "Records": f"{board.records} ranked, {len(board.excluded)} not.",
     }
+    if _drawn(board):
+        found["Drawn images"] = (
+            "Columns such as `fid@2k/test10k[inception]` say how well the same network generates; they decide no rank, "
+            "and are explained with the values of real images in [generation.md](generation.md)."
+        )
     if not board.places:
         del found["Point"]
     return found

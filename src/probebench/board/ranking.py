@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from probebench.board.collect import Excluded, groups
+from probebench.board.generation import Value, beside_features, dataset_key, generation_tables
 from probebench.board.rows import Row, rows, speeds
 from probebench.records import Record  # noqa: TC001 - annotations of dataclasses
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -48,11 +49,13 @@ class Board:
         newest: The newest usable record; the board is for its protocol, dataset and test images.
         places: The ranked rows, best first.
         excluded: Records left out, by backbone, seed and path.
+        drawn: How well a network (`Entry.network_key`) generates, by the name of the measure; ranks nothing.
     """
 
     newest: Record
     places: tuple[Place, ...]
     excluded: tuple[Excluded, ...]
+    drawn: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -62,15 +65,16 @@ class Board:
 
 def boards(entries: Sequence[Entry]) -> list[Board]:
     """The boards that records give, one for each dataset and protocol name."""
-    speed = speeds(entries)
-    return [_board(group, speed) for group in groups(entries)]
+    speed, tables = speeds(entries), generation_tables(entries)
+    drawn = {key: beside_features(found) for key, found in tables.items()}
+    return [_board(group, speed, drawn.get(dataset_key(group.newest.cell.dataset), {})) for group in groups(entries)]
 
 
-def _board(group: Group, speed: dict[str, float]) -> Board:
+def _board(group: Group, speed: dict[str, float], drawn: Mapping[str, Mapping[str, Value]]) -> Board:
     complete, excluded = _split_complete(rows(group.kept, speed))
     ranked = sorted(complete, key=_order)
     left_out = sorted((*group.excluded, *excluded), key=_where)
-    return Board(group.newest, tuple(_places(ranked, group.correct)), tuple(left_out))
+    return Board(group.newest, tuple(_places(ranked, group.correct)), tuple(left_out), drawn)
 
 
 def _order(row: Row) -> tuple[float, str, str]:

@@ -88,7 +88,7 @@ def speeds(entries: Iterable[Entry]) -> dict[str, float]:
     images: Counter[str] = Counter()
     for entry in entries:
         timing = entry.record.timing
-        if timing is not None and timing.forwarded:
+        if timing is not None and timing.forwarded and not entry.record.generation:
             seconds[entry.speed_key] += timing.extract_s
             images[entry.speed_key] += timing.forwarded
     return {key: 1000 * seconds[key] / images[key] for key in images}

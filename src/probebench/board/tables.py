@@ -23,7 +23,7 @@ _DIGITS = 6  # of a share: far below any interval, and equal on machines whose l
 
 def csv_text(board: Board, folder: Path) -> str:
     """The ranked rows as CSV, one column a value. Shares are from 0 to 1."""
-    rows = [_flat(_place(place, folder)) for place in board.places]
+    rows = [_flat(_place(board, place, folder)) for place in board.places]
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n", restval="")
@@ -42,7 +42,7 @@ def json_text(board: Board, folder: Path, published: Sequence[Published] = ()) -
         "primary": newest.primary,
         "rules": rules(board),
         "rows": [
-            {**_place(place, folder), "per_seed": _per_seed(place, folder), "heat": _heat(place)}
+            {**_place(board, place, folder), "per_seed": _per_seed(place, folder), "heat": _heat(place)}
             for place in board.places
         ],
         "excluded": [
@@ -59,8 +59,9 @@ def json_text(board: Board, folder: Path, published: Sequence[Published] = ()) -
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _place(place: Place, folder: Path) -> dict[str, Any]:
+def _place(board: Board, place: Place, folder: Path) -> dict[str, Any]:
     row = place.row
+    drawn = board.drawn.get(row.lowest.network_key, {})
     return {
         "rank": place.rank,
         "tie_group": place.tie_group,
@@ -73,6 +74,7 @@ def _place(place: Place, folder: Path) -> dict[str, Any]:
         "seeds": list(row.seeds),
         "n": row.primary.n,
         "metrics": {name: _round(value) for name, value in row.metrics.items()},
+        **({"drawn": {name: _round(one.value) for name, one in sorted(drawn.items())}} if drawn else {}),
         "tap": row.chosen.tap,
         "level": row.chosen.level,
         "pool": row.chosen.pool,
@@ -90,7 +92,7 @@ def _place(place: Place, folder: Path) -> dict[str, Any]:
 def _flat(place: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, value in place.items():
-        if name == "metrics":
+        if name in ("metrics", "drawn"):
             row |= dict(sorted(value.items()))
         elif name == "seeds":
             row[name] = " ".join(map(str, value))

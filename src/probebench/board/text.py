@@ -11,6 +11,8 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from pathlib import Path
 
+MARK = "<!-- Written by `probebench leaderboard build` from the records; changes by hand are lost. -->"
+
 METRICS: Mapping[str, str] = {
     "top1": "top-1",
     "top3": "top-3",

@@ -43,10 +43,9 @@ def _is_file(name: str) -> bool:
 
 
 def _list_checks(*, as_json: bool) -> None:
-    from probebench.registry import KINDS
-    from probebench.testing import checks_for
+    from probebench.testing import CONTRACTS, checks_for
 
-    laws = {kind: {check.name: check.law for check in checks_for(kind)} for kind in KINDS}
+    laws = {kind: {check.name: check.law for check in checks_for(kind)} for kind in CONTRACTS}
     if as_json:
         print_json(laws)
         return

@@ -74,12 +74,19 @@ def compare_records(a: tuple[Record, Path], b: tuple[Record, Path]) -> Compariso
         b: Another.
 
     Raises:
-        UsageError: They were not measured on the same images.
+        UsageError: They were not measured on the same images, or are measures of drawn images.
         RecordError: One has no predictions, or their file is missing or altered.
     """
     from probebench.records import read_predictions
     from probebench.stats import mcnemar, paired_bootstrap
 
+    for record, path in (a, b):
+        if record.generation:
+            raise UsageError(
+                "it measures drawn images, and has no predictions to compare",
+                where=str(path),
+                hint="probebench leaderboard build puts such records side by side",
+            )
     right_a, right_b = read_predictions(*a)[1], read_predictions(*b)[1]
     if _test_images(a[0]) != _test_images(b[0]):
         raise UsageError(

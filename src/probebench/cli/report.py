@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from probebench.cli.output import print_table
+from probebench.cli.report_samples import print_measures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,10 @@ def print_report(outcome: RunResult) -> None:
         if cell.record.status == "success":
             sections.setdefault((cell.record.cell.dataset.title, cell.record.protocol.name), []).append(cell)
     for (dataset, protocol), cells in sections.items():
-        _print_section(dataset, protocol, cells)
+        if cells[0].record.generation:
+            print_measures(dataset, protocol, [cell.record for cell in cells])
+        else:
+            _print_section(dataset, protocol, cells)
     _print_warnings(outcome.cells)
     _print_footer(outcome)
 

@@ -121,6 +121,7 @@ def _prepare(study: Study, *, download: bool) -> None:
     """Everything before the run: downloads and trainings."""
     from probebench import study as studies
     from probebench.fetching import fetch_missing
+    from probebench.plan import jobs
     from probebench.registry import resolve
     from probebench.series import expand
 
@@ -135,6 +136,8 @@ def _prepare(study: Study, *, download: bool) -> None:
             raise typer.Exit(128 + (ended.signal or 0))
     if download:
         fetch_missing(backbone for text in study.request.backbones for backbone in expand(text))
+        extractors = (job.extractor for job in jobs(study.request))
+        fetch_missing(dict.fromkeys(extractor.component for extractor in extractors if extractor))
 
 
 def _report(study: Study) -> None:

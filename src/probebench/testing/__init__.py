@@ -14,9 +14,10 @@ On the command line, the same checks: ``probebench check my-backbone``.
 from probebench.testing.checks import Check, ConformanceError, NotApplicableError
 from probebench.testing.marks import parametrize_with_checks
 from probebench.testing.runner import Result, checks_for, run_check, run_checks
-from probebench.testing.subjects import Subject, SubjectLike, subjects
+from probebench.testing.subjects import CONTRACTS, Subject, SubjectLike, subjects
 
 __all__ = [
+    "CONTRACTS",
     "Check",
     "ConformanceError",
     "NotApplicableError",

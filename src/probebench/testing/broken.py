@@ -9,7 +9,7 @@ from probebench.testing.subjects import CONTRACTS, Subject
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probebench.registry import Kind
+    from probebench.testing.checks import Contract
 
 Broken = TypeVar("Broken", bound=type)
 
@@ -20,7 +20,7 @@ def breaks(check: str) -> Callable[[Broken], Broken]:
     """Says which check must catch the decorated component."""
 
     def register(component: Broken) -> Broken:
-        kind: Kind = next(kind for kind, contract in CONTRACTS.items() if issubclass(component, contract))
+        kind: Contract = next(kind for kind, contract in CONTRACTS.items() if issubclass(component, contract))
         _FAKES.append((check, Subject(kind, component.__name__, component)))
         return component
 
@@ -29,8 +29,15 @@ def breaks(check: str) -> Callable[[Broken], Broken]:
 
 def broken_fakes() -> tuple[tuple[str, Subject], ...]:
     """All broken components, each with the name of the check that must catch it."""
-    from probebench.testing import broken_backbones, broken_datasets, broken_features, broken_probes, broken_splits
+    from probebench.testing import (
+        broken_backbones,
+        broken_datasets,
+        broken_features,
+        broken_measures,
+        broken_probes,
+        broken_splits,
+    )
 
     # Importing them is what fills the list.
-    del broken_backbones, broken_datasets, broken_features, broken_probes, broken_splits
+    del broken_backbones, broken_datasets, broken_features, broken_measures, broken_probes, broken_splits
     return tuple(_FAKES)

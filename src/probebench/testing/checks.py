@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from unittest import SkipTest
 
 if TYPE_CHECKING:
-    from probebench.registry import Kind
     from probebench.testing.subjects import Subject
+
+Contract = Literal["backbone", "dataset", "probe", "sample-probe"]
+"""The kinds of components, of which probes have two: those that read features, and those that measure drawn images."""
 
 Component = TypeVar("Component")
 Build = Callable[[], Component]
@@ -48,7 +50,7 @@ class Check:
             to look at.
     """
 
-    kind: Kind
+    kind: Contract
     name: str
     law: str
     function: Callable[[Build[Any]], None]
@@ -69,7 +71,7 @@ class CheckList:
     A function decorated with the list is on it: there is no second place in which a check could be forgotten.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Contract) -> None:
         self.kind = kind
         self.checks: list[Check] = []
 

@@ -19,12 +19,15 @@ from probebench.api import (
     Dataset,
     Features,
     Fitted,
+    ImageSet,
     Level,
+    Measured,
     Metric,
     Options,
     Point,
     Precision,
     Probe,
+    SampleProbe,
     Scalar,
     Split,
     Tap,
@@ -232,3 +235,16 @@ class ToyProbe(Probe):
         member = nn.functional.one_hot(train.labels, train.classes).to(train.vectors.dtype)
         means = member.T @ train.vectors / member.sum(0)[:, None]
         return ToyFitted(torch.lerp(means, train.vectors.mean(0), float(params["share"] or 0)))
+
+
+class ToyMeasure(SampleProbe):
+    """How far the means of the features lie apart."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        del options
+
+    def measure(self, drawn: ImageSet, real: ImageSet) -> dict[str, Measured]:
+        """The distance of the means, and the same of brightness."""
+        apart = float((drawn.features.double().mean(0) - real.features.double().mean(0)).norm())
+        shades = [sum(float(image.double().mean()) for image in one.images) / len(one.images) for one in (drawn, real)]
+        return {"gap": Measured(apart), "shade": Measured(abs(shades[0] - shades[1]))}

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Literal
 
 from probebench.testing import feature_checks, fit_checks, split_checks
 from probebench.testing.backbone_checks import backbone_check
-from probebench.testing.checks import Check, CheckList, NotApplicableError
+from probebench.testing.checks import Check, CheckList, Contract, NotApplicableError
 from probebench.testing.dataset_checks import dataset_check
+from probebench.testing.measure_checks import measure_check
 from probebench.testing.probe_checks import probe_check
 from probebench.testing.subjects import SubjectLike, subjects
 
 if TYPE_CHECKING:
-    from probebench.registry import Kind
     from probebench.testing.subjects import Subject
 
 Status = Literal["passed", "failed", "skipped"]
 
-_LISTS: dict[Kind, CheckList] = {"backbone": backbone_check, "dataset": dataset_check, "probe": probe_check}
+_LISTS: dict[Contract, CheckList] = {
+    "backbone": backbone_check,
+    "dataset": dataset_check,
+    "probe": probe_check,
+    "sample-probe": measure_check,
+}
 _WRITTEN_IN = (feature_checks, fit_checks, split_checks)  # importing them puts their checks on the lists
 
 
@@ -36,14 +41,14 @@ class Result:
         seconds: How long it took.
     """
 
-    kind: Kind
+    kind: Contract
     check: str
     status: Status
     message: str
     seconds: float
 
 
-def checks_for(kind: Kind) -> tuple[Check, ...]:
+def checks_for(kind: Contract) -> tuple[Check, ...]:
     """All checks of a contract, in the order in which they run."""
     return tuple(_LISTS[kind].checks)
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probebench.api import Backbone, Dataset, Probe, UsageError
-from probebench.testing.checks import ConformanceError
+from probebench.api import Backbone, Dataset, Probe, SampleProbe, UsageError
+from probebench.testing.checks import ConformanceError, Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probebench.registry import Kind
+    from probebench.registry import Entry
 
-CONTRACTS: dict[Kind, type] = {"backbone": Backbone, "dataset": Dataset, "probe": Probe}
+CONTRACTS: dict[Contract, type] = {
+    "backbone": Backbone,
+    "dataset": Dataset,
+    "probe": Probe,
+    "sample-probe": SampleProbe,
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Subject:
         factory: Makes a fresh component.
     """
 
-    kind: Kind
+    kind: Contract
     name: str
     factory: Callable[[], object]
 
@@ -46,7 +51,7 @@ class Subject:
         return component
 
 
-SubjectLike = Subject | str | tuple["Kind", "Callable[[], object]"]
+SubjectLike = Subject | str | tuple[Contract, "Callable[[], object]"]
 """A spec such as ``"ddpm:attention=false"``, or a pair such as ``("probe", MyProbe)`` for what is not installed."""
 
 
@@ -76,4 +81,10 @@ def _installed(text: str) -> tuple[Subject, ...]:
 
     registry = installed()
     entries = registry.find_all(parse_spec(text).name)
-    return tuple(Subject(entry.kind, text, resolve(entry.kind, text, registry).build) for entry in entries)
+    return tuple(Subject(_contract(entry), text, resolve(entry.kind, text, registry).build) for entry in entries)
+
+
+def _contract(entry: Entry) -> Contract:
+    from probebench.registry import consumes_samples
+
+    return "sample-probe" if consumes_samples(entry) else entry.kind
