@@ -137,7 +137,8 @@ def lab(tmp_path, monkeypatch) -> Lab:
 @pytest.fixture
 def probebench(lab, cli, monkeypatch):
     """The command line, with the components of the laboratory and folders of its own."""
-    monkeypatch.setattr("probebench.plan.installed", lambda: lab.registry)
+    for module in ("plan", "series"):
+        monkeypatch.setattr(f"probebench.{module}.installed", lambda: lab.registry)
     monkeypatch.chdir(lab.folder)
     standard = {"--backbone": "net", "--dataset": "shades", "--probe": "means"}
 
