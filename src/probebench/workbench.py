@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from probebench import soundness
-from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning
+from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning, Trained
 from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
 from probebench.plan import extractor_point, reading
@@ -151,6 +151,7 @@ class Workbench:
             with plugin_errors(f"backbone {job.backbone.title} does not describe itself"):
                 read = None if job.extractor else reading(backbone, images.dataset.image_size, job)
                 fingerprint = _sha256(backbone.fingerprint(), f"backbone {job.backbone.title}")
+                _check_trained(backbone.trained, f"backbone {job.backbone.title}")
             extractor = self._extractor(job.extractor, images.dataset.image_size) if job.extractor else {}
         # A generator is measured in fp32 unless asked otherwise: what bf16 does to its images is no merit or fault.
         pays = backbone.bf16_pays and job.extractor is None
@@ -219,6 +220,14 @@ def _sha256(fingerprint: str, where: str) -> str:
     if not isinstance(fingerprint, str) or not _SHA256.fullmatch(fingerprint):
         raise PluginError(f"fingerprint {fingerprint!r} is not a SHA-256 in hexadecimal", where=where)
     return fingerprint
+
+
+def _check_trained(trained: object, where: str) -> None:
+    """A name that a network may well have for something else."""
+    if trained is not None and not isinstance(trained, Trained):
+        raise PluginError(
+            f"trained is {trained!r}", where=where, hint="Backbone.trained is a probebench.api.Trained or None"
+        )
 
 
 @contextmanager

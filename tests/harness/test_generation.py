@@ -20,16 +20,16 @@ class Sampling(Options):
 
 
 class ArtistOptions(Options):
-    trained: bool = True
+    learnt: bool = True
 
 
 class Artist(ToyBackbone):
     def __init__(self, options=None):
         super().__init__()
-        self.trained = getattr(options, "trained", True)
+        self.learnt = getattr(options, "learnt", True)
 
     def fingerprint(self):
-        return super().fingerprint()[:-1] + str(int(self.trained))
+        return super().fingerprint()[:-1] + str(int(self.learnt))
 
 
 def picture(number, seed, shade):
@@ -38,7 +38,7 @@ def picture(number, seed, shade):
 
 
 def painter(job, batch=2):
-    shade = job.options.shade if job.backbone.trained else 250
+    shade = job.options.shade if job.backbone.learnt else 250
     for start in range(0, len(job.index), batch):
         index = job.index[start : start + batch]
         yield index, torch.stack([picture(number, job.seed, shade % 235) for number in index])
@@ -56,7 +56,7 @@ def atelier(lab):
 
     lab.module.painter, lab.module.sampler = painter, sampler
     card = {"sampler": "laboratory_parts:sampler", "sampling": Sampling, "options": ArtistOptions}
-    lab.backbone("artist", Artist, untrained=("trained=false",), **card)
+    lab.backbone("artist", Artist, untrained=("learnt=false",), **card)
     lab.probe("gap", ToyMeasure, options=GapOptions, consumes="samples")
     lab.card = card
     return lab
@@ -154,7 +154,7 @@ def test_the_network_with_random_weights_is_measured_too_and_floors_have_nothing
     atelier.backbone("grey", ToyBackbone, floor=True)
     result = run(atelier, baselines=True)
     titles = [cell.record.cell.backbone.title for cell in result.cells]
-    assert titles == ["artist", "artist:trained=false"]
+    assert titles == ["artist", "artist:learnt=false"]
     assert [cell.record.cell.backbone.baseline for cell in result.cells] == [False, True]
     values = [next(iter(cell.record.metrics.values())).value for cell in result.cells]
     assert values[0] < values[1]
@@ -228,7 +228,7 @@ def test_another_range_is_caught_before_anything_is_drawn(atelier, where):
     atelier.backbone("washed", Washed, **atelier.card)
     changes = {"backbones": ("washed",)} if where == "generator" else {}
     assert failure(atelier, "gap:point=early@clean" + ",extractor=washed" * (where == "extractor"), **changes) == [
-        "the input of Washed ranges from -1.1 to 1.1, not within -1 to 1",
+        "the input ranges from -1.1 to 1.1, not within -1 to 1",
         "  in: Washed.prepare",
         "  try: correct the normalisation, or input_range if the network was trained on that range",
     ]

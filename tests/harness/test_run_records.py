@@ -222,6 +222,14 @@ def test_a_backbone_whose_fingerprint_is_none_is_refused(lab):
     assert lab.record(backbones=("vague",)).error.message.startswith("fingerprint 'latest' is not a SHA-256")
 
 
+def test_a_backbone_whose_trained_is_something_else_is_blamed(lab):
+    """A network may well keep a flag of that name."""
+    flagged = type("Flagged", (ToyBackbone,), {"trained": True})
+    lab.backbone("flagged", flagged)
+    error = lab.record(backbones=("flagged",)).error
+    assert (error.type, error.message.splitlines()[0]) == ("PluginError", "trained is True")
+
+
 def test_a_backbone_without_a_default_tap_says_so(lab):
     class Shy(ToyBackbone):
         def taps(self, image_size):
