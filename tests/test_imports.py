@@ -29,6 +29,12 @@ def declared(project: Path) -> set[str]:
     return {canonicalize_name(Requirement(text).name) for text in requirements}
 
 
+def optional(project: Path) -> set[str]:
+    """What the extras bring: what imports it says so where it is missing."""
+    extras = tomllib.loads((project / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
+    return {canonicalize_name(Requirement(text).name) for texts in extras.values() for text in texts}
+
+
 def imports(folder: Path) -> dict[str, list[str]]:
     """Every module that the sources of a folder import, with the places; ``tensor.numpy()`` imports numpy, in torch."""
     found: dict[str, list[str]] = {}
@@ -65,7 +71,7 @@ def distributions(project: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("project", [CORE, *PLUGINS], ids=name_of)
 def test_what_is_imported_is_declared(project):
-    allowed = declared(project) | UNDECLARED.get(name_of(project), set())
+    allowed = declared(project) | optional(project) | UNDECLARED.get(name_of(project), set())
     assert {name: places for name, places in distributions(project).items() if name not in allowed} == {}
 
 
