@@ -47,6 +47,18 @@ class Side:
     fingerprint: str
     points: tuple[Point, ...]
 
+    @property
+    def title(self) -> str:
+        """The backbone, with its level where it is read at one."""
+        levels = {point.level for point in self.points}
+        return f"{self.backbone} at {levels.pop()}" if len(levels) == 1 else self.backbone
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the points: the tap, with its level where there are several."""
+        several = len({point.level for point in self.points}) > 1
+        return [f"{point.tap}@{point.level}" if several else point.tap for point in self.points]
+
 
 @dataclass(frozen=True)
 class TapMatrix:

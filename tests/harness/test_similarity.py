@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from probebench.api import pool_map
+from probebench.plot import similarity as picture
+from probebench.plot import style
 from probebench.similarity import cka, cknna
 from probebench.tap_matrix import NEIGHBOURS, compare_taps
 from probebench.testing.fakes import ToyBackbone, ToyDataset
@@ -184,3 +186,35 @@ def test_json_says_what_was_compared(similarity, compare):
 def test_messages(similarity, words, lines):
     answer = similarity(*words)
     assert (answer.code, answer.out, answer.err.splitlines()) == (2, "", lines)
+
+
+def test_the_picture_shows_both_matrices(compare):
+    matrix = compare(taps=("early", "late"), a={"levels": ("clean", "t=10")})
+    with style.styled():
+        figure = picture.draw(matrix)
+        style.render(figure, "png")
+    for axes, values, title in zip(
+        figure.axes, (matrix.cka, matrix.cknna), ("linear CKA, unbiased", "CKNNA, k = 10"), strict=False
+    ):
+        where = {text.get_position(): text.get_text() for text in axes.texts}
+        assert where == {(x + 0.5, y + 0.5): f"{values[y][x]:.2f}" for x in range(2) for y in range(4)}
+        assert axes.get_title(loc="left") == title
+        assert axes.yaxis_inverted()
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["early", "late"]
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["early@clean", "early@t=10", "late@clean", "late@t=10"]
+    assert "30 test images of shades; CKNNA by chance 0.333" in figure.get_supxlabel()
+
+
+def test_the_command_writes_the_picture(similarity, lab):
+    answer = similarity("net", "blind", "--out", "new/taps.png", "--json")
+    assert (answer.code, answer.err) == (0, "wrote new/taps.png\n")
+    assert json.loads(answer.out)["images"] == 30
+    assert (lab.folder / "new/taps.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_another_kind_is_refused_before_any_work(similarity, lab):
+    answer = similarity("net", "other", "--out", "taps.jpg")
+    assert answer.code == 2
+    assert answer.err.splitlines()[0] == "error: 'taps.jpg' names no format that figures are written in"
+    assert lab.forwarded() == 0

@@ -3,6 +3,7 @@
 from probebench.cli import (
     check,
     compare,
+    confusion,
     data,
     leaderboard,
     listing,
@@ -28,6 +29,7 @@ app.command("list")(listing.list_components)
 app.command("show")(show.show)
 app.command("check")(check.check)
 app.command("compare")(compare.compare)
+app.command("confusion")(confusion.confusion)
 app.command("similarity")(similarity.similarity)
 app.command("plot")(plot.plot)
 app.command("schema")(schema.schema)

@@ -14,7 +14,6 @@ from probebench.config import DEFAULT_DATASET, default_store, parse_words
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
-    from probebench.api import Point
     from probebench.plan import Request
     from probebench.tap_matrix import Matrix, Side, TapMatrix
 
@@ -39,12 +38,16 @@ def similarity(
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16, of the backbones.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     store: Annotated[Path | None, typer.Option(help="Folder of the feature store.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File of a picture of both matrices, .png or .svg.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compares what two backbones see, tap by tap: linear CKA (unbiased) and CKNNA."""
+    from probebench import plot as figures
     from probebench.plan import Request
     from probebench.tap_matrix import compare_taps
 
+    if out:
+        figures.check_file(out)
     request = Request(
         backbones=(a,),
         datasets=(dataset,),
@@ -66,6 +69,11 @@ def similarity(
         print_json(_document(matrix))
     else:
         _print(matrix)
+    if out:
+        from probebench.plot import similarity as picture
+
+        figures.write_one(out, lambda: picture.draw(matrix))
+        typer.echo(f"wrote {out}", err=as_json)
 
 
 def _sides(request: Request, b: str, taps: list[str], levels: list[str]) -> tuple[Request, Request]:
@@ -120,26 +128,14 @@ def _print(matrix: TapMatrix) -> None:
     estimator = "unbiased" + (f", minibatches of {matrix.minibatch}" if matrix.minibatch else "")
     typer.echo(f"{matrix.dataset}, {matrix.images:,} {matrix.split} images")
     for name, side in (("rows", matrix.a), ("columns", matrix.b)):
-        typer.echo(f"{name + ':':<9}{side.backbone}{_shared(side.points)}")
+        typer.echo(f"{name + ':':<9}{side.title}")
     for title, values in (
         (f"linear CKA ({estimator})", matrix.cka),
         (f"CKNNA (k = {NEIGHBOURS}; {NEIGHBOURS / matrix.images:.3f} by chance)", matrix.cknna),
     ):
         typer.echo(f"\n{title}")
-        labels = _labels(matrix.a.points)
-        rows = [[label, *map(_number, row)] for label, row in zip(labels, values, strict=True)]
-        print_table(("", *_labels(matrix.b.points)), rows)
-
-
-def _shared(points: tuple[Point, ...]) -> str:
-    """The level of all points, where it is one; else it stands in their labels."""
-    levels = {point.level for point in points}
-    return f" at {levels.pop()}" if len(levels) == 1 else ""
-
-
-def _labels(points: tuple[Point, ...]) -> list[str]:
-    several = len({point.level for point in points}) > 1
-    return [f"{point.tap}@{point.level}" if several else point.tap for point in points]
+        rows = [[label, *map(_number, row)] for label, row in zip(matrix.a.labels, values, strict=True)]
+        print_table(("", *matrix.b.labels), rows)
 
 
 def _number(value: float) -> str:
