@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from probebench.api import UsageError
 from probebench.config import suggest
@@ -160,9 +160,10 @@ def _readers(a: Request, b: Request, registry: Registry) -> tuple[_Reader, _Read
     jobs = [
         Job(backbone, dataset, request, (), alone=same) for backbone, request in zip(backbones, (a, b), strict=True)
     ]
-    first = bench.context(jobs[0])
+    # No job here draws images, so all contexts are read.
+    first = cast("Context", bench.context(jobs[0]))
     if not same:
-        return _reader(first), _reader(bench.context(jobs[1]))
+        return _reader(first), _reader(cast("Context", bench.context(jobs[1])))
     other = reading(first.backbone, first.dataset.image_size, jobs[1])
     points = _points(first.reading, a), _points(other, b)
     both = Reading(
