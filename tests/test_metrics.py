@@ -8,10 +8,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_accuracy_score
 
 from probebench.errors import PluginError
-from probebench.metrics import METRICS, calibration_error, mean_per_class, per_class, predictions, summary, top1, top_k
+from probebench.metrics import (
+    METRICS,
+    calibration_error,
+    confusion,
+    mean_per_class,
+    per_class,
+    predictions,
+    summary,
+    top1,
+    top_k,
+)
 
 INF = math.inf
 
@@ -166,3 +176,10 @@ def test_an_infinite_logit_is_refused_by_name():
     scores = torch.tensor([[0.0, 1.0], [INF, 0.0]])
     with pytest.raises(PluginError, match="image 1 an infinite score"):
         calibration_error(scores, torch.tensor([0, 0]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1))
+def test_confusion_equals_scikit_learn(pairs):
+    predicted, labels = (list(column) for column in zip(*pairs, strict=True))
+    found = confusion(torch.tensor(predicted), torch.tensor(labels), 6)
+    assert found.tolist() == confusion_matrix(labels, predicted, labels=range(6)).tolist()

@@ -108,7 +108,7 @@ class CellFile:
     def succeed(self, context: Context, outcome: Outcome, spent: Spent, warnings: Sequence[str]) -> Record:
         """Writes predictions and record, and removes what an earlier failure left."""
         path = self.path(context)
-        artifact = schema.write_predictions(path, outcome.predicted.numpy(), outcome.correct.numpy())
+        artifact = schema.write_predictions(path, outcome.predicted.numpy(), outcome.labels.numpy())
         point, best = outcome.chosen
         tap, level = context.reading.taps[point.tap], context.reading.levels[point.level]
         record = schema.Record(
@@ -143,7 +143,7 @@ class CellFile:
             ),
             primary=context.dataset.metric,
             metrics={
-                name: _measure(name, cast("float", value), len(outcome.correct))
+                name: _measure(name, cast("float", value), len(outcome.labels))
                 for name, value in outcome.summary.items()
                 if name != "per_class"
             },

@@ -7,27 +7,22 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
-import torch
-
 from probebench import measuring, sample_records
 from probebench.api import Probe, ProbebenchError, UsageError
 from probebench.cells import CellFile, Spent
 from probebench.errors import RecordError
-from probebench.extract import Extraction, extract
 from probebench.folders import make_writable
 from probebench.inputs import plugin_errors
+from probebench.passes import read_split
 from probebench.plan import jobs
 from probebench.probing import Rows, measure
 from probebench.progress import bar, track
-from probebench.splits import limit
 from probebench.store import Store
 from probebench.workbench import Context, SampleContext, Workbench, heard_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from torch import Tensor
 
     from probebench.plan import Job, Request
     from probebench.records import Record
@@ -165,7 +160,7 @@ def _run_job(
             context = bench.context(job)
             if isinstance(context, SampleContext):
                 return _run_measures(context, files, store, forwarded)
-            passes = {name: _extract(context, name, store) for name in context.splits}
+            passes = {name: read_split(context, name, store) for name in context.splits}
     except ProbebenchError as error:
         return [_failed(file, context, error) for file in files]
     images = sum(extraction.forwarded for _, extraction in passes.values())
@@ -208,34 +203,6 @@ def _run_measures(
 def _count(context: Built, images: int, forwarded: dict[tuple[str, str], int]) -> None:
     key = context.job.backbone.title, context.job.dataset.title
     forwarded[key] = forwarded.get(key, 0) + images
-
-
-def _extract(context: Context, name: str, store: Store) -> tuple[Tensor, Extraction]:
-    """The positions of the images of one split that are used, and the pass over them."""
-    labels, count = context.labels[name], context.request.limit
-    positions = torch.arange(len(labels)) if count is None else limit(labels, count)
-    with bar(f"read {context.job.backbone.title} on {name}", total=len(positions)) as shown:
-        before = 0
-
-        def progress(done: int, _total: int) -> None:
-            nonlocal before
-            shown.advance(done - before)
-            before = done
-
-        extraction = extract(
-            context.backbone,
-            context.splits[name],
-            identity=context.job.backbone.identity(),
-            source=context.source(name),
-            index=positions,
-            points=context.reading.points,
-            seed=context.request.noise_seed,
-            device=context.device,
-            precision=context.precision,
-            store=store,
-            progress=progress,
-        )
-    return positions, extraction
 
 
 def _run_cell(

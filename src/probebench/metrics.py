@@ -97,6 +97,22 @@ def per_class(scores: Tensor, labels: Tensor) -> list[float | None]:
     return [hit / total if total else None for hit, total in zip(right, totals, strict=True)]
 
 
+def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """How often each class was taken for which.
+
+    Args:
+        predicted: int64 ``(N,)``.
+        labels: int64 ``(N,)``, the true classes.
+        classes: Number of classes ``C``.
+
+    Returns:
+        int64 ``(C, C)``: numbers of images, true classes in rows and predicted ones in columns.
+    """
+    import torch
+
+    return torch.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
 METRICS: Mapping[str, Metric] = {"top1": top1, "mean_per_class": mean_per_class}
 """What a dataset may be ranked by (`Dataset.metric`)."""
 

@@ -219,10 +219,19 @@ def _check(request: Request) -> None:
     }
     if empty := [name for name, values in asked.items() if not values]:
         raise UsageError("nothing is given, so there is nothing to run", where=f"--{empty[0]}")
-    if request.limit is not None and request.limit < 1:
-        raise UsageError(f"--limit {request.limit} leaves nothing to measure", hint="1 or more images per split")
     if any(seed < 0 for seed in request.seeds):
         raise UsageError(f"negative seed in {','.join(map(str, request.seeds))}", where="--seeds", hint="0,1,2")
+    check_reading(request)
+
+
+def check_reading(request: Request) -> None:
+    """Checks how features are asked for, before anything is built.
+
+    Raises:
+        UsageError: The limit, the precision or the pool is none.
+    """
+    if request.limit is not None and request.limit < 1:
+        raise UsageError(f"--limit {request.limit} leaves nothing to measure", hint="1 or more images per split")
     check_precision(request.precision)
     if request.pool and not any(_fits(request.pool, kind) for kind in get_args(TapKind)):
         raise UsageError(f"no pool {request.pool!r}", where="--pool", hint="one of gap, gridN, max, cls, flat")

@@ -76,7 +76,7 @@ class Outcome:
         chosen: Point and trial that won.
         dim: Length of the chosen feature vector.
         predicted: int64 ``(N,)``, the class given to each test image.
-        correct: bool ``(N,)``, whether it is right.
+        labels: int64 ``(N,)``, its true class.
         summary: All metrics on test.
         parts: Images used as train, val and test.
         carved: Whether val was taken from train.
@@ -86,7 +86,7 @@ class Outcome:
     chosen: tuple[Point, Trial]
     dim: int
     predicted: Tensor
-    correct: Tensor
+    labels: Tensor
     summary: metrics.Summary
     parts: dict[str, PartUsed]
     carved: bool
@@ -128,7 +128,7 @@ def measure(probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str
         chosen=(point, best),
         dim=everything.vectors.shape[1],
         predicted=predicted,
-        correct=predicted == test.labels,
+        labels=test.labels,
         summary=summary,
         parts=_parts(rows, train, val, carved=carved),
         carved=carved,

@@ -68,6 +68,7 @@ __all__ = [
     "Trained",
     "comparable",
     "migrate",
+    "read_labelled",
     "read_predictions",
     "read_record",
     "to_json",
@@ -161,13 +162,13 @@ def comparable(record: Record) -> dict[str, Any]:
     return document
 
 
-def write_predictions(record_path: Path, predicted: ArrayLike, correct: ArrayLike) -> Artifact:
+def write_predictions(record_path: Path, predicted: ArrayLike, label: ArrayLike) -> Artifact:
     """Writes the per-image predictions beside a record, as safetensors.
 
     Args:
         record_path: Where the record is, or will be.
-        predicted: Class of each test image ``(N,)``, in the order of the split.
-        correct: Whether it is right ``(N,)``.
+        predicted: Class given to each test image ``(N,)``, in the order of the split.
+        label: Its true class ``(N,)``.
 
     Returns:
         The artifact to put into the record.
@@ -179,12 +180,13 @@ def write_predictions(record_path: Path, predicted: ArrayLike, correct: ArrayLik
     from safetensors.numpy import save
 
     path = record_path.with_suffix(".predictions.safetensors")
-    classes, right = np.asarray(predicted), np.asarray(correct)
-    if classes.ndim != 1 or classes.shape != right.shape:
-        raise RecordError(f"predictions have shapes {classes.shape} and {right.shape}, not (N,)", where=str(path))
-    if classes.size and not 0 <= classes.min() <= classes.max() <= np.iinfo(np.uint16).max:
-        raise RecordError(f"classes {classes.min()} .. {classes.max()} do not fit in 16 bits", where=str(path))
-    data = save({"predicted": classes.astype(np.uint16), "correct": right.astype(np.bool_)})
+    classes, truth = np.asarray(predicted), np.asarray(label)
+    if classes.ndim != 1 or classes.shape != truth.shape:
+        raise RecordError(f"predictions have shapes {classes.shape} and {truth.shape}, not (N,)", where=str(path))
+    for found in (classes, truth):
+        if found.size and not 0 <= found.min() <= found.max() <= np.iinfo(np.uint16).max:
+            raise RecordError(f"classes {found.min()} .. {found.max()} do not fit in 16 bits", where=str(path))
+    data = save({"predicted": classes.astype(np.uint16), "label": truth.astype(np.uint16), "correct": classes == truth})
     _write(path, data)
     return Artifact(file=path.name, sha256=hashlib.sha256(data).hexdigest())
 
@@ -196,6 +198,38 @@ def read_predictions(record: Record, record_path: Path) -> tuple[NDArray[np.uint
         RecordError: The record has none, the file is missing or not the one the record was made with, or it does not
             give the record's number of test images and top-1.
     """
+    arrays = _predictions(record, record_path)
+    return arrays["predicted"], arrays["correct"]
+
+
+def read_labelled(record: Record, record_path: Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """The class given to each test image of a record ``(N,)``, and the true one ``(N,)``.
+
+    Raises:
+        RecordError: As `read_predictions`, or the record was made before the true classes were kept, or they
+            contradict the rest.
+    """
+    arrays = _predictions(record, record_path)
+    if "label" not in arrays:
+        raise RecordError(
+            "the predictions were written before true classes were kept with them",
+            where=str(record_path),
+            hint="remove the record and run the cell again",
+        )
+    predicted, label = arrays["predicted"], arrays["label"]
+    classes = len(record.cell.dataset.classes)
+    same = predicted.shape == label.shape and ((predicted == label) == arrays["correct"]).all()
+    if not same or max(predicted.max(), label.max()) >= classes:
+        raise RecordError(
+            f"predictions contradict themselves, or the record's {classes} classes",
+            where=str(record_path),
+            hint="remove the record and run the cell again",
+        )
+    return predicted, label
+
+
+def _predictions(record: Record, record_path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of the file, which is that of the record and agrees with it."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -206,12 +240,14 @@ def read_predictions(record: Record, record_path: Path) -> tuple[NDArray[np.uint
     if hashlib.sha256(data).hexdigest() != record.predictions.sha256:
         raise RecordError("predictions are not those of the record", where=str(path), hint="run the cell again")
     try:
-        arrays = load(data)
-        predicted, correct = arrays["predicted"], arrays["correct"]
-    except (SafetensorError, KeyError) as error:
+        arrays: dict[str, NDArray[Any]] = load(data)
+        missing = {"predicted", "correct"} - arrays.keys()
+    except SafetensorError as error:
         raise RecordError(f"predictions cannot be read: {error}", where=str(path)) from error
-    _check_against(record, correct, path)
-    return predicted, correct
+    if missing:
+        raise RecordError(f"predictions cannot be read: no {' and no '.join(sorted(missing))}", where=str(path))
+    _check_against(record, arrays["correct"], path)
+    return arrays
 
 
 def _check_against(record: Record, correct: NDArray[np.bool_], path: Path) -> None:

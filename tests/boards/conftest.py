@@ -155,7 +155,9 @@ def save_record(
         },
         "per_class": (share,) * 9 + (None,),
         "timing": Timing(extract_s=2.5 * forwarded / 1000, probe_s=0.2, forwarded=forwarded),
-        "predictions": write_predictions(path, np.zeros(n, dtype=int), correct) if ok else None,
+        "predictions": write_predictions(path, np.zeros(n, dtype=int), ~np.asarray(correct, dtype=bool))
+        if ok
+        else None,
     }
     record = Record(
         id=sha(backbone, dataset, probe, seed, limit, precision),

@@ -255,17 +255,17 @@ def test_the_best_trial_of_each_point_is_the_first_of_the_highest(save_record):
 
 
 @given(
-    predicted=st.lists(st.tuples(st.integers(0, 65535), st.booleans()), min_size=1, max_size=50),
+    predicted=st.lists(st.tuples(st.integers(0, 65535), st.sampled_from([0, 7, 65535])), min_size=1, max_size=50),
 )
 def test_predictions_survive_the_disk(tmp_path_factory, predicted):
     folder = tmp_path_factory.mktemp("predictions")
-    classes, correct = (np.array(column) for column in zip(*predicted, strict=True))
-    artifact = write_predictions(folder / "r.json", classes, correct)
+    classes, label = (np.array(column) for column in zip(*predicted, strict=True))
+    artifact = write_predictions(folder / "r.json", classes, label)
     record = Record.model_construct(predictions=artifact, parts={}, metrics={})
     read_classes, read_correct = read_predictions(record, folder / "r.json")
     assert read_classes.dtype == np.uint16
     np.testing.assert_array_equal(read_classes, classes)
-    np.testing.assert_array_equal(read_correct, correct)
+    np.testing.assert_array_equal(read_correct, classes == label)
 
 
 def test_altered_predictions_are_found(save_record):
@@ -321,17 +321,18 @@ def test_a_file_that_is_not_safetensors_is_named(save_record):
 
 
 @pytest.mark.parametrize(
-    ("predicted", "correct", "words"),
+    ("predicted", "label", "words"),
     [
-        ([1, 2], [True], "not (N,)"),
-        ([[1]], [[True]], "not (N,)"),
-        ([65536], [False], "do not fit"),
-        ([-1], [False], "do not fit"),
+        ([1, 2], [1], "not (N,)"),
+        ([[1]], [[1]], "not (N,)"),
+        ([65536], [1], "do not fit"),
+        ([-1], [1], "do not fit"),
+        ([1], [65536], "do not fit"),
     ],
 )
-def test_predictions_that_cannot_be_stored_are_refused(tmp_path, predicted, correct, words):
+def test_predictions_that_cannot_be_stored_are_refused(tmp_path, predicted, label, words):
     with pytest.raises(RecordError) as caught:
-        write_predictions(tmp_path / "r.json", predicted, correct)
+        write_predictions(tmp_path / "r.json", predicted, label)
     assert words in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 

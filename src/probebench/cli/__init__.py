@@ -3,6 +3,7 @@
 from probebench.cli import (
     check,
     compare,
+    confusion,
     data,
     leaderboard,
     listing,
@@ -13,6 +14,7 @@ from probebench.cli import (
     sample,
     schema,
     show,
+    similarity,
     store,
     train,
 )
@@ -27,6 +29,8 @@ app.command("list")(listing.list_components)
 app.command("show")(show.show)
 app.command("check")(check.check)
 app.command("compare")(compare.compare)
+app.command("confusion")(confusion.confusion)
+app.command("similarity")(similarity.similarity)
 app.command("plot")(plot.plot)
 app.command("schema")(schema.schema)
 app.add_typer(leaderboard.app, name="leaderboard")

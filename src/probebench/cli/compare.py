@@ -56,7 +56,7 @@ def compare(
     """Compares the predictions of two records image by image: difference, interval and an exact McNemar test."""
     from probebench.records import read_record
 
-    paths = _record_in(a), _record_in(b)
+    paths = record_in(a), record_in(b)
     first, second = read_record(paths[0]), read_record(paths[1])
     result = compare_records((first, paths[0]), (second, paths[1]))
     if as_json:
@@ -106,7 +106,12 @@ def compare_records(a: tuple[Record, Path], b: tuple[Record, Path]) -> Compariso
     )
 
 
-def _record_in(path: Path) -> Path:
+def record_in(path: Path) -> Path:
+    """The file of a record, or the one in a folder.
+
+    Raises:
+        UsageError: The folder holds none, or several.
+    """
     if not path.is_dir():
         return path
     found = sorted(path.rglob("*.json"))

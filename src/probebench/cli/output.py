@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from probebench.errors import ProbebenchWarning
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TextIO
 
 
 def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON document
@@ -46,4 +50,27 @@ def _print_fitted(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Non
 def quiet_stdout(wanted: bool) -> Iterator[None]:
     """Keeps what foreign code prints away from the JSON document on stdout."""
     with contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def told_warnings() -> Iterator[None]:
+    """Tells a person of broken files in the store, in one line each; Python's way shows our source code as well."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, ProbebenchWarning):
+            typer.echo(f"warning: {message}", err=True)
+        else:
+            pythons_way(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ProbebenchWarning)
+        pythons_way, warnings.showwarning = warnings.showwarning, show
         yield

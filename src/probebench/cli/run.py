@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import traceback
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probebench.cli.output import print_json, print_table, quiet_stdout
+from probebench.cli.output import print_json, print_table, quiet_stdout, told_warnings
 from probebench.cli.settings import from_file, study_of
 from probebench.cli.train import tell
 from probebench.config import parse_ints, parse_words
-from probebench.errors import ProbebenchWarning, UsageError
+from probebench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import TextIO
-
     from probebench.harness import CellResult, PlannedCell, RunResult
     from probebench.plan import Request
     from probebench.study import Study
@@ -80,11 +75,11 @@ def run(
     settings |= {name: value for name, value in given.items() if value is not None}
     study = study_of(settings)
     if dry_run:
-        with quiet_stdout(as_json), _told_warnings():
+        with quiet_stdout(as_json), told_warnings():
             cells = _plan(study)
         _show_plan(cells, study, as_json=as_json)
         return
-    with quiet_stdout(as_json), _told_warnings():
+    with quiet_stdout(as_json), told_warnings():
         _prepare(study, download=download)
         outcome = _execute(study.request)
     _show_outcome(outcome, as_json=as_json, debug=bool(context.obj))
@@ -92,29 +87,6 @@ def run(
         _report(study)
     if outcome.failed:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _told_warnings() -> Iterator[None]:
-    """Tells a person of broken files in the store, in one line each; Python's way shows our source code as well."""
-
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        if issubclass(category, ProbebenchWarning):
-            typer.echo(f"warning: {message}", err=True)
-        else:
-            pythons_way(message, category, filename, lineno, file, line)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", ProbebenchWarning)
-        pythons_way, warnings.showwarning = warnings.showwarning, show
-        yield
 
 
 def _prepare(study: Study, *, download: bool) -> None:

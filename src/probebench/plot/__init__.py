@@ -1,5 +1,5 @@
 """Figures: a pure function of records, as the boards are."""
 
-from probebench.plot.files import outputs, require_matplotlib, write
+from probebench.plot.files import check_file, outputs, require_matplotlib, write, write_one
 
-__all__ = ["outputs", "require_matplotlib", "write"]
+__all__ = ["check_file", "outputs", "require_matplotlib", "write", "write_one"]

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from probebench.plot.material import Sheet
 
 
+_KINDS = " or ".join(f".{kind}" for kind in sorted(style.KINDS))
+
+
 def require_matplotlib() -> None:
     """Finds out whether figures can be drawn, without an import.
 
@@ -79,6 +82,29 @@ def write(files: Mapping[Path, bytes]) -> list[Path]:
     except OSError as error:
         raise UsageError(f"cannot write: {error.strerror or error}", where=str(error.filename or path)) from error
     return changed
+
+
+def check_file(path: Path) -> None:
+    """Checks the name of a figure's file, before anything is computed for it.
+
+    Raises:
+        UsageError: It says of no format that it is written in, or matplotlib is missing.
+    """
+    if path.suffix.lower().removeprefix(".") not in style.KINDS:
+        raise UsageError(f"{path.name!r} names no format that figures are written in", where=str(path), hint=_KINDS)
+    require_matplotlib()
+
+
+def write_one(path: Path, draw: Callable[[], Figure]) -> None:
+    """Draws one figure and writes it, in the format of the file's ending.
+
+    Raises:
+        UsageError: As `check_file`, or the file cannot be written.
+    """
+    check_file(path)
+    with style.styled():
+        data = style.render(draw(), path.suffix.lower().removeprefix("."))
+    write({path: data})
 
 
 def _figures(sheet: Sheet) -> Iterator[tuple[str, Callable[[], Figure]]]:

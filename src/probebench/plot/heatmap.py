@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from probebench.board.rows import Row
     from probebench.plot.material import Sheet
 
-_BRIGHT = 0.47  # of the map: black numbers from there on, white ones below, each with a contrast of 4.4 or more
-
 
 def can_draw(row: Row) -> bool:
     """Whether there are several taps and several levels."""
@@ -39,7 +37,7 @@ def draw(sheet: Sheet, label: str, row: Row) -> Figure:
     for y, level in enumerate(levels):
         for x, tap in enumerate(taps):
             value = row.heat[tap, level]
-            bright = value >= low + _BRIGHT * (high - low)
+            bright = value >= low + style.BRIGHT * (high - low)
             axes.text(
                 *(x + 0.5, y + 0.5, f"{100 * value:.1f}"),
                 ha="center",

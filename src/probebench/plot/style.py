@@ -18,6 +18,9 @@ MARKERS: Sequence[str] = ("o", "s", "^", "D", "v", "P", "X")
 COLUMN, PAGE = 3.5, 7.0
 """Widths of a column and of a page, in inches."""
 
+BRIGHT = 0.47
+"""Of the colour map: black numbers from there on, white ones below, each with a contrast of 4.4 or more."""
+
 KINDS: Sequence[str] = ("svg", "png")
 _DPI = 200
 _SMALL = 7.0
