@@ -41,8 +41,8 @@ def draw(
     for y, row in enumerate(values if text else ()):
         for x, value in enumerate(row):
             dark = value < low + style.BRIGHT * (high - low) and not math.isnan(value)
-            place = {"ha": "center", "va": "center", "fontsize": size, "color": "white" if dark else "black"}
-            axes.text(x + 0.5, y + 0.5, text(value) if text else "", **place)
+            words, colour = text(value) if text else "", "white" if dark else "black"
+            axes.text(x + 0.5, y + 0.5, words, ha="center", va="center", fontsize=size, color=colour)
     longest = max(map(len, columns))
     axes.set_xticks([x + 0.5 for x in range(len(columns))], columns, rotation=90 if longest > 3 else 0, fontsize=size)
     axes.set_yticks([y + 0.5 for y in range(len(rows))], rows, fontsize=size)
