@@ -39,6 +39,14 @@ def test_on_a_terminal_the_bar_is_drawn_with_its_note():
     assert "loss 0.5" in shown.getvalue()
 
 
+def test_a_bar_can_be_moved_to_a_place():
+    with terminal() as shown, progress.bar("train", total=4) as bar:
+        bar.reach(3, note="loss 0.7")
+        bar.reach(2)
+    assert "2/4" in shown.getvalue()
+    assert "loss 0.7" in shown.getvalue()
+
+
 def test_bars_inside_bars_share_the_display():
     with terminal() as shown, progress.bar("cells", total=2) as outer:
         for _ in range(2):

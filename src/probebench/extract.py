@@ -7,7 +7,6 @@ out bad, the shards stored before it stay: the next run begins at the shard with
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import torch
 
 from probebench.errors import DataError
 from probebench.forward import Forward, place
+from probebench.splits import index_digest
 from probebench.store import SHARD_ROWS, MissingShardsError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def extract(
         raise ValueError(f"index holds positions outside 0 to {len(split) - 1} of {source}")
     shared = {
         "backbone": {**identity, "fingerprint": backbone.fingerprint()},
-        "split": {"source": source, "fingerprint": split.fingerprint(), "index": _digest(positions)},
+        "split": {"source": source, "fingerprint": split.fingerprint(), "index": index_digest(positions)},
         "seed": seed,
         "precision": precision,
     }
@@ -172,7 +172,3 @@ class _Pass:
         for entry in entries.values():
             entry.seal()
         return total
-
-
-def _digest(positions: Tensor) -> str:
-    return hashlib.sha256(positions.numpy().astype("<i8").tobytes()).hexdigest()

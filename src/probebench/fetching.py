@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 from probebench.api import BackboneSpec, DatasetSpec, UsageError
 from probebench.inputs import plugin_errors
 from probebench.progress import Bar, bar
-from probebench.registry import Component, installed, load_target
+from probebench.registry import Component, load_target, one_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,10 +40,10 @@ def fetch(component: Component) -> None:
         PluginError: Its function cannot be imported, or fails in another way.
     """
     if not can_fetch(component.entry):
-        names = [entry.label for entry in installed().entries(component.entry.kind) if can_fetch(entry)]
+        kind = component.entry.kind
         raise UsageError(
             f"there is nothing to download for {component.entry.label}",
-            hint="one of " + ", ".join(names) if names else f"no installed {component.entry.kind} can be downloaded",
+            hint=one_of(kind, attrgetter("fetch")) or f"no installed {kind} can be downloaded",
         )
     function = load_target(_target(component.entry), where=component.entry.origin)
     with contextlib.ExitStack() as stack:
@@ -52,9 +53,9 @@ def fetch(component: Component) -> None:
             nonlocal name, shown, before
             if shown is None or file != name or done < before:
                 stack.close()  # the bar of the file before
-                name, before = file, 0
+                name = file
                 shown = stack.enter_context(bar(f"{file}, MB", total / _MB if total else None))
-            shown.advance((done - before) / _MB)
+            shown.reach(done / _MB)
             before = done
 
         with plugin_errors(f"{component.title} cannot be downloaded", where=component.entry.origin):

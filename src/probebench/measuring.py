@@ -211,13 +211,6 @@ def _sampler_options(backbone: Component, text: str) -> Options:
 def _read(context: SampleContext, split: Split, positions: Tensor, source: str, store: Store) -> ImageSet:
     component = context.wanted.component
     with bar(f"read {component.title} on {source}", total=len(positions)) as shown:
-        before = 0
-
-        def progress(done: int, _total: int) -> None:
-            nonlocal before
-            shown.advance(done - before)
-            before = done
-
         extraction = extract(
             context.extractor,
             split,
@@ -229,7 +222,7 @@ def _read(context: SampleContext, split: Split, positions: Tensor, source: str, 
             device=context.device,
             precision="fp32",  # always: a number that everybody compares is not to depend on a device's taste
             store=store,
-            progress=progress,
+            progress=lambda done, _total: shown.reach(done),
         )
     return ImageSet(ChosenImages(split, positions), extraction.features[context.point].read())
 

@@ -35,13 +35,6 @@ def read_split(context: Context, name: str, store: Store) -> tuple[Tensor, Extra
     labels, count = context.labels[name], context.request.limit
     positions = torch.arange(len(labels)) if count is None else limit(labels, count)
     with bar(f"read {context.job.backbone.title} on {name}", total=len(positions)) as shown:
-        before = 0
-
-        def progress(done: int, _total: int) -> None:
-            nonlocal before
-            shown.advance(done - before)
-            before = done
-
         extraction = extract(
             context.backbone,
             context.splits[name],
@@ -53,6 +46,6 @@ def read_split(context: Context, name: str, store: Store) -> tuple[Tensor, Extra
             device=context.device,
             precision=context.precision,
             store=store,
-            progress=progress,
+            progress=lambda done, _total: shown.reach(done),
         )
     return positions, extraction

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from probebench import metrics
 from probebench.api import Features, PluginError, Scalar, Trial
 from probebench.protocol import VAL_FRACTION
-from probebench.splits import carve
+from probebench.splits import carve, index_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -214,4 +213,4 @@ def _parts(rows: Mapping[str, Rows], train: Tensor, val: Tensor, *, carved: bool
 
 
 def _part(split: str, positions: Tensor) -> PartUsed:
-    return PartUsed(split, len(positions), hashlib.sha256(positions.numpy().astype("<i8").tobytes()).hexdigest())
+    return PartUsed(split, len(positions), index_digest(positions))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,9 +26,20 @@ class Bar(Protocol):
             note: A few words after the bar, such as the loss; empty leaves the last ones.
         """
 
+    def reach(self, done: float, note: str = "") -> None:
+        """Moves to a place.
+
+        Args:
+            done: How many of the bar's units are done in all.
+            note: As that of `advance`.
+        """
+
 
 class _Silent:
     def advance(self, amount: float = 1, note: str = "") -> None:
+        """Shows nothing."""
+
+    def reach(self, done: float, note: str = "") -> None:
         """Shows nothing."""
 
 
@@ -37,9 +48,14 @@ class _Shown:
         self._display, self._task = display, task
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        if note:
-            self._display.update(self._task, note=note)
-        self._display.advance(self._task, amount)
+        self._display.update(self._task, advance=amount, **_noted(note))
+
+    def reach(self, done: float, note: str = "") -> None:
+        self._display.update(self._task, completed=done, **_noted(note))
+
+
+def _noted(note: str) -> dict[str, Any]:
+    return {"note": note} if note else {}
 
 
 _display: Progress | None = None  # a terminal has room for one live display: a bar inside a bar joins it

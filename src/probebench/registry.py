@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from probebench import option_values
 from probebench.api.contracts import Backbone, Dataset, Probe
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from probebench.api.options import Options
-    from probebench.api.specs import BackboneSpec, Spec
+    from probebench.api.specs import Spec
     from probebench.config import Request
 
 __all__ = [
@@ -30,12 +30,12 @@ __all__ = [
     "Entry",
     "Kind",
     "Registry",
-    "backbones_that",
     "component_of",
     "consumes_samples",
     "contract_of",
     "installed",
     "load_target",
+    "one_of",
     "resolve",
 ]
 
@@ -300,14 +300,14 @@ def component_of(kind: Kind, request: Request, registry: Registry) -> Component:
     return component
 
 
-def backbones_that(can: Callable[[BackboneSpec], object]) -> str:
-    """The installed backbones that can do something, as a hint: ``one of ddpm, other``; empty if there is none.
+def one_of(kind: Kind, can: Callable[[Any], object]) -> str:
+    """The installed components that can do something, as a hint: ``one of ddpm, other``; empty if there is none.
 
     Args:
-        can: What a backbone's card must say, such as that it names a trainer.
+        kind: Of the components.
+        can: What a component's card must say, such as that it names a trainer.
     """
-    entries = installed().entries("backbone")
-    names = [entry.label for entry in entries if can(cast("BackboneSpec", entry.spec))]
+    names = [entry.label for entry in installed().entries(kind) if can(entry.spec)]
     return f"one of {', '.join(names)}" if names else ""
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from probebench import records as schema
 from probebench.hardware import peak_memory_mb
+from probebench.splits import index_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from probebench.cells import CellFile
-    from probebench.measuring import Outcome, Used
+    from probebench.measuring import Outcome
     from probebench.records import Record
     from probebench.workbench import SampleContext
 
@@ -36,7 +36,10 @@ def succeed(file: CellFile, context: SampleContext, outcome: Outcome, warnings: 
         smoke=file.request.limit is not None,
         cell=file.cell(context),
         protocol=file.ruled.protocol,
-        parts={name: _part(used) for name, used in outcome.used.items()},
+        parts={
+            name: schema.Part(split=used.split, count=len(used.positions), indices=index_digest(used.positions))
+            for name, used in outcome.used.items()
+        },
         primary=next(iter(outcome.measured)),
         metrics={
             name: schema.Measure(
@@ -69,8 +72,3 @@ def succeed(file: CellFile, context: SampleContext, outcome: Outcome, warnings: 
     )
     file.keep(context, record)
     return record
-
-
-def _part(used: Used) -> schema.Part:
-    positions = used.positions.numpy().astype("<i8").tobytes()
-    return schema.Part(split=used.split, count=len(used.positions), indices=hashlib.sha256(positions).hexdigest())

@@ -14,7 +14,7 @@ from probebench.api import Backbone, BackboneSpec, PluginError, SamplingJob, Usa
 from probebench.hardware import device_name, pick_device, pick_precision
 from probebench.inputs import plugin_errors
 from probebench.progress import bar
-from probebench.registry import Component, backbones_that, load_target
+from probebench.registry import Component, load_target, one_of
 from probebench.sample_folder import SampleFolder
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def sample(
     entry, spec = backbone.entry, cast("BackboneSpec", backbone.entry.spec)
     if not spec.sampler:
         raise UsageError(
-            f"{entry.label} draws no images", hint=backbones_that(attrgetter("sampler")) or "no installed backbone does"
+            f"{entry.label} draws no images",
+            hint=one_of("backbone", attrgetter("sampler")) or "no installed backbone does",
         )
     for option, value in (("--count", count), ("--batch-size", 1 if batch_size is None else batch_size)):
         if value < 1:

@@ -6,6 +6,7 @@ library, whose random numbers may change, cannot move an image from one part to 
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,15 @@ from probebench.seeding import hash63
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def index_digest(positions: Tensor) -> str:
+    """SHA-256 of the positions of images in their split, which keys and records hold.
+
+    Args:
+        positions: int64 ``(N,)``; their order counts.
+    """
+    return hashlib.sha256(positions.numpy().astype("<i8").tobytes()).hexdigest()
 
 
 def carve(labels: Tensor, fraction: float, *, seed: int) -> tuple[Tensor, Tensor]:

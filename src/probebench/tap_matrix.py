@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 from probebench.api import UsageError
 from probebench.config import suggest
 from probebench.passes import read_split
-from probebench.plan import Job, Reading, check_reading, reading
+from probebench.plan import Job, check_reading
 from probebench.progress import bar
+from probebench.reading import Reading, reading
 from probebench.registry import installed, resolve
 from probebench.similarity import LEAST, Neighbours, align, hsic, neighbours, normalised
 from probebench.splits import limit

@@ -12,7 +12,7 @@ from probebench.folders import make_writable
 from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
 from probebench.progress import bar
-from probebench.registry import Component, backbones_that, load_target
+from probebench.registry import Component, load_target, one_of
 from probebench.stopping import Stop
 
 if TYPE_CHECKING:
@@ -87,13 +87,11 @@ def train(
         trained_on = images.split(split)
     make_writable(out, "--out")
     with bar(f"train {backbone.title}", total=epochs) as shown:
-        before, place = 0.0, None
+        place = None
 
         def progress(epoch: int, step: int, steps: int, loss: float) -> None:
-            nonlocal before, place
-            done = epoch - 1 + step / steps
-            shown.advance(done - before, note=f"epoch {epoch} loss {loss:.4f}")
-            before = done
+            nonlocal place
+            shown.reach(epoch - 1 + step / steps, note=f"epoch {epoch} loss {loss:.4f}")
             place = None if (epoch, step) == (epochs, steps) else f"epoch {epoch} of {epochs}, step {step} of {steps}"
 
         job = TrainingJob(
@@ -126,7 +124,7 @@ def check_job(backbone: Component, recipe: Mapping[str, str], epochs: int) -> Op
     if not spec.trainer:
         raise UsageError(
             f"{backbone.entry.label} cannot be trained",
-            hint=backbones_that(attrgetter("trainer")) or "no installed backbone can be",
+            hint=one_of("backbone", attrgetter("trainer")) or "no installed backbone can be",
         )
     if epochs < 1:
         raise UsageError(f"--epochs {epochs} trains nothing", hint="1 or more")

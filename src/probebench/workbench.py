@@ -12,7 +12,7 @@ from probebench import soundness
 from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning, Trained
 from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
-from probebench.plan import extractor_point, reading
+from probebench.reading import extractor_point, reading
 from probebench.store import RepairWarning
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from probebench.api import Point, Precision, Split
-    from probebench.plan import Job, Reading, Request
+    from probebench.plan import Job, Request
     from probebench.protocol import Extractor
+    from probebench.reading import Reading
     from probebench.registry import Component
 
 SPLITS = ("train", "val", "test")

@@ -165,7 +165,7 @@ def fetched(lab, monkeypatch):
     lab.module.download = download
     lab.dataset("far", Far, fetch=f"{lab.module.__name__}:download")
     lab.dataset("near", ToyDataset)
-    for module in ("registry", "plan", "fetching"):
+    for module in ("registry", "plan"):
         monkeypatch.setattr(f"probebench.{module}.installed", lambda: lab.registry)
     monkeypatch.chdir(lab.folder)
     return done
@@ -187,8 +187,8 @@ def test_progress_of_every_file_is_shown(fetched, lab, monkeypatch):
     shown = []
 
     class Bar:
-        def advance(self, amount=1.0, note=""):
-            shown[-1][2].append(round(amount * 1e6))
+        def reach(self, done, note=""):
+            shown[-1][2].append(round(done * 1e6))
 
     class Context:
         def __init__(self, description, total=None):
@@ -202,7 +202,7 @@ def test_progress_of_every_file_is_shown(fetched, lab, monkeypatch):
 
     monkeypatch.setattr("probebench.fetching.bar", Context)
     fetch(resolve("dataset", "far", lab.registry))
-    assert shown == [["far.tar, MB", None, [0, 10, 20], "closed"], ["labels.bin, MB", 5e-6, [5], "closed"]]
+    assert shown == [["far.tar, MB", None, [0, 10, 30], "closed"], ["labels.bin, MB", 5e-6, [5], "closed"]]
 
 
 def test_a_download_that_fails_by_a_defect_is_blamed(fetched, lab, cli):
