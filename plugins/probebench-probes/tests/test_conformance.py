@@ -20,8 +20,8 @@ from probebench.testing import parametrize_with_checks
         "fewshot",
         "fewshot:probe=knn:ks=1,shots=20",
         "mlp:widths=16,learning_rates=1e-2,batch_size=32",
-        "cnn:widths=16,learning_rates=1e-2,batch_size=32",
-        "attention:width=16,heads=2,learning_rates=1e-2,batch_size=32",
+        "cnn:widths=16,learning_rates=1e-2,batch_size=32,epochs=6",
+        "attention:width=16,heads=2,learning_rates=1e-2,batch_size=32,epochs=6",
     ]
 )
 def test_conformance(subject, check):
