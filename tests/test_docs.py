@@ -292,6 +292,14 @@ def test_every_field_of_a_record_is_explained(place, model):
     assert sorted(first_column(ROOT / "docs/records.md", heading)) == sorted(model.model_fields)
 
 
+def test_the_failures_of_others_are_tests():
+    rows = re.findall(r"^\| (N\d+) \| .+ \| (.+) \|$", (ROOT / "docs" / "failures.md").read_text(), flags=re.MULTILINE)
+    assert [number for number, _ in rows] == [f"N{number}" for number in range(1, 21)]
+    for number, tests in rows:
+        for path, name in re.findall(r"`(\S+)::(\w+)`", tests):
+            assert f"def {name}(" in (ROOT / path).read_text(), f"{number}: {path} has no {name}"
+
+
 def test_the_plugin_of_the_tutorial_keeps_the_laws(workplace, monkeypatch):
     write_files(ROOT / "docs/plugins.md", workplace, monkeypatch)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(workplace / "src"), str(workplace / "site")])}

@@ -152,6 +152,7 @@ def test_a_usable_component_of_a_plugin_with_another_problem_works(registry):
     ],
 )
 def test_the_title_is_canonical(registry, text, title):
+    """N3: CLIP_benchmark reads `--flag False` as true, as any text that is not empty is."""
     assert resolve("probe", text, registry).title == title
 
 

@@ -96,7 +96,7 @@ def test_an_image_is_scored_alone_as_among_others():
 
 
 def test_k_beyond_the_train_images_is_clamped_with_one_warning():
-    # N1: 50 test images, 30 train images, k up to 200.
+    """N1: with k above the number of train images, or few test images, the scripts of DINO and lightly crash."""
     train, test = blobs(30, seed=2), blobs(50, seed=3)
     with pytest.warns(ProbebenchWarning, match="k = 50, 100, 200 with 30 training images is read as k = 30") as caught:
         trials = Knn(KnnOptions()).tune(train, test, metric=top1, seed=0)
@@ -114,7 +114,7 @@ def test_k_beyond_the_train_images_is_clamped_with_one_warning():
 @pytest.mark.parametrize("temperature", [0.01, 1e-6])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_low_temperatures_and_half_precision_stay_finite(distance, temperature, dtype):
-    # N2: identical train and test vectors at T = 0.01.
+    """N2: solo-learn's exp(similarity / 0.01) is infinite in fp32, and the score NaN."""
     train = Features(TRAIN.vectors.to(dtype), TRAIN.labels, TRAIN.classes)
     scores = scores_of(KnnOptions(distance=distance, temperature=temperature), train, train.vectors, 200)
     assert not scores.isnan().any()
@@ -130,7 +130,7 @@ def test_a_far_vote_remains_a_vote_at_any_temperature():
 
 @pytest.mark.parametrize("classes", [1, 2, 3])
 def test_top_5_of_few_classes_credits_votes_only(classes):
-    # N8. One neighbour votes, so only its class can be credited, however many places top-5 has.
+    """N8: lightly asks for the top 5 of every dataset. Here one neighbour's vote can credit no class but its own."""
     train, test = blobs(60, classes, seed=4), blobs(40, classes, seed=5)
     scores = scores_of(KnnOptions(), train, test.vectors, 1)
     assert ((scores > -INF).sum(1) == 1).all()
