@@ -83,6 +83,7 @@ def save_record(
     higher_is_better: bool = True,
     trained: tuple[str, int, int] | None = None,
     distances: dict[str, float] | None = None,
+    floor: float | None = None,
 ) -> Path:
     """Writes a record with its predictions and returns its path."""
     correct = images(140) if correct is None else correct
@@ -149,7 +150,7 @@ def save_record(
             "top5": Measure(value=(share + 1) / 2, n=n, method=None),
             "mean_per_class": Measure(value=share * 0.9, n=n, method=None),
             **{
-                name: Measure(value=value, n=n, method=None, higher_is_better=False)
+                name: Measure(value=value, n=n, method=None, higher_is_better=False, floor=floor)
                 for name, value in (distances or {}).items()
             },
         },

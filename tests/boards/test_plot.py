@@ -99,8 +99,21 @@ def test_a_distance_has_an_axis_of_its_own_whatever_probe_measured_it(save, reco
         figure = epochs.draw(knn, training, FID)
     assert drawn(figure, axes=1) == [[(1, 80.0), (2, 40.0)]]
     assert FID in figure.axes[1].get_ylabel()
+    assert "real images" not in figure.axes[1].get_ylabel(), "no floor is known"
     names = {path.name for path in outputs(records, Path("out"))}
     assert {"epochs-ddpm.svg", "epochs-ddpm-fid-2k-test10k-inception.svg"} <= names
+
+
+def test_a_distance_is_drawn_over_that_of_real_images(save, records):
+    for epoch in (1, 2):
+        save(epoch)
+        save(epoch, probe="fid", distances={FID: 80.0 / epoch}, floor=5.0 + epoch)
+    knn, _ = sorted(sheets(load(records)), key=lambda sheet: sheet.newest.protocol.name == "fid")
+    with style.styled():
+        figure = epochs.draw(knn, knn.trainings[0], FID)
+    [floor] = [line for line in figure.axes[1].lines if line.get_marker() == "None"]
+    assert floor.get_ydata() == [6.5, 6.5], "the mean of the records'"
+    assert "real images" in figure.axes[1].get_ylabel()
 
 
 def test_a_distance_of_other_weights_or_another_dataset_is_not_shown(save, records):

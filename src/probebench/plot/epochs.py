@@ -108,14 +108,17 @@ def _distance(axes: Axes, stages: Sequence[Stage], name: str) -> None:
     other = axes.twinx()
     known = [(stage.epoch, stage.distances[name]) for stage in stages if name in stage.distances]
     epochs = [epoch for epoch, _ in known]
-    other.plot(
-        epochs, [fmean(values) for _, values in known], color=style.GREY, marker="x", markersize=5, linestyle="-."
-    )
-    if any(len(values) > 1 for _, values in known):
-        lows, highs = [min(values) for _, values in known], [max(values) for _, values in known]
+    drawn = [[measure.value for measure in found] for _, found in known]
+    other.plot(epochs, [fmean(values) for values in drawn], color=style.GREY, marker="x", markersize=5, linestyle="-.")
+    if any(len(values) > 1 for values in drawn):
+        lows, highs = [min(values) for values in drawn], [max(values) for values in drawn]
         other.fill_between(epochs, lows, highs, color=style.GREY, alpha=0.2, linewidth=0)
+    # One floor for all epochs: real images do not change. Without it a curve that flattens out looks finished.
+    if real := [measure.floor for _, found in known for measure in found if measure.floor is not None]:
+        other.axhline(fmean(real), color=style.GREY, linewidth=0.8, linestyle=(0, (4, 2, 1, 2)), zorder=1)
     other.set_ylim(0, None)
-    other.set_ylabel(f"{name}, lower is better (crosses)", color=style.GREY)
+    floor = "; line: real images" if real else ""
+    other.set_ylabel(f"{name}, lower is better (crosses{floor})", color=style.GREY)
     other.grid(visible=False)
     other.spines["right"].set_visible(True)
     other.tick_params(axis="y", colors=style.GREY)

@@ -11,15 +11,16 @@ from probebench.board.collect import groups, unfit
 from probebench.board.rows import Row, rows
 from probebench.canonical import canonical_json
 from probebench.config import parse_spec
+from probebench.records import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from probebench.board.collect import Entry
-    from probebench.records import Measure, Record
+    from probebench.records import Record
 
 
-Distances = dict[tuple[str, str, str], tuple[float, ...]]
+Distances = dict[tuple[str, str, str], tuple[Measure, ...]]
 """By title of the dataset, fingerprint of the backbone and name of the metric."""
 
 
@@ -30,12 +31,12 @@ class Stage:
     Attributes:
         epoch: Epochs finished.
         rows: One for each seed of the training.
-        distances: How far what it draws is from real images, by name of the metric; one value for each record.
+        distances: How far what it draws is from real images, by name of the metric; one for each record.
     """
 
     epoch: int
     rows: tuple[Row, ...]
-    distances: Mapping[str, tuple[float, ...]]
+    distances: Mapping[str, tuple[Measure, ...]]
 
 
 @dataclass(frozen=True)
@@ -183,18 +184,18 @@ def _finals(found: Sequence[Row], trainings: Sequence[Training]) -> tuple[Final,
 
 def _distances(entries: Iterable[Entry]) -> Distances:
     """Measures of which less is better, in any record of a backbone: which probe measures them is not asked."""
-    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[Measure]] = defaultdict(list)
     for entry in entries:
         if not unfit(entry.record):
             for name, measure in entry.record.metrics.items():
                 if not measure.higher_is_better:
                     cell = entry.record.cell
-                    found[cell.dataset.title, cell.backbone.fingerprint or "", name].append(measure.value)
+                    found[cell.dataset.title, cell.backbone.fingerprint or "", name].append(measure)
     return {key: tuple(values) for key, values in found.items()}
 
 
-def _at_stage(found: Sequence[Row], distances: Distances) -> dict[str, tuple[float, ...]]:
-    values: dict[str, tuple[float, ...]] = {}
+def _at_stage(found: Sequence[Row], distances: Distances) -> dict[str, tuple[Measure, ...]]:
+    values: dict[str, tuple[Measure, ...]] = {}
     for row in found:
         for (dataset, fingerprint, name), measured in distances.items():
             if (dataset, fingerprint) == (row.lowest.record.cell.dataset.title, row.backbone.fingerprint):
