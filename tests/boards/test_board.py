@@ -441,6 +441,37 @@ def test_the_index_lists_each_board_with_its_best_row(save_record, images, recor
     assert [row[header.index("Rows")] for row in rows] == ["2", "1"]
 
 
+def test_protocols_stand_side_by_side(save_record, images, records, out):
+    """A line for each backbone, a column for each protocol; bold is the best and what shares its rank."""
+    save_record("ours", correct=images(150))
+    save_record("ours", correct=images(60), probe="linear")
+    save_record("theirs", correct=images(100), name="theirs-knn")
+    save_record("theirs", correct=images(64), probe="linear", name="theirs-linear")
+    save_record("new", correct=images(120), probe="linear")
+    save_record("floor", correct=images(180), baseline=True)
+    text = page_of(records, out, "README.md")
+    header, rows = table_rows(text, "## Protocols side by side")
+    assert header == ["Backbone", "[knn](scattered-digits/knn.md)", "[linear](scattered-digits/linear.md)"]
+    assert rows == [
+        ["`ours`", "75.0", "30.0"],
+        ["`new`", NONE, "**60.0**"],
+        ["`theirs`", "50.0", "32.0"],
+        ["*`floor`*", "**90.0**", NONE],
+    ]
+
+
+def test_one_board_has_nothing_beside_it(save_record, records, out):
+    save_record()
+    assert "side by side" not in page_of(records, out, "README.md")
+
+
+def test_a_summary_without_rows_says_so(save_record, records, out, tmp_path):
+    save_record(limit=20)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    assert "No record can be ranked yet." in board.outputs(records, out, readme)[readme]
+
+
 # Files
 
 
@@ -542,14 +573,14 @@ def test_the_summary_goes_between_the_markers_and_nothing_else_changes(save_reco
     save_record("floor", correct=images(60), baseline=True)
     save_record("cellar", correct=images(20), baseline=True)
     readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\ntail, no newline at the end")
+    readme.write_text(f"# Title\n\n{BEGIN}\nformer\n{END}\n\ntail, no newline at the end")
     text = board.outputs(records, out, readme)[readme]
     assert text.startswith(f"# Title\n\n{BEGIN}\n")
     assert text.endswith(f"\n{END}\n\ntail, no newline at the end")
-    assert "old" not in text
-    _, rows = table_rows(text)
-    assert [row[1] for row in rows] == ["`a`", "`b`", "`c`", "*`floor`*"]
-    assert "(boards/scattered-digits/knn.md)" in rows[0][0]
+    assert "former" not in text
+    header, rows = table_rows(text)
+    assert header == ["Backbone", "[knn](boards/scattered-digits/knn.md)"]
+    assert [row[0] for row in rows] == ["`a`", "`b`", "`c`", "`d`", "*`floor`*", "*`cellar`*"]
 
 
 def test_the_summary_is_checked_too_and_a_second_build_changes_nothing(save_record, records, out, tmp_path):

@@ -8,10 +8,11 @@ from probebench.atomic import write_bytes
 from probebench.board.collect import load
 from probebench.board.generation import GenerationTable, generation_tables
 from probebench.board.generation_page import generation_csv, generation_page
-from probebench.board.index import index, insert, summary
+from probebench.board.index import index, insert
 from probebench.board.markdown import page
 from probebench.board.published import FILE, beside, read_published
 from probebench.board.ranking import boards
+from probebench.board.side_by_side import side_by_side
 from probebench.board.tables import csv_text, json_text
 from probebench.board.text import MARK, slug
 from probebench.errors import RecordError, StaleBoardError, UsageError
@@ -52,7 +53,7 @@ def outputs(records: Path, out: Path, readme: Path | None = None) -> dict[Path, 
     titles = {path: tables[0].newest.cell.dataset.title for path, tables in drawn.items()}
     files[out / "README.md"] = index(pages, titles, out)
     if readme is not None:
-        files[readme] = insert(_text(readme), summary(pages, readme.parent), readme)
+        files[readme] = insert(_text(readme), side_by_side(pages, readme.parent), readme)
     return files
 
 

@@ -1,10 +1,11 @@
-"""The boards' table of contents, and the short summary for a README."""
+"""The boards' table of contents, and the place of a summary in a README."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from probebench.board.markdown import metric_name, name_of
+from probebench.board.side_by_side import side_by_side
 from probebench.board.text import MARK, NONE, code, link, table, with_interval
 from probebench.errors import UsageError
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from probebench.board.ranking import Board, Place
 
 BEGIN, END = "<!-- probebench:leaderboard -->", "<!-- /probebench:leaderboard -->"
-_CONTENDERS = 3
 
 
 def index(pages: Mapping[Path, Board], drawn: Mapping[Path, str], folder: Path) -> str:
@@ -39,20 +39,12 @@ def index(pages: Mapping[Path, Board], drawn: Mapping[Path, str], folder: Path) 
     left = ("Board", "Best backbone", "Metric", "Point")
     intro = "One board for each dataset and protocol. A name in *italics* is a baseline. Percent."
     parts = [MARK, "# Leaderboards", intro, table(headers, rows, left)]
+    if len(pages) > 1:
+        parts += ["## Protocols side by side", side_by_side(pages, folder)]
     if drawn:
         pages_of = ", ".join(link(title, path, folder) for path, title in drawn.items())
         parts.append(f"How well backbones generate: {pages_of}.")
     return "\n\n".join(parts) + "\n"
-
-
-def summary(pages: Mapping[Path, Board], folder: Path) -> str:
-    """The best rows of each board and its best baseline, for a README in a folder."""
-    headers = ["Board", "Backbone", "Metric", "Test (95 % interval)", "Point"]
-    rows = []
-    for path, board in pages.items():
-        title = f"{board.newest.cell.dataset.title}: {board.newest.protocol.name}"
-        rows += [[link(title, path, folder), *_cells(board, place)] for place in _shown(board)]
-    return table(headers, rows, left=("Board", "Backbone", "Metric", "Point"))
 
 
 def insert(text: str, summary: str, where: Path) -> str:
@@ -79,9 +71,3 @@ def _cells(board: Board, place: Place) -> list[str]:
         with_interval(row.value, row.low, row.high),
         code(str(row.chosen.point)),
     ]
-
-
-def _shown(board: Board) -> list[Place]:
-    contenders = [place for place in board.places if not place.row.backbone.baseline][:_CONTENDERS]
-    baselines = [place for place in board.places if place.row.backbone.baseline][:1]
-    return [place for place in board.places if place in contenders or place in baselines]
