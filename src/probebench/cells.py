@@ -6,11 +6,13 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from probebench import metrics, provenance, stats
+from probebench import provenance
 from probebench import records as schema
 from probebench.canonical import digest
 from probebench.errors import RecordError
 from probebench.hardware import device_name, peak_memory_mb
+from probebench.intervals import with_intervals
+from probebench.kept_neighbours import Origin, keep
 from probebench.plan import is_baseline
 from probebench.protocol import RULE, VAL_FRACTION
 
@@ -106,9 +108,10 @@ class CellFile:
         return record if record.id == self.identity(context) and record.status == "success" else None
 
     def succeed(self, context: Context, outcome: Outcome, spent: Spent, warnings: Sequence[str]) -> Record:
-        """Writes predictions and record, and removes what an earlier failure left."""
+        """Writes predictions, neighbours and record, and removes what an earlier failure left."""
         path = self.path(context)
         artifact = schema.write_predictions(path, outcome.predicted.numpy(), outcome.labels.numpy())
+        neighbours = {part: self._keep(context, outcome, part) for part in sorted(outcome.neighbours)}
         point, best = outcome.chosen
         tap, level = context.reading.taps[point.tap], context.reading.levels[point.level]
         record = schema.Record(
@@ -142,13 +145,10 @@ class CellFile:
                 cost=tap.cost,
             ),
             primary=context.dataset.metric,
-            metrics={
-                name: _measure(name, cast("float", value), len(outcome.labels))
-                for name, value in outcome.summary.items()
-                if name != "per_class"
-            },
+            metrics=with_intervals(outcome.summary, len(outcome.labels)),
             per_class=tuple(cast("list[float | None]", outcome.summary["per_class"])),
             predictions=artifact,
+            neighbours=neighbours,
             provenance=self.provenance(context.device),
             timing=schema.Timing(extract_s=spent.extract_s, probe_s=spent.probe_s, forwarded=spent.forwarded),
             peak_memory_mb=peak_memory_mb(),
@@ -156,6 +156,15 @@ class CellFile:
         )
         self.keep(context, record)
         return record
+
+    def _keep(self, context: Context, outcome: Outcome, part: str) -> str:
+        """Stores the neighbours of the images of a part; gives the digest that they are found by."""
+        origin = Origin(
+            backbone=f"{self.job.backbone.entry.qualified} {context.fingerprints['backbone'][:8]}",
+            split=f"{context.source(outcome.parts[part].split)}" + " (val)" * (part == "val" and outcome.carved),
+            point=str(outcome.chosen[0]),
+        )
+        return keep(self.request.store, outcome.neighbours[part], origin)
 
     def keep(self, context: Built, record: Record) -> None:
         """Writes the record of a success, and removes what an earlier failure left."""
@@ -221,14 +230,6 @@ class CellFile:
 def _trained(context: Built | None) -> schema.Trained | None:
     known = context.backbone.trained if context else None
     return schema.Trained(**asdict(known)) if known else None
-
-
-def _measure(name: str, value: float, n: int) -> schema.Measure:
-    """A metric; shares of images carry a Wilson interval, what is averaged over classes or bins is none of them."""
-    if not name.startswith("top"):
-        return schema.Measure(value=value, n=n, method=None, higher_is_better=name != metrics.ECE)
-    low, high = stats.wilson(round(value * n), n)
-    return schema.Measure(value=value, low=low, high=high, n=n, method="wilson")
 
 
 def _slug(title: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -135,6 +136,25 @@ def parse_ints(text: str, *, where: str | None = None) -> tuple[int, ...]:
         raise UsageError(f"{text!r} is not a list of whole numbers", where=where, hint="write them as 0,1,2") from None
     if repeated := sorted({number for number in numbers if numbers.count(number) > 1}):
         raise UsageError(f"{', '.join(map(str, repeated))} comes twice in {text!r}", where=where)
+    return numbers
+
+
+def parse_floats(text: str, *, where: str | None = None) -> tuple[float, ...]:
+    """Reads ``0.07,0.1``.
+
+    Args:
+        text: Finite numbers joined by commas.
+        where: The option that the text belongs to, for the error.
+
+    Raises:
+        UsageError: An item is not a finite number.
+    """
+    try:
+        numbers = tuple(float(item) for item in text.split(","))
+    except ValueError:
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise UsageError(f"{text!r} is not a list of numbers", where=where, hint="write them as 0.07,0.1")
     return numbers
 
 

@@ -13,9 +13,10 @@ from probebench.cells import CellFile, Spent
 from probebench.errors import RecordError
 from probebench.folders import make_writable
 from probebench.inputs import plugin_errors
+from probebench.parts import Rows
 from probebench.passes import read_split
 from probebench.plan import jobs
-from probebench.probing import Rows, measure
+from probebench.probing import measure
 from probebench.progress import bar, track
 from probebench.store import Store
 from probebench.workbench import Context, SampleContext, Workbench, heard_warnings

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from probebench import kept_neighbours
 from probebench.api import Point
 from probebench.canonical import digest
 from probebench.errors import StoreError
@@ -30,15 +31,15 @@ _HOUR, _DAY = 3600, 86400
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One entry of a store.
+    """One entry of a store, or one file of kept neighbours.
 
     Attributes:
-        key: Its key.
+        key: Its key; of neighbours, the digest of the file.
         backbone: Name, and the head of the fingerprint.
         split: Source of the images.
-        point: Tap, level and pool.
+        point: Tap, level and pool; after that of neighbours stands what they are.
         rows: Number of rows.
-        dim: Width of the rows; nothing while the entry is unfinished.
+        dim: Width of the rows; nothing while the entry is unfinished. Of neighbours, how many each image has.
         size: Bytes on disk.
         used: Time of the last use, in seconds since 1970.
     """
@@ -67,7 +68,7 @@ class Removed:
 
 
 def summaries(root: Path) -> list[Summary]:
-    """All entries whose key document is sound, the last used first."""
+    """All entries whose key document is sound, and all neighbours whose file is, the last used first."""
     found = []
     for folder in _folders(root):
         if (document := _key_document(folder)) is None:
@@ -84,11 +85,16 @@ def summaries(root: Path) -> list[Summary]:
         manifest, files = _manifest(folder), _files(folder)
         dim = manifest.dim if manifest else None
         found.append(Summary(folder.name, *words, document["rows"], dim, _size(files), _used(files)))
+    for path in _kept_files(root):
+        with suppress(ValueError):
+            origin, rows, count = kept_neighbours.describe(path)
+            words = (origin.backbone, origin.split, f"{origin.point} neighbours")
+            found.append(Summary(path.stem, *words, rows, count, _size([path]), _used([path])))
     return sorted(found, key=lambda one: (-one.used, one.key))
 
 
 def verify(root: Path) -> list[tuple[Path, str]]:
-    """Reads every file of every entry; gives the broken ones and what is wrong with each. Changes nothing."""
+    """Reads every file of the store; gives the broken ones and what is wrong with each. Changes nothing."""
     broken: list[tuple[Path, str]] = []
     for folder in _folders(root):
         document = _key_document(folder)
@@ -101,11 +107,12 @@ def verify(root: Path) -> list[tuple[Path, str]]:
             broken.extend(entry.faults())
         except StoreError as error:
             broken.append((folder, error.what))
-    return broken
+    faults = ((path, kept_neighbours.fault(path)) for path in _kept_files(root))
+    return broken + [(path, fault) for path, fault in faults if fault]
 
 
 def collect(root: Path, *, max_size: int | None = None) -> Removed:
-    """Removes what nobody can use any more and, with a limit, the entries that were not used for longest.
+    """Removes what nobody can use any more and, with a limit, what was not used for longest: entries and neighbours.
 
     Of no use are temporary files older than an hour (a writer may be at work on a younger one), shards that the
     manifest of their entry does not list, and entries that have been unfinished for a day.
@@ -128,6 +135,10 @@ def collect(root: Path, *, max_size: int | None = None) -> Removed:
         size += _size(kept)
         if folder / MANIFEST in kept:
             complete.append((_used(kept), kept))
+    for path in _kept_files(root):
+        size += _size([path])
+        complete.append((_used([path]), [path]))
+    gone += [path for path in _children(root / kept_neighbours.FOLDER) if _abandoned(path, now)]
     for _, files in sorted(complete):
         if max_size is None or size <= max_size:
             break
@@ -141,7 +152,8 @@ def collect(root: Path, *, max_size: int | None = None) -> Removed:
     for folder in {path.parent for path in gone}:
         with suppress(OSError):  # not empty
             folder.rmdir()
-            folder.parent.rmdir()
+            if folder.parent != root:
+                folder.parent.rmdir()
     return removed
 
 
@@ -153,9 +165,18 @@ def _rubbish(folder: Path, now: float) -> list[Path]:
     return [
         path
         for path in files
-        if (_TEMPORARY.fullmatch(path.name) and _age([path], now) > _HOUR)
-        or (manifest and ShardName.parse(path.name) and path.name not in listed)
+        if _abandoned(path, now) or (manifest and ShardName.parse(path.name) and path.name not in listed)
     ]
+
+
+def _abandoned(path: Path, now: float) -> bool:
+    """Whether it is a temporary file that no writer is at work on any more."""
+    return _TEMPORARY.fullmatch(path.name) is not None and _age([path], now) > _HOUR
+
+
+def _kept_files(root: Path) -> list[Path]:
+    """Files of neighbours, sorted."""
+    return [path for path in _children(root / kept_neighbours.FOLDER) if kept_neighbours.NAME.fullmatch(path.name)]
 
 
 def _folders(root: Path) -> list[Path]:

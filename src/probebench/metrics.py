@@ -117,16 +117,17 @@ METRICS: Mapping[str, Metric] = {"top1": top1, "mean_per_class": mean_per_class}
 """What a dataset may be ranked by (`Dataset.metric`)."""
 
 
-def summary(scores: Tensor, labels: Tensor) -> Summary:
+def summary(scores: Tensor, labels: Tensor, *, logits: bool = False) -> Summary:
     """All metrics of a record.
 
     Args:
         scores: ``(N, C)``.
         labels: int64 ``(N,)``.
+        logits: Whether softmax over the scores gives probabilities, whose calibration can be measured.
 
     Returns:
-        ``top1``, ``top3``, ``top5`` and ``mean_per_class`` from 0 to 1, and ``per_class``, a list of top-1 shares
-        with ``None`` for classes without images.
+        ``top1``, ``top3``, ``top5`` and ``mean_per_class`` from 0 to 1, of logits also the calibration error, and
+        ``per_class``, a list of top-1 shares with ``None`` for classes without images.
 
     Raises:
         PluginError: As `top_k`.
@@ -136,6 +137,7 @@ def summary(scores: Tensor, labels: Tensor) -> Summary:
         **{f"top{k}": top_k(scores, labels, k) for k in (1, 3, 5)},
         "mean_per_class": mean_per_class(scores, labels),
         "per_class": per_class(scores, labels),
+        **({ECE: calibration_error(scores, labels)} if logits else {}),
     }
 
 

@@ -12,7 +12,7 @@ from probebench.provenance import Provenance  # noqa: TC001 - pydantic reads ann
 if TYPE_CHECKING:
     from typing import Self
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -198,7 +198,7 @@ class Failure(_Model):
 class Record(_Model):
     """One finished or failed cell."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     id: Sha256 = Field(description="Digest of the cell's identity; equal for a repetition.")
     status: Literal["success", "error"]
     smoke: bool = Field(description="Made with --limit: shows that things work, measures nothing.")
@@ -213,6 +213,9 @@ class Record(_Model):
     metrics: dict[str, Measure] = {}
     per_class: tuple[Share | None, ...] = Field(default=(), description="Accuracy by class; null if absent.")
     predictions: Artifact | None = None
+    neighbours: dict[str, Sha256] = Field(
+        default={}, description="Digests of the files of the feature store with the neighbours of val and test."
+    )
     samples: Samples | None = Field(default=None, description="Of a measure of generation: what was measured.")
     provenance: Provenance
     timing: Timing | None = None

@@ -82,6 +82,7 @@ Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
 MIGRATIONS: dict[int, Migration] = {
     1: lambda document: document,  # 2 adds cell.backbone.trained, which is null where nothing tells
+    2: lambda document: document,  # 3 adds neighbours, which are kept of no older record
 }
 """From a version to the next one. Whoever raises `SCHEMA_VERSION` adds a step: old records stay readable."""
 

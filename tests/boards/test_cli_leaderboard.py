@@ -90,7 +90,7 @@ def test_no_records(run, command):
 def test_the_schema_is_json_schema_of_a_record(run):
     document = json.loads(run("schema").stdout)
     assert document["title"] == "Record"
-    assert document["properties"]["schema_version"]["const"] == 2
+    assert document["properties"]["schema_version"]["const"] == 3
     assert document == TypeAdapter(Record).json_schema()
     described = {name for name, field in document["$defs"]["Cell"]["properties"].items() if "description" in field}
     assert {"seed", "noise_seed", "precision", "device", "limit"} <= described

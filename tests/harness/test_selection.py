@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from probebench import probing, records
+from probebench import records, sweep
 from probebench.api import Batch, Features, Point, Trial
 from probebench.errors import PluginError, UsageError
 from probebench.splits import carve
@@ -175,7 +175,7 @@ def test_points_are_tuned_as_many_at_once_as_fit_in_memory(lab, monkeypatch, lim
     lab.probe("sweep", Sweep)
     expected = [(trial.point, trial.params, trial.value) for trial in lab.record(probes=("sweep",)).grid]
     together.clear()
-    monkeypatch.setattr(probing, "GROUP_BYTES", limit)
+    monkeypatch.setattr(sweep, "GROUP_BYTES", limit)
     grid = lab.record(probes=("sweep",), results=lab.folder / "again").grid
     assert together == calls
     assert [(trial.point, trial.params, trial.value) for trial in grid] == expected

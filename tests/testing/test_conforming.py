@@ -20,3 +20,9 @@ def test_a_backbone_may_refuse_bf16():
     (check,) = [check for check in checks_for("backbone") if check.name == "bf16_gives_float32"]
     with pytest.raises(NotApplicableError, match="runs in fp32 only"):
         check(Subject("backbone", "refuses", RefusesHalfPrecision))
+
+
+def test_a_probe_without_neighbours_is_not_asked_for_them():
+    (check,) = [check for check in checks_for("probe") if check.name == "neighbours_can_vote_again"]
+    with pytest.raises(NotApplicableError, match="no FittedNeighbours"):
+        check(Subject("probe", "means", ToyProbe))

@@ -21,7 +21,9 @@ TOYS = {"backbone": ToyBackbone, "dataset": ToyDataset, "probe": ToyProbe, "samp
 def test_every_check_is_run_once_and_in_order(kind):
     results = run_checks((kind, TOYS[kind]))
     assert [result.check for result in results] == [check.name for check in checks_for(kind)]
-    assert {result.status for result in results} == {"passed"}
+    nothing_to_see = {"neighbours_can_vote_again"}  # toys find none
+    assert {result.check for result in results if result.status != "passed"} <= nothing_to_see
+    assert {result.status for result in results} <= {"passed", "skipped"}
     assert all(result.kind == kind and result.seconds > 0 for result in results)
 
 

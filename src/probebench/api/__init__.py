@@ -6,6 +6,7 @@ Importing this module is cheap: it brings no torch with it, so a plugin's light 
 from probebench.api.contracts import Backbone, Dataset, Fitted, Metric, Probe, Split
 from probebench.api.hooks import API_VERSION, hookimpl
 from probebench.api.measures import ImageSet, Measured, SampleOptions, SampleProbe
+from probebench.api.neighbours import FittedNeighbours, Neighbours, neighbour_votes
 from probebench.api.options import NoOptions, Options
 from probebench.api.pooling import check_pool, pool_for, pool_map, pooled_shape
 from probebench.api.ranges import check_range
@@ -50,10 +51,12 @@ __all__ = [
     "FeatureError",
     "Features",
     "Fitted",
+    "FittedNeighbours",
     "ImageSet",
     "Level",
     "Measured",
     "Metric",
+    "Neighbours",
     "NoOptions",
     "Options",
     "PluginError",
@@ -83,6 +86,7 @@ __all__ = [
     "differing_fields",
     "hash63",
     "hookimpl",
+    "neighbour_votes",
     "normal",
     "pool_for",
     "pool_map",

@@ -13,6 +13,7 @@ from probebench.cli import (
     run,
     sample,
     schema,
+    score,
     show,
     similarity,
     store,
@@ -28,6 +29,7 @@ app.command("sample")(sample.sample)
 app.command("list")(listing.list_components)
 app.command("show")(show.show)
 app.command("check")(check.check)
+app.command("score")(score.score)
 app.command("compare")(compare.compare)
 app.command("confusion")(confusion.confusion)
 app.command("similarity")(similarity.similarity)

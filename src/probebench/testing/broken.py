@@ -34,10 +34,12 @@ def broken_fakes() -> tuple[tuple[str, Subject], ...]:
         broken_datasets,
         broken_features,
         broken_measures,
+        broken_neighbours,
         broken_probes,
         broken_splits,
     )
 
     # Importing them is what fills the list.
-    del broken_backbones, broken_datasets, broken_features, broken_measures, broken_probes, broken_splits
+    del broken_backbones, broken_datasets, broken_features, broken_measures, broken_neighbours
+    del broken_probes, broken_splits
     return tuple(_FAKES)

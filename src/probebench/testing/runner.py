@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from probebench.testing import feature_checks, fit_checks, split_checks
+from probebench.testing import feature_checks, fit_checks, neighbour_checks, split_checks
 from probebench.testing.backbone_checks import backbone_check
 from probebench.testing.checks import Check, CheckList, Contract, NotApplicableError
 from probebench.testing.dataset_checks import dataset_check
@@ -26,7 +26,12 @@ _LISTS: dict[Contract, CheckList] = {
     "probe": probe_check,
     "sample-probe": measure_check,
 }
-_WRITTEN_IN = (feature_checks, fit_checks, split_checks)  # importing them puts their checks on the lists
+_WRITTEN_IN = (
+    feature_checks,
+    fit_checks,
+    neighbour_checks,
+    split_checks,
+)  # importing them puts their checks on the lists
 
 
 @dataclass(frozen=True)

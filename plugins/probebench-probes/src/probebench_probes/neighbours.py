@@ -11,12 +11,12 @@ the product.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from probebench.api import Neighbours
 from probebench_probes.products import Bf16Products, Fp32Products
 
 if TYPE_CHECKING:
@@ -33,19 +33,6 @@ CACHED_BYTES = 1 << 20
 
 ALIKE_ROWS = 32
 """Queries that get equally many further candidates."""
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The nearest vectors of each query, the nearest first.
-
-    Attributes:
-        index: int64 ``(Q, k)``, positions in the bank; of equally near vectors the lower position comes first.
-        similarity: float64 ``(Q, k)``, never rising.
-    """
-
-    index: Tensor
-    similarity: Tensor
 
 
 class Bank:
