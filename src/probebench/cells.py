@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from probebench.api import Point, Trial
     from probebench.errors import ProbebenchError
     from probebench.plan import Job, Request
     from probebench.probing import Outcome
@@ -95,7 +96,7 @@ class CellFile:
         return folder / (f"{name}.json" if context else f"{name}.failed.json")
 
     def finished(self, context: Built) -> Record | None:
-        """The record of this very cell, if it is there, whole and successful."""
+        """The record of this very cell, if it is there, whole and successful, with all that is asked for."""
         path = self.path(context)
         if not path.is_file():
             return None
@@ -104,6 +105,8 @@ class CellFile:
             if not record.generation:
                 schema.read_predictions(record, path)
         except RecordError:
+            return None
+        if self.request.optimism and not record.optimism and not record.generation:
             return None
         return record if record.id == self.identity(context) and record.status == "success" else None
 
@@ -130,10 +133,7 @@ class CellFile:
                 name: schema.Part(split=part.split, count=part.count, indices=part.indices)
                 for name, part in outcome.parts.items()
             },
-            grid=tuple(
-                schema.GridTrial(tap=at.tap, level=at.level, pool=at.pool, params=dict(trial.params), value=trial.value)
-                for at, trial in outcome.trials
-            ),
+            grid=_grid(outcome.trials),
             chosen=schema.Chosen(
                 tap=point.tap,
                 level=point.level,
@@ -149,6 +149,7 @@ class CellFile:
             per_class=tuple(cast("list[float | None]", outcome.summary["per_class"])),
             predictions=artifact,
             neighbours=neighbours,
+            optimism=_optimism(outcome, context.dataset.metric),
             provenance=self.provenance(context.device),
             timing=schema.Timing(extract_s=spent.extract_s, probe_s=spent.probe_s, forwarded=spent.forwarded),
             peak_memory_mb=peak_memory_mb(),
@@ -230,6 +231,22 @@ class CellFile:
 def _trained(context: Built | None) -> schema.Trained | None:
     known = context.backbone.trained if context else None
     return schema.Trained(**asdict(known)) if known else None
+
+
+def _grid(trials: Sequence[tuple[Point, Trial]]) -> tuple[schema.GridTrial, ...]:
+    return tuple(
+        schema.GridTrial(tap=at.tap, level=at.level, pool=at.pool, params=dict(trial.params), value=trial.value)
+        for at, trial in trials
+    )
+
+
+def _optimism(outcome: Outcome, primary: str) -> schema.Optimism | None:
+    if not outcome.on_test:
+        return None
+    result = cast("float", outcome.summary[primary])
+    # The result is one of the candidates, and fitted alone may be an image better than among others.
+    best = max(result, *(trial.value for _, trial in outcome.on_test))
+    return schema.Optimism(best=best, value=best - result, trials=_grid(outcome.on_test))
 
 
 def _slug(title: str) -> str:

@@ -220,6 +220,7 @@ def _run_cell(
                 classes=len(context.dataset.classes),
                 metric=context.dataset.metric,
                 seed=file.seed,
+                optimism=file.request.optimism,
             )
         spent = replace(spent, probe_s=round(time.perf_counter() - started, 3))
         with plugin_errors(f"what {file.probe.title} or {context.job.backbone.title} gave does not fit in a record"):

@@ -41,6 +41,7 @@ class Request:
         precision: ``auto``, ``fp32`` or ``bf16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         baselines: Whether raw pixels and each network with random weights are run as well.
+        optimism: Whether every trial is measured on test as well, after the choice.
         results: Folder of the records.
         store: Folder of the feature store.
     """
@@ -60,6 +61,7 @@ class Request:
     precision: str = "auto"
     device: str = "auto"
     baselines: bool = True
+    optimism: bool = False
 
 
 @dataclass(frozen=True)

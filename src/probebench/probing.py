@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench import final_fit, metrics, sweep
+from probebench.optimism import trials_on_test
 from probebench.parts import divide
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Outcome:
         parts: Images used as train, val and test.
         carved: Whether val was taken from train.
         neighbours: Of the images of val and of test at the chosen point, where the probe found some.
+        on_test: All trials of all points, on test; empty unless they were asked for.
     """
 
     trials: tuple[tuple[Point, Trial], ...]
@@ -43,9 +45,12 @@ class Outcome:
     parts: dict[str, PartUsed]
     carved: bool
     neighbours: Mapping[str, Kept]
+    on_test: tuple[tuple[Point, Trial], ...]
 
 
-def measure(probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str, seed: int) -> Outcome:
+def measure(
+    probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str, seed: int, optimism: bool = False
+) -> Outcome:
     """Fits, chooses and measures.
 
     Args:
@@ -54,24 +59,28 @@ def measure(probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str
         classes: Number of classes of the dataset.
         metric: Name of the dataset's metric, in `metrics.METRICS`.
         seed: Of the probe and of the carved validation part.
+        optimism: Whether all trials are measured on test as well, when all else is done.
 
     Raises:
         PluginError: The probe gives no trials, trials that are no settings, or scores that cannot be measured.
         UsageError: No validation part can be carved.
     """
     parts = divide(rows, classes, seed=seed)
-    trials = sweep.trials(probe, parts.points, parts.for_choice, metric=metrics.METRICS[metric], seed=seed)
+    primary = metrics.METRICS[metric]
+    trials = sweep.trials(probe, parts.points, parts.for_choice, metric=primary, seed=seed)
     chosen = max(trials, key=lambda item: item[1].value)  # max keeps the first of equals
     final = final_fit.at_point(probe, parts, chosen, seed=seed)
     labels = rows["test"].labels
+    predicted, summary = metrics.predictions(final.scores), metrics.summary(final.scores, labels, logits=final.logits)
     return Outcome(
         trials=tuple(trials),
         chosen=chosen,
         dim=final.dim,
-        predicted=metrics.predictions(final.scores),
+        predicted=predicted,
         labels=labels,
-        summary=metrics.summary(final.scores, labels, logits=final.logits),
+        summary=summary,
         parts=parts.used(),
         carved=parts.carved,
         neighbours=final.neighbours,
+        on_test=tuple(trials_on_test(probe, parts, metric=primary, seed=seed)) if optimism else (),
     )

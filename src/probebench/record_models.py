@@ -91,7 +91,7 @@ class GridTrial(_Model):
     level: str
     pool: str
     params: dict[str, Scalar] = Field(description="The probe's setting.")
-    value: Share = Field(description="Primary metric on the validation split.")
+    value: Share = Field(description="Primary metric on the validation split; of optimism, on test.")
 
     @property
     def point(self) -> Point:
@@ -155,6 +155,14 @@ class Measure(_Model):
         return self
 
 
+class Optimism(_Model):
+    """What choosing on test would have flattered. Measured after the choice, and ranked by nowhere."""
+
+    best: Share = Field(description="Highest primary metric on test of any trial.")
+    value: Share = Field(description="By how much that is above the result, which was chosen on val.")
+    trials: tuple[GridTrial, ...] = Field(description="All trials of all points, on test in place of val.")
+
+
 class ExtractorCell(Component):
     """The backbone that drawn images are measured with, always in fp32."""
 
@@ -216,6 +224,7 @@ class Record(_Model):
     neighbours: dict[str, Sha256] = Field(
         default={}, description="Digests of the files of the feature store with the neighbours of val and test."
     )
+    optimism: Optimism | None = Field(default=None, description="Of a run that asked for it.")
     samples: Samples | None = Field(default=None, description="Of a measure of generation: what was measured.")
     provenance: Provenance
     timing: Timing | None = None

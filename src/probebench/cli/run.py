@@ -40,6 +40,9 @@ def run(
     baselines: Annotated[
         bool | None, typer.Option("--baselines/--no-baselines", help="Also run pixels and untrained networks.")
     ] = None,
+    optimism: Annotated[
+        bool | None, typer.Option("--optimism/--no-optimism", help="Also tell what choosing on test would have given.")
+    ] = None,
     results: Annotated[Path | None, typer.Option(help="Folder of the records.")] = None,
     store: Annotated[Path | None, typer.Option(help="Folder of the feature store.")] = None,
     boards: Annotated[Path | None, typer.Option(help="Folder of leaderboards to build of the records.")] = None,
@@ -66,6 +69,7 @@ def run(
         "precision": precision,
         "device": device,
         "baselines": baselines,
+        "optimism": optimism,
         "results": results,
         "store": store,
         "boards": boards,

@@ -36,6 +36,7 @@ KEYS: dict[str, type] = {
     "precision": str,
     "device": str,
     "baselines": bool,
+    "optimism": bool,
     "results": str,
     "store": str,
     "boards": str,
@@ -138,4 +139,5 @@ def _request(settings: Mapping[str, Any]) -> Request:
         precision=settings.get("precision", "auto"),
         device=settings.get("device", "auto"),
         baselines=settings.get("baselines", True),
+        optimism=settings.get("optimism", False),
     )
