@@ -86,6 +86,8 @@ class CellFile:
         }
         if context is None:
             asked = {"taps": self.request.taps, "levels": self.request.levels, "pool": self.request.pool}
+            if self.request.soft_vote:
+                document["soft_vote"] = True
             return digest({**document, "asked": asked, "precision": self.request.precision})
         return digest({**document, **context.identity()})
 
@@ -144,6 +146,7 @@ class CellFile:
                 dim=outcome.dim,
                 cost=tap.cost,
             ),
+            soft_vote=_grid(outcome.voters),
             primary=context.dataset.metric,
             metrics=with_intervals(outcome.summary, len(outcome.labels)),
             per_class=tuple(cast("list[float | None]", outcome.summary["per_class"])),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from probebench.api import FittedNeighbours, PluginError
+import torch
+
+from probebench.api import FittedNeighbours, PluginError, UsageError
 from probebench.kept_neighbours import KEPT, Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -60,6 +62,48 @@ def at_point(probe: Probe, parts: Parts, chosen: tuple[Point, Trial], *, seed: i
     del fitted, vectors  # not beside a second bank of images
     of_val = _neighbours_of_val(probe, parts.for_choice(point), best, seed)
     return Final(scores, logits, dim, {"val": of_val, "test": of_test})
+
+
+def soft_vote(probe: Probe, parts: Parts, voters: Sequence[tuple[Point, Trial]], *, seed: int) -> Final:
+    """Fits a setting at each of several points on train and val together, and averages their probabilities on test.
+
+    Args:
+        probe: Built and placed.
+        parts: The images.
+        voters: Points of equal width, each with its setting.
+        seed: Of everything random in the fits.
+
+    Returns:
+        As scores the logarithms of the mean probabilities; a class that is no candidate anywhere is none here.
+
+    Raises:
+        UsageError: The probe states no probabilities.
+        PluginError: As `at_point`.
+
+    Source: "Understanding Representation Dynamics" (NeurIPS 2025), appendix D, where five time steps vote.
+    """
+    labels = parts.rows["test"].labels
+    mean = torch.zeros((len(labels), parts.classes), dtype=torch.float64)
+    candidate = torch.zeros(mean.shape, dtype=torch.bool)
+    dim = 0
+    for point, trial in voters:
+        everything = parts.for_last_fit(point)
+        dim = everything.vectors.shape[1]
+        fitted = probe.fit(everything, trial.params, seed=seed)
+        del everything
+        if not fitted.logits:
+            raise UsageError(
+                f"{type(fitted).__name__} states no probabilities that could be averaged",
+                where="--soft-vote",
+                hint="take a probe whose records have an ece15, or leave the option out",
+            )
+        vectors = parts.rows["test"].features[point].read()
+        scores = _checked(fitted.scores(vectors), fitted, len(labels), parts.classes)
+        mean += scores.double().softmax(1) / len(voters)
+        candidate |= scores > -torch.inf
+    # A probability that is too small for fp64 is still one.
+    least = torch.finfo(torch.float64).tiny
+    return Final(mean.clamp_min(least).log().float().where(candidate, -torch.inf), logits=True, dim=dim)
 
 
 def _checked(scores: Tensor, fitted: Fitted, images: int, classes: int) -> Tensor:

@@ -221,6 +221,7 @@ def _run_cell(
                 metric=context.dataset.metric,
                 seed=file.seed,
                 optimism=file.request.optimism,
+                soft_vote=context.soft_vote,
             )
         spent = replace(spent, probe_s=round(time.perf_counter() - started, 3))
         with plugin_errors(f"what {file.probe.title} or {context.job.backbone.title} gave does not fit in a record"):

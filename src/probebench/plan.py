@@ -42,6 +42,7 @@ class Request:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         baselines: Whether raw pixels and each network with random weights are run as well.
         optimism: Whether every trial is measured on test as well, after the choice.
+        soft_vote: Whether all levels at the chosen tap vote, of backbones that have several.
         results: Folder of the records.
         store: Folder of the feature store.
     """
@@ -62,6 +63,7 @@ class Request:
     device: str = "auto"
     baselines: bool = True
     optimism: bool = False
+    soft_vote: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,12 @@ def _check(request: Request) -> None:
         raise UsageError("nothing is given, so there is nothing to run", where=f"--{empty[0]}")
     if any(seed < 0 for seed in request.seeds):
         raise UsageError(f"negative seed in {','.join(map(str, request.seeds))}", where="--seeds", hint="0,1,2")
+    if request.optimism and request.soft_vote:
+        raise UsageError(
+            "a soft vote has no optimism: no point is chosen that another could flatter",
+            where="--optimism and --soft-vote",
+            hint="give one of them",
+        )
     check_reading(request)
 
 

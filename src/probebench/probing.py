@@ -10,7 +10,7 @@ from probebench.optimism import trials_on_test
 from probebench.parts import divide
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -34,6 +34,7 @@ class Outcome:
         carved: Whether val was taken from train.
         neighbours: Of the images of val and of test at the chosen point, where the probe found some.
         on_test: All trials of all points, on test; empty unless they were asked for.
+        voters: Of a soft vote, the trials at the chosen tap whose probabilities were averaged; else empty.
     """
 
     trials: tuple[tuple[Point, Trial], ...]
@@ -46,10 +47,18 @@ class Outcome:
     carved: bool
     neighbours: Mapping[str, Kept]
     on_test: tuple[tuple[Point, Trial], ...]
+    voters: tuple[tuple[Point, Trial], ...]
 
 
 def measure(
-    probe: Probe, rows: Mapping[str, Rows], *, classes: int, metric: str, seed: int, optimism: bool = False
+    probe: Probe,
+    rows: Mapping[str, Rows],
+    *,
+    classes: int,
+    metric: str,
+    seed: int,
+    optimism: bool = False,
+    soft_vote: bool = False,
 ) -> Outcome:
     """Fits, chooses and measures.
 
@@ -60,16 +69,21 @@ def measure(
         metric: Name of the dataset's metric, in `metrics.METRICS`.
         seed: Of the probe and of the carved validation part.
         optimism: Whether all trials are measured on test as well, when all else is done.
+        soft_vote: Whether all levels at the chosen tap vote, by the mean of their probabilities.
 
     Raises:
         PluginError: The probe gives no trials, trials that are no settings, or scores that cannot be measured.
-        UsageError: No validation part can be carved.
+        UsageError: No validation part can be carved, or the probe states no probabilities for a soft vote.
     """
     parts = divide(rows, classes, seed=seed)
     primary = metrics.METRICS[metric]
     trials = sweep.trials(probe, parts.points, parts.for_choice, metric=primary, seed=seed)
     chosen = max(trials, key=lambda item: item[1].value)  # max keeps the first of equals
-    final = final_fit.at_point(probe, parts, chosen, seed=seed)
+    voters = _best_at_tap(trials, chosen[0].tap) if soft_vote else ()
+    if voters:
+        final = final_fit.soft_vote(probe, parts, voters, seed=seed)
+    else:
+        final = final_fit.at_point(probe, parts, chosen, seed=seed)
     labels = rows["test"].labels
     predicted, summary = metrics.predictions(final.scores), metrics.summary(final.scores, labels, logits=final.logits)
     return Outcome(
@@ -83,4 +97,14 @@ def measure(
         carved=parts.carved,
         neighbours=final.neighbours,
         on_test=tuple(trials_on_test(probe, parts, metric=primary, seed=seed)) if optimism else (),
+        voters=voters,
     )
+
+
+def _best_at_tap(trials: Sequence[tuple[Point, Trial]], tap: str) -> tuple[tuple[Point, Trial], ...]:
+    """The best trial on val at each point of a tap; of equal ones the first."""
+    best: dict[Point, Trial] = {}
+    for point, trial in trials:
+        if point.tap == tap and (point not in best or trial.value > best[point].value):
+            best[point] = trial
+    return tuple(best.items())

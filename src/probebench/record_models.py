@@ -217,6 +217,10 @@ class Record(_Model):
     parts: dict[str, Part] = Field(default={}, description="Images used: train, val, test; or reference and floor.")
     grid: tuple[GridTrial, ...] = Field(default=(), description="All trials of all points, on val.")
     chosen: Chosen | None = None
+    soft_vote: tuple[GridTrial, ...] = Field(
+        default=(),
+        description="Trials at the chosen tap, one a level, whose probabilities on test were averaged; or none.",
+    )
     primary: str | None = Field(default=None, description="Name of the metric that rows are ranked by.")
     metrics: dict[str, Measure] = {}
     per_class: tuple[Share | None, ...] = Field(default=(), description="Accuracy by class; null if absent.")
@@ -246,6 +250,11 @@ class Record(_Model):
     def generation(self) -> bool:
         """Whether drawn images are measured, and not features: such a record has no point, no val, no predictions."""
         return self.protocol.document.get("consumes") == "samples"
+
+    @property
+    def manner(self) -> str:
+        """How the backbone was read where that is not at one point, in words; else empty."""
+        return f"soft vote of {len(self.soft_vote)} levels" if self.soft_vote else ""
 
     def _require_results(self) -> None:
         classified = ("candidates", "selection", "grid", "chosen", "predictions")

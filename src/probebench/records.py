@@ -84,7 +84,7 @@ Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
 MIGRATIONS: dict[int, Migration] = {
     1: lambda document: document,  # 2 adds cell.backbone.trained, which is null where nothing tells
-    2: lambda document: document,  # 3 adds neighbours and optimism, which no older record has
+    2: lambda document: document,  # 3 adds neighbours, optimism and soft_vote, which no older record has
 }
 """From a version to the next one. Whoever raises `SCHEMA_VERSION` adds a step: old records stay readable."""
 

@@ -97,9 +97,15 @@ class Context(Built):
 
     reading: Reading
 
+    @property
+    def soft_vote(self) -> bool:
+        """Whether the levels at a tap vote together; a backbone with one level has nothing to average."""
+        return self.request.soft_vote and len(self.reading.levels) > 1
+
     def identity(self) -> dict[str, Any]:
-        """With the points."""
-        return {**super().identity(), "points": [str(point) for point in self.reading.points]}
+        """With the points, and with whether their levels vote."""
+        points = {"points": [str(point) for point in self.reading.points]}
+        return {**super().identity(), **points, **({"soft_vote": True} if self.soft_vote else {})}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from pydantic import JsonValue
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,14 @@ class Entry:
 
     @property
     def backbone_key(self) -> str:
-        """What makes two records belong to one row: one network, read in one precision."""
+        """What makes two records belong to one row: one network, read in one precision, with the same levels voting."""
+        levels = [trial.level for trial in self.record.soft_vote]
+        return canonical_json([*self._read, *([levels] if levels else [])])
+
+    @property
+    def _read(self) -> list[JsonValue]:
         backbone = self.record.cell.backbone
-        return canonical_json([backbone.name, backbone.options, backbone.fingerprint, self.record.cell.precision])
+        return [backbone.name, backbone.options, backbone.fingerprint, self.record.cell.precision]
 
     @property
     def network_key(self) -> str:
@@ -46,7 +52,8 @@ class Entry:
     def speed_key(self) -> str:
         """What makes two records tell of one speed, whatever their probe."""
         dataset = self.record.cell.dataset
-        return canonical_json([self.backbone_key, dataset.name, dataset.options, self.record.provenance.device_name])
+        read = canonical_json(self._read)
+        return canonical_json([read, dataset.name, dataset.options, self.record.provenance.device_name])
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from probebench.board.markdown import metric_name, name_of
+from probebench.board.markdown import metric_name, name_of, point_of
 from probebench.board.side_by_side import side_by_side
-from probebench.board.text import MARK, NONE, code, link, table, with_interval
+from probebench.board.text import MARK, NONE, link, table, with_interval
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,5 +69,5 @@ def _cells(board: Board, place: Place) -> list[str]:
         name_of(place),
         metric_name(board),
         with_interval(row.value, row.low, row.high),
-        code(str(row.chosen.point)),
+        point_of(row),
     ]

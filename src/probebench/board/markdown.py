@@ -43,8 +43,16 @@ def metric_name(board: Board) -> str:
 
 
 def name_of(place: Place) -> str:
-    """A row's backbone, in italics when it is a baseline."""
-    return f"*{code(place.label)}*" if place.row.backbone.baseline else code(place.label)
+    """A row's backbone, in italics when it is a baseline, and marked where its levels vote."""
+    manner = place.row.lowest.record.manner
+    mark = f" ({manner})" if manner else ""
+    return f"*{code(place.label)}*{mark}" if place.row.backbone.baseline else f"{code(place.label)}{mark}"
+
+
+def point_of(row: Row) -> str:
+    """Where a row was read: a point, or a tap with all levels that vote."""
+    chosen = row.chosen
+    return code(f"{chosen.tap}@{'+'.join(row.voting)}@{chosen.pool}" if row.voting else str(chosen.point))
 
 
 def _lead(board: Board) -> str:
@@ -88,10 +96,10 @@ def _line(board: Board, place: Place, metrics: list[str], folder: Path) -> list[
         *(percent(row.metrics[name]) if name in row.metrics else NONE for name in metrics),
         *(number(drawn[name].value) if name in drawn else NONE for name in _drawn(board)),
         _point(row),
-        figures(row.chosen.sigma),
+        NONE if row.voting else figures(row.chosen.sigma),
         str(row.chosen.dim),
         size(row.backbone.parameters),
-        f"{100 * row.chosen.cost:.0f} %",
+        f"{100 * row.cost:.0f} %",
         row.lowest.record.cell.precision,
         figures(row.seconds),
         link(f"seed {row.seeds[0]}", row.lowest.path, folder),
@@ -100,11 +108,12 @@ def _line(board: Board, place: Place, metrics: list[str], folder: Path) -> list[
 
 def _point(row: Row) -> str:
     votes = "" if row.votes == len(row.entries) else f" ({row.votes} of {len(row.entries)} seeds)"
-    return code(str(row.chosen.point)) + votes
+    return point_of(row) + votes
 
 
 def _heat_maps(board: Board) -> list[str]:
-    maps = [_heat_map(place) for place in board.places if len(place.row.heat) > 1]
+    # Of a soft vote the map is that of its single points, none of which was measured on test.
+    maps = [_heat_map(place) for place in board.places if len(place.row.heat) > 1 and not place.row.voting]
     if not maps:
         return []
     intro = (
@@ -170,6 +179,11 @@ def rules(board: Board) -> dict[str, str]:
         "Protocol": f"{code(protocol.name)}, hash `{protocol.hash[:16]}`.",
         "Records": f"{board.records} ranked, {len(board.excluded)} not.",
     }
+    if any(place.row.voting for place in board.places):
+        found["Soft vote"] = (
+            "The tap is that of the best point on val; the probe is fitted at each of its levels, in the setting that "
+            "is the best there on val, and the probabilities on test are averaged. It costs a pass for each level."
+        )
     if _drawn(board):
         found["Drawn images"] = (
             "Columns such as `fid@2k/test10k[inception]` say how well the same network generates; they decide no rank, "

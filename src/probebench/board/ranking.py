@@ -136,8 +136,8 @@ def _paired(one: Row, other: Row) -> tuple[Entry, Entry]:
 
 
 def _labels(ranked: Sequence[Row]) -> list[str]:
-    def name(row: Row) -> tuple[str, str]:
-        return row.backbone.title, row.lowest.record.cell.precision
+    def name(row: Row) -> tuple[object, ...]:
+        return row.backbone.title, row.lowest.record.cell.precision, row.voting
 
     times = Counter(name(row) for row in ranked)
     return [

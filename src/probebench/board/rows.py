@@ -55,6 +55,16 @@ class Row:
         return tuple(entry.record.cell.seed for entry in self.entries)
 
     @property
+    def voting(self) -> tuple[str, ...]:
+        """Levels whose probabilities were averaged; empty where a single point was measured."""
+        return tuple(trial.level for trial in self.lowest.record.soft_vote)
+
+    @property
+    def cost(self) -> float:
+        """Forward passes that an image takes up to the tap; above 1 where levels vote, which each take theirs."""
+        return self.chosen.cost * max(1, len(self.voting))
+
+    @property
     def lowest(self) -> Entry:
         """The record that the row links to."""
         return self.entries[0]

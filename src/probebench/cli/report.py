@@ -106,8 +106,9 @@ def _line(backbone: str, records: Sequence[Record], *, spread: bool) -> list[str
         low, high = wilson(value * measures[0].n, measures[0].n)
         interval = f"{100 * low:.1f} to {100 * high:.1f}"
     points = list(dict.fromkeys(str(record.chosen.point) for record in records if record.chosen))
+    marks = ["baseline"] * records[0].cell.backbone.baseline + [records[0].manner] * bool(records[0].soft_vote)
     line = [
-        f"{backbone}{' (baseline)' if records[0].cell.backbone.baseline else ''}",
+        f"{backbone} ({', '.join(marks)})" if marks else backbone,
         points[0] if len(points) == 1 else f"{points[0]} and {len(points) - 1} more",
         f"{100 * value:.1f}",
         interval,

@@ -43,6 +43,10 @@ def run(
     optimism: Annotated[
         bool | None, typer.Option("--optimism/--no-optimism", help="Also tell what choosing on test would have given.")
     ] = None,
+    soft_vote: Annotated[
+        bool | None,
+        typer.Option("--soft-vote/--no-soft-vote", help="Average the probabilities of all levels at the chosen tap."),
+    ] = None,
     results: Annotated[Path | None, typer.Option(help="Folder of the records.")] = None,
     store: Annotated[Path | None, typer.Option(help="Folder of the feature store.")] = None,
     boards: Annotated[Path | None, typer.Option(help="Folder of leaderboards to build of the records.")] = None,
@@ -70,6 +74,7 @@ def run(
         "device": device,
         "baselines": baselines,
         "optimism": optimism,
+        "soft_vote": soft_vote,
         "results": results,
         "store": store,
         "boards": boards,

@@ -37,6 +37,7 @@ KEYS: dict[str, type] = {
     "device": str,
     "baselines": bool,
     "optimism": bool,
+    "soft_vote": bool,
     "results": str,
     "store": str,
     "boards": str,
@@ -140,4 +141,5 @@ def _request(settings: Mapping[str, Any]) -> Request:
         device=settings.get("device", "auto"),
         baselines=settings.get("baselines", True),
         optimism=settings.get("optimism", False),
+        soft_vote=settings.get("soft_vote", False),
     )

@@ -109,7 +109,8 @@ def sheets(entries: Sequence[Entry]) -> list[Sheet]:
     distances = _distances(entries)
     found = []
     for group in groups(entries):
-        ranked = rows(group.kept, {})
+        # A soft vote has no point of its own in a map or a curve.
+        ranked = [row for row in rows(group.kept, {}) if not row.voting]
         if not ranked or not ranked[0].primary.higher_is_better:
             continue
         ranked.sort(key=lambda row: (row.backbone.baseline, short(row), row.backbone.title, row.lowest.backbone_key))
