@@ -14,7 +14,7 @@ from probebench.errors import RecordError
 from probebench.folders import make_writable
 from probebench.inputs import plugin_errors
 from probebench.parts import Rows
-from probebench.passes import read_split
+from probebench.passes import read_split, read_views
 from probebench.plan import jobs
 from probebench.probing import measure
 from probebench.progress import bar, track
@@ -162,21 +162,27 @@ def _run_job(
             if isinstance(context, SampleContext):
                 return _run_measures(context, files, store, forwarded)
             passes = {name: read_split(context, name, store) for name in context.splits}
+            views = read_views(context, passes["train"][0], store)
     except ProbebenchError as error:
         return [_failed(file, context, error) for file in files]
-    images = sum(extraction.forwarded for _, extraction in passes.values())
+    extractions = [*(extraction for _, extraction in passes.values()), *views]
+    images = sum(extraction.forwarded for extraction in extractions)
     extract_s = round(time.perf_counter() - started, 3) if images else 0.0
     rows = {
         name: Rows(name, positions, context.labels[name][positions], extraction.features, context.reading.shapes)
         for name, (positions, extraction) in passes.items()
     }
+    if views:
+        # The mirror image goes in turns with the image as it is; crops are all that is trained on.
+        shown_as = [passes["train"][1], *views] if context.job.views == "flip" else views
+        rows["train"] = replace(rows["train"], views=tuple(extraction.features for extraction in shown_as))
     results = []
     with bar(f"probe {job.backbone.title} on {job.dataset.title}", total=len(files)) as shown:
         for file in files:
             results.append(_run_cell(context, file, rows, Spent(extract_s, images, 0.0), heard))
             shown.advance()
     # Counted at the end: a shard that broke in the meantime was forwarded again.
-    _count(context, sum(extraction.forwarded for _, extraction in passes.values()), forwarded)
+    _count(context, sum(extraction.forwarded for extraction in extractions), forwarded)
     return results
 
 

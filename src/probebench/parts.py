@@ -29,6 +29,7 @@ class Rows:
         labels: int64 ``(N,)``.
         features: Of these images in this order, by point.
         shapes: What a point's vectors are the flattened form of.
+        views: Of the same images in this order, by point, for each view that probes are trained on; of train alone.
     """
 
     split: str
@@ -36,8 +37,11 @@ class Rows:
     labels: Tensor
     features: Mapping[Point, StoredFeatures]
     shapes: Mapping[Point, tuple[int, ...]]
+    views: tuple[Mapping[Point, StoredFeatures], ...] = ()
 
-    def part(self, point: Point, vectors: Tensor, labels: Tensor, classes: int) -> Features:
+    def part(
+        self, point: Point, vectors: Tensor, labels: Tensor, classes: int, views: tuple[Tensor, ...] = ()
+    ) -> Features:
         """Some images' features of a point, as a probe gets them.
 
         Raises:
@@ -50,7 +54,7 @@ class Rows:
                 where="the backbone",
                 hint="taps() must give the shape for images of this size",
             )
-        return Features(vectors, labels, classes, shape)
+        return Features(vectors, labels, classes, shape, views)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ class Parts:
         else:
             # A copy: probes may do to labels what they like, and other cells need them.
             held_out, labels = self.rows["val"].features[point].read(), self.rows["val"].labels.clone()
-        fit_on = train.part(point, vectors[self.train], train.labels[self.train], self.classes)
+        views = tuple(view[point].read()[self.train] for view in train.views)
+        fit_on = train.part(point, vectors[self.train], train.labels[self.train], self.classes, views)
         return fit_on, train.part(point, held_out, labels, self.classes)
 
     def for_last_fit(self, point: Point) -> Features:
@@ -103,8 +108,14 @@ class Parts:
 
         parts = [self.rows["train"]] if self.carved else [self.rows["train"], self.rows["val"]]
         matrices = [part.features[point].read() for part in parts]
-        vectors = torch.cat(matrices) if matrices[1:] else matrices[0]  # one is not copied
-        return parts[0].part(point, vectors, torch.cat([part.labels for part in parts]), self.classes)
+
+        def joined(train: Tensor) -> Tensor:
+            return torch.cat([train, *matrices[1:]]) if matrices[1:] else train  # one is not copied
+
+        # The images of an official val have no views: they join those of train as they are.
+        views = tuple(joined(view[point].read()) for view in parts[0].views)
+        labels = torch.cat([part.labels for part in parts])
+        return parts[0].part(point, joined(matrices[0]), labels, self.classes, views)
 
     def used(self) -> dict[str, PartUsed]:
         """The images that served as train, val and test."""

@@ -9,10 +9,12 @@ import torch
 from probebench.extract import extract
 from probebench.progress import bar
 from probebench.splits import limit
+from probebench.views import views
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from probebench.api import Split
     from probebench.extract import Extraction
     from probebench.store import Store
     from probebench.workbench import Context
@@ -34,12 +36,41 @@ def read_split(context: Context, name: str, store: Store) -> tuple[Tensor, Extra
     """
     labels, count = context.labels[name], context.request.limit
     positions = torch.arange(len(labels)) if count is None else limit(labels, count)
+    return positions, _read(context, context.splits[name], context.source(name), name, positions, store)
+
+
+def read_views(context: Context, positions: Tensor, store: Store) -> list[Extraction]:
+    """Stores the views of train images that a job's probes are trained on, but for the images as they are.
+
+    Args:
+        context: The backbone, built, and what is read from it.
+        positions: int64 ``(N,)``, of the images.
+        store: Where the features go.
+
+    Returns:
+        A pass for each view, none where the images are taken as they are.
+
+    Raises:
+        ProbebenchError: As `extract`.
+    """
+    found = views(
+        context.job.views,
+        context.splits["train"],
+        context.source("train"),
+        flips=context.dataset.flips,
+        seed=context.request.noise_seed,
+    )
+    names = [f"view {number} of {len(found)} of train" for number in range(1, len(found) + 1)]
+    return [_read(context, view, view.source, name, positions, store) for view, name in zip(found, names, strict=True)]
+
+
+def _read(context: Context, split: Split, source: str, name: str, positions: Tensor, store: Store) -> Extraction:
     with bar(f"read {context.job.backbone.title} on {name}", total=len(positions)) as shown:
-        extraction = extract(
+        return extract(
             context.backbone,
-            context.splits[name],
+            split,
             identity=context.job.backbone.identity(),
-            source=context.source(name),
+            source=source,
             index=positions,
             points=context.reading.points,
             seed=context.request.noise_seed,
@@ -48,4 +79,3 @@ def read_split(context: Context, name: str, store: Store) -> tuple[Tensor, Extra
             store=store,
             progress=lambda done, _total: shown.reach(done),
         )
-    return positions, extraction

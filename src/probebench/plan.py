@@ -79,6 +79,7 @@ class Job:
         fixed: What a protocol fixes, as the option that names it, and the protocol.
         extractor: Whose features the images that the backbone draws are measured on; None where its own features are
             read.
+        views: Of the train images, that the probes are trained on.
     """
 
     backbone: Component
@@ -88,6 +89,7 @@ class Job:
     alone: bool = True
     fixed: Mapping[str, str] = field(default_factory=dict)
     extractor: Extractor | None = None
+    views: str = "none"
 
 
 def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
@@ -118,6 +120,7 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
             alone=len(rivals) == 1 and backbone in rivals,
             fixed=group.fixed,
             extractor=group.extractor,
+            views=group.views,
         )
         for dataset, backbone in product(datasets, backbones)
         for group in plans[dataset.title]
@@ -162,12 +165,14 @@ class _Group:
         asked: The request as they read it.
         fixed: Which options their protocol has decided.
         extractor: See `Job.extractor`.
+        views: See `Job.views`.
         probes: In the order in which they were asked for.
     """
 
     asked: Request
     fixed: dict[str, str]
     extractor: Extractor | None
+    views: str
     probes: list[RuledProbe] = field(default_factory=list)
 
 
@@ -176,10 +181,11 @@ def _groups(request: Request, dataset: Component, registry: Registry) -> list[_G
     named = [find(text, registry) for text in request.protocols]
     probes = {ruled.protocol.name: ruled for ruled in (plain(text, registry) for text in request.probes)}
     probes |= {ruled.protocol.name: ruled for one in named for ruled in one.ruled(dataset.entry, registry)}
-    groups: dict[tuple[Request, Extractor | None], _Group] = {}
+    groups: dict[tuple[Request, Extractor | None, str], _Group] = {}
     for ruled in probes.values():
         asked, fixed = _fix(request, ruled)
-        group = groups.setdefault((asked, ruled.extractor), _Group(asked, fixed, ruled.extractor))
+        reads = asked, ruled.extractor, ruled.views
+        group = groups.setdefault(reads, _Group(asked, fixed, ruled.extractor, ruled.views))
         group.probes.append(ruled)
     return list(groups.values())
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from probebench import option_values, protocol_documents
+from probebench.api import ViewOptions
 from probebench.canonical import digest
 from probebench.config import suggest
 from probebench.entrypoints import normalise
@@ -69,6 +70,12 @@ class RuledProbe:
     taps: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
     extractor: Extractor | None = None
+
+    @property
+    def views(self) -> str:
+        """Of the train images, what the probe, or the one it wraps, is trained on; see `ViewOptions`."""
+        options = (self.probe.inner or self.probe).options
+        return options.views if isinstance(options, ViewOptions) else "none"
 
 
 def plain(text: str, registry: Registry | None = None) -> RuledProbe:

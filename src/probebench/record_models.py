@@ -30,7 +30,9 @@ class Component(_Model):
     title: str = Field(description="Short spec with the options that differ from their defaults.")
     name: str = Field(description="Qualified name: distribution/name.")
     version: int = Field(description="Version of the component's spec; raised when its numbers change.")
-    options: dict[str, JsonValue] = Field(description="All options, defaults included.")
+    options: dict[str, JsonValue] = Field(
+        description="All options, defaults included, but for those that came later (`Options.added`) at theirs."
+    )
 
 
 class Trained(_Model):

@@ -228,7 +228,7 @@ class Component:
         return {
             "name": self.entry.qualified,
             "version": self.entry.spec.version,
-            "options": self.options.model_dump(mode="json", exclude=set(self.options.places)),
+            "options": self.options.model_dump(mode="json", exclude=option_values.unsaid(self.options)),
         }
 
     def build(self) -> object:

@@ -44,7 +44,7 @@ def trials(
     held = 0
     for point in points:
         fit_on, held_out = parts(point)
-        size = fit_on.vectors.nbytes + held_out.vectors.nbytes
+        size = sum(part.nbytes for part in (fit_on.vectors, *fit_on.views, held_out.vectors))
         if group and held + size > GROUP_BYTES:
             found += _tune(probe, group, metric, seed)
             group, held = {}, 0

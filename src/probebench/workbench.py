@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from probebench import soundness
-from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning, Trained
+from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning, Trained, UsageError
 from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
 from probebench.reading import extractor_point, reading
@@ -160,6 +160,7 @@ class Workbench:
                 fingerprint = _sha256(backbone.fingerprint(), f"backbone {job.backbone.title}")
                 _check_trained(backbone.trained, f"backbone {job.backbone.title}")
             extractor = self._extractor(job.extractor, images.dataset.image_size) if job.extractor else {}
+        _check_views(job, images.dataset)
         # A generator is measured in fp32 unless asked otherwise: what bf16 does to its images is no merit or fault.
         pays = backbone.bf16_pays and job.extractor is None
         common: dict[str, Any] = {
@@ -220,6 +221,15 @@ def _checked_labels(split: Split, classes: int, where: str) -> Tensor:
     if low < 0 or high >= classes:
         raise DataError(f"labels reach from {low} to {high}, and there are {classes} classes", where=where)
     return labels.long()
+
+
+def _check_views(job: Job, dataset: Dataset) -> None:
+    if job.views == "flip" and not dataset.flips:
+        raise UsageError(
+            f"a mirrored image is none of {job.dataset.title}",
+            where=f"option views of {job.cells[0][0].probe.title}",
+            hint="views=crop10, whose crops are not mirrored there",
+        )
 
 
 def _sha256(fingerprint: str, where: str) -> str:

@@ -26,6 +26,25 @@ def features(count: int, seed: int) -> Features:
 TRAIN, VAL = features(200, 0), features(100, 1)
 
 
+def test_the_views_of_the_few_go_with_them():
+    class Inside(Probe):
+        def tune(self, train, val, *, metric, seed):
+            given.append(train)
+            return [Trial({}, 0.0)]
+
+        def fit(self, train, params, *, seed):
+            given.append(train)
+
+    given: list[Features] = []
+    viewed = Features(TRAIN.vectors, TRAIN.labels, 4, (6,), (TRAIN.vectors + 1, TRAIN.vectors + 2))
+    fewshot = Fewshot(FewshotOptions(shots=3), Inside())
+    fewshot.tune(viewed, VAL, metric=top1, seed=0)
+    fewshot.fit(viewed, {}, seed=0)
+    for few in given:
+        assert len(few.vectors) == 3 * 4
+        assert [torch.equal(view, few.vectors + add) for add, view in enumerate(few.views, start=1)] == [True, True]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 9), st.integers(0, 3))
 def test_every_class_gives_its_shots_or_all_it_has(labels, count, seed):

@@ -97,6 +97,44 @@ def test_a_sweep_over_points_is_one_plain_loop_for_each_head_and_point(thesis202
             assert trial.value == top1(layer(val.vectors).detach(), val.labels)
 
 
+@pytest.mark.parametrize("inputs", ["raw", "standardized"])
+def test_an_epoch_trains_on_the_next_view(inputs, thesis2024):
+    """DDAE's features of ten augmented copies are used so: in every epoch one copy of each image."""
+    options = thesis2024["linear"] | {"epochs": 7, "inputs": inputs, "learning_rates": (1e-2,), "views": "crop3"}
+    noise = 4 * torch.randn(3, *FIT.vectors.shape, generator=torch.Generator().manual_seed(0))
+    views = tuple(FIT.vectors + one for one in noise)
+    seen = Features(torch.full_like(FIT.vectors, torch.nan), FIT.labels, 10, views=views)  # not what is trained on
+    (trial,) = Linear(LinearOptions(**options)).tune(seen, VAL, metric=top1, seed=7)
+
+    mean, scale = torch.cat(views).mean(0), torch.cat(views).std(0, correction=0)
+    layer = torch.nn.Linear(64, 10)
+    with torch.no_grad():
+        start = initial(64, 10, inputs, seed=7)
+        layer.weight.copy_(start[:-1].T)
+        layer.bias.copy_(start[-1])
+    read = (lambda vectors: vectors) if inputs == "raw" else (lambda vectors: (vectors - mean) / scale)
+    optimiser = torch.optim.Adam(layer.parameters(), lr=1e-2)
+    for epoch in range(7):
+        for index in batches(len(FIT.labels), 128, epoch, seed=7):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(layer(read(views[epoch % 3])[index]), FIT.labels[index]).backward()
+            optimiser.step()
+    reference = top1(layer(read(VAL.vectors)).detach(), VAL.labels)
+    if inputs == "raw":
+        assert trial.value == reference
+    else:  # standardised inputs are turned to their axes: the same optimum by another way
+        assert trial.value == pytest.approx(reference, abs=0.03)
+
+
+def test_points_with_views_train_beside_points_without(thesis2024):
+    options = LinearOptions(**thesis2024["linear"] | {"epochs": 2})
+    viewed = Features(FIT.vectors, FIT.labels, 10, views=(FIT.vectors.flip(1), FIT.vectors))
+    alone = [Linear(options).tune(train, VAL, metric=top1, seed=0)[0].value for train in (FIT, viewed)]
+    together = Linear(options).tune_many([(FIT, VAL), (viewed, VAL)], metric=top1, seed=0)
+    assert [trials[0].value for trials in together] == alone
+    assert alone[0] != alone[1]
+
+
 def test_a_training_that_diverges_is_not_chosen_and_is_told_of_when_it_is():
     plain = {"optimizer": "sgd", "inputs": "raw", "schedule": "constant", "epochs": 3}
     options = LinearOptions(learning_rates=(1e38, 1e-2), weight_decays=(0.0,), **plain)

@@ -96,6 +96,29 @@ class Convolutions(nn.Module):
         return self.head(maps.mean((2, 3)))
 
 
+def test_an_epoch_trains_on_the_next_view():
+    views = tuple(images(150, seed).vectors for seed in (0, 7))
+    options = MlpOptions(widths=(8,), learning_rates=(1e-2,), epochs=3, batch_size=32, views="flip")
+    seen = Features(torch.full_like(TRAIN.vectors, torch.nan), TRAIN.labels, 3, SHAPE, views)
+    fitted = MlpProbe(options).fit(seen, {"learning_rate": 1e-2}, seed=3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(hash63("network", 3))
+        network = MlpProbe(options).network(SHAPE, 3)
+    both = torch.cat(views).view(-1, *SHAPE)
+    mean, deviation = both.mean((0, 2, 3), keepdim=True), both.std((0, 2, 3), correction=0, keepdim=True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=options.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 3 * 5)
+    for epoch in range(3):
+        maps = (views[epoch % 2].view(-1, *SHAPE) - mean) / deviation
+        for index in batches(150, 32, epoch, seed=3):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(network(maps[index]), TRAIN.labels[index]).backward()
+            optimiser.step()
+            schedule.step()
+    expected = network((VAL.vectors.view(-1, *SHAPE) - mean) / deviation)
+    assert torch.allclose(fitted.scores(VAL.vectors), expected, atol=1e-4)
+
+
 CASES = {
     "mlp": (MlpProbe, MlpOptions(widths=(20, 8), learning_rates=(1e-2,), epochs=8, batch_size=32), mlp_reference),
     "cnn": (CnnProbe, CnnOptions(widths=(8,), learning_rates=(1e-2,), epochs=8, batch_size=32), Convolutions),

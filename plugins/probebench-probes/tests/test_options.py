@@ -51,6 +51,7 @@ def test_a_default_that_moves_a_published_number_is_seen():
         "schedule": "cosine",
         "optimizer": "adam",
         "momentum": 0.0,
+        "views": "none",
     }
     assert LogregOptions().model_dump() == {
         "cs": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0),
@@ -70,6 +71,7 @@ def test_a_default_that_moves_a_published_number_is_seen():
         "epochs": 15,
         "batch_size": 128,
         "inputs": "standardized",
+        "views": "none",
     }
     assert MlpOptions().model_dump() == {**training, "widths": (512,)}
     assert CnnOptions().model_dump() == {**training, "widths": (256, 256)}
@@ -100,6 +102,7 @@ def test_tuples_are_written_with_plus_signs():
         (LinearOptions, {"weight_decays": (-1.0,)}),
         (LinearOptions, {"epochs": 0}),
         (LinearOptions, {"batch_size": 0}),
+        (LinearOptions, {"views": "crop"}),
         (LogregOptions, {"cs": ()}),
         (LogregOptions, {"cs": (0.0,)}),
         (LogregOptions, {"steps": 0}),
@@ -111,3 +114,10 @@ def test_tuples_are_written_with_plus_signs():
 def test_values_without_a_meaning_are_refused(options, given):
     with pytest.raises(ValidationError):
         options(**given)
+
+
+@pytest.mark.parametrize("options", [LinearOptions, MlpOptions, CnnOptions, AttentionOptions])
+def test_no_view_is_read_in_vain(options):
+    assert options(views="crop10", epochs=10).view_count == 10
+    with pytest.raises(ValidationError, match="views=crop10 needs 10 epochs or more, one for each view"):
+        options(views="crop10", epochs=9)

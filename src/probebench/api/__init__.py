@@ -26,6 +26,7 @@ from probebench.api.types import (
     TrainingJob,
     Trial,
 )
+from probebench.api.views import ViewOptions
 from probebench.canonical import differing_fields
 from probebench.errors import (
     DataError,
@@ -80,6 +81,7 @@ __all__ = [
     "TrainingJob",
     "Trial",
     "UsageError",
+    "ViewOptions",
     "bar",
     "check_pool",
     "check_range",

@@ -18,10 +18,13 @@ class Options(BaseModel):
             left out of titles, keys and records: the content is what the component's fingerprint is for.
         alias: The field, a string, whose value stands for the component's name in its title, where it is not empty:
             a folder's own name says more on a board than ``imagefolder``.
+        added: Fields that a component got after records of it were made, and whose default is what it did before. At
+            its default such a field is left out of keys and records, so that learning something new makes nothing old.
     """
 
     places: ClassVar[frozenset[str]] = frozenset()
     alias: ClassVar[str] = ""
+    added: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 

@@ -116,12 +116,16 @@ class Features:
         classes: Number of classes of the dataset; some may be absent here.
         shape: What one vector is the flattened form of: ``(C, N, N)`` for a map pooled to a grid, ``(N, C)`` for
             tokens; empty where that is not known, and ``(D,)`` where there is nothing more to know.
+        views: Features of views of the same images, each float32 ``(N, D)``, where the probe's options ask for some
+            (`ViewOptions`) and these are what it is fitted on; epoch ``e`` trains on ``views[e % len(views)]`` in place
+            of `vectors`. Empty for all else.
     """
 
     vectors: Tensor
     labels: Tensor
     classes: int
     shape: tuple[int, ...] = ()
+    views: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ PROBEBENCH_API = 1
 
 _PROTOCOLS = (
     "ddae2023",
+    "ddae2023-views",
     "default",
     "diffssl2023",
     "dino",

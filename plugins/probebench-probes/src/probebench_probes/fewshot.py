@@ -50,7 +50,8 @@ class Fewshot(Probe):
 
     def _few(self, train: Features, seed: int) -> Features:
         rows = shots(train.labels, self._shots, seed=seed)
-        return Features(train.vectors[rows], train.labels[rows], train.classes, train.shape)
+        views = tuple(view[rows] for view in train.views)
+        return Features(train.vectors[rows], train.labels[rows], train.classes, train.shape, views)
 
 
 def shots(labels: Tensor, count: int, *, seed: int) -> Tensor:

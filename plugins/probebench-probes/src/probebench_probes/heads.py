@@ -127,25 +127,28 @@ def train_heads(
 
 
 def _alike(points: Sequence[Features]) -> Iterable[list[int]]:
-    """The numbers of the points of each shape."""
+    """The numbers of the points of each shape and number of views."""
     alike: dict[tuple[object, ...], list[int]] = {}
     for number, point in enumerate(points):
-        alike.setdefault((point.vectors.shape, point.classes, point.vectors.device), []).append(number)
+        shape = point.vectors.shape, point.classes, point.vectors.device, len(point.views)
+        alike.setdefault(shape, []).append(number)
     return alike.values()
 
 
 def _train(
     points: Sequence[Features], recipe: Recipe, rates: Sequence[float], decays: Sequence[float], seed: int
 ) -> list[Heads]:
-    """Heads of points of one shape. One copy of their vectors is made."""
+    """Heads of points of one shape. One copy of what they are trained on is made."""
     (images, dimensions), classes, device = points[0].vectors.shape, points[0].classes, points[0].vectors.device
     heads, labels = len(rates), torch.stack([point.labels for point in points])
     make = Inputs.standardized if recipe.inputs == "standardized" else Inputs.raw
-    inputs = [make(point.vectors.float()) for point in points]
+    views, inputs = max(1, len(points[0].views)), []
     # All that a step needs of one image lies together.
-    rows = torch.empty((images, len(points), dimensions + 1), device=device)
+    rows = torch.empty((views * images, len(points), dimensions + 1), device=device)
     for number, point in enumerate(points):
-        rows[:, number] = inputs[number].prepare(point.vectors)
+        trained_on = torch.cat(point.views) if point.views else point.vectors
+        inputs.append(make(trained_on.float()))
+        rows[:, number] = inputs[number].prepare(trained_on)
     minus_one = torch.full((1, 1, 1, 1), -1.0, device=device).expand(len(points), 1, heads, recipe.batch_size)
 
     # A point's heads lie side by side in one matrix (C * H, D + 1), so that a step is two batched products. Classes
@@ -161,7 +164,7 @@ def _train(
     for epoch in range(recipe.epochs):
         for index in batches(images, recipe.batch_size, epoch, seed=seed):
             chosen = index.to(device)
-            batch = rows.index_select(0, chosen).transpose(0, 1)
+            batch = rows.index_select(0, chosen + epoch % views * images).transpose(0, 1)
             if norm:
                 norm.normalise_(batch[..., :-1])
             targets = labels.index_select(1, chosen)[:, None, None].expand(-1, 1, heads, -1)

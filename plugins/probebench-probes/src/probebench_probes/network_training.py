@@ -42,7 +42,8 @@ class Maps:
     @classmethod
     def of(cls, train: Features, inputs: Literal["standardized", "raw"]) -> Maps:
         """Standardised by channel over images and positions, so that positions keep their differences; or raw."""
-        mean, deviation, least = (as_map(one[None], train.shape)[0] for one in moments(train.vectors))
+        trained_on = torch.cat(train.views) if train.views else train.vectors
+        mean, deviation, least = (as_map(one[None], train.shape)[0] for one in moments(trained_on))
         centre = mean.mean((1, 2), keepdim=True)
         spread = (deviation.square() + (mean - centre).square()).mean((1, 2), keepdim=True).sqrt()
         least = least.amax((1, 2), keepdim=True)
@@ -86,7 +87,9 @@ def train_network(
     device: str,
     precision: Precision,
 ) -> bool:
-    """Minimises the cross-entropy of a network, in place. Every epoch goes through all images, in the seed's order.
+    """Minimises the cross-entropy of a network, in place.
+
+    Every epoch goes through all images, in the seed's order, and through another view of them where they have views.
 
     Args:
         network: On the CPU; it is moved to the device, and left in eval mode.
@@ -107,14 +110,14 @@ def train_network(
         optimizer = SGD(network.parameters(), learning_rate, options.momentum, weight_decay=options.weight_decay)
     else:
         optimizer = AdamW(network.parameters(), learning_rate, weight_decay=options.weight_decay)
-    labels = train.labels.to(device)
+    labels, views = train.labels.to(device), train.views or (train.vectors,)
     steps, step = options.epochs * math.ceil(len(labels) / options.batch_size), 0
     with torch.enable_grad(), arithmetic(device, precision):
         for epoch in range(options.epochs):
             for index in batches(len(labels), options.batch_size, epoch, seed=seed):
                 rate = factor(options.schedule, epoch=epoch, epochs=options.epochs, step=step, steps=steps)
                 optimizer.param_groups[0]["lr"] = learning_rate * rate
-                logits = network(maps.read(train.vectors[index], device))
+                logits = network(maps.read(views[epoch % len(views)][index], device))
                 optimizer.zero_grad()
                 loss = cross_entropy(logits.float(), labels[index.to(device)])
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from probebench.api import Options
+from probebench.api import Options, ViewOptions
 
 if TYPE_CHECKING:
     from typing import Self
@@ -22,6 +22,16 @@ SCHEDULES = (
 )
 
 
+def check_views(options: ViewOptions, epochs: int) -> None:
+    """Raises an error where a view would be read and never trained on.
+
+    Raises:
+        ValueError: There are more views than epochs.
+    """
+    if options.view_count > epochs:
+        raise ValueError(f"views={options.views} needs {options.view_count} epochs or more, one for each view")
+
+
 class KnnOptions(Options):
     """Options of `knn`."""
 
@@ -35,7 +45,7 @@ class KnnOptions(Options):
     )
 
 
-class LinearOptions(Options):
+class LinearOptions(ViewOptions):
     """Options of `linear`."""
 
     learning_rates: tuple[Positive, ...] = Field(
@@ -56,6 +66,11 @@ class LinearOptions(Options):
     schedule: Literal["cosine", "cosine-epochs", "step", "constant"] = Field("cosine", description=SCHEDULES)
     optimizer: Literal["adam", "sgd"] = Field("adam", description="what makes the steps")
     momentum: Momentum = Field(0.0, description="of SGD")
+
+    @model_validator(mode="after")
+    def _every_view_is_seen(self) -> Self:
+        check_views(self, self.epochs)
+        return self
 
 
 class LogregOptions(Options):
@@ -96,7 +111,7 @@ class FewshotOptions(Options):
     shots: AtLeastOne = Field(5, description="train images of each class; of a smaller class all")
 
 
-class NetworkOptions(Options):
+class NetworkOptions(ViewOptions):
     """How the networks `mlp`, `cnn` and `attention` are trained."""
 
     learning_rates: tuple[Positive, ...] = Field((1e-3, 3e-4), min_length=1, description="chosen from on val")
@@ -109,6 +124,11 @@ class NetworkOptions(Options):
     inputs: Literal["standardized", "raw"] = Field(
         "standardized", description="standardized: each channel has mean 0 and deviation 1 on train; raw: as they are"
     )
+
+    @model_validator(mode="after")
+    def _every_view_is_seen(self) -> Self:
+        check_views(self, self.epochs)
+        return self
 
 
 class MlpOptions(NetworkOptions):
