@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from probebench.api import Features, Fitted, Neighbours, Point, Probe, Trial
+    from probebench.api import Features, Fitted, Neighbours, Point, Probe, Trial, Tuned
     from probebench.parts import Parts
 
 
@@ -55,9 +55,9 @@ def at_point(probe: Probe, parts: Parts, chosen: tuple[Point, Trial], *, seed: i
     del everything
     vectors = test.features[point].read()
     if not isinstance(fitted, FittedNeighbours):
-        return Final(_checked(fitted.scores(vectors), fitted, len(vectors), parts.classes), fitted.logits, dim)
+        return Final(checked_scores(fitted.scores(vectors), fitted, len(vectors), parts.classes), fitted.logits, dim)
     found = _neighbours(fitted, vectors)
-    scores, logits = _checked(fitted.vote(found), fitted, len(vectors), parts.classes), fitted.logits
+    scores, logits = checked_scores(fitted.vote(found), fitted, len(vectors), parts.classes), fitted.logits
     of_test = Kept(found, fitted.labels, test.labels)
     del fitted, vectors  # not beside a second bank of images
     of_val = _neighbours_of_val(probe, parts.for_choice(point), best, seed)
@@ -98,7 +98,7 @@ def soft_vote(probe: Probe, parts: Parts, voters: Sequence[tuple[Point, Trial]],
                 hint="take a probe whose records have an ece15, or leave the option out",
             )
         vectors = parts.rows["test"].features[point].read()
-        scores = _checked(fitted.scores(vectors), fitted, len(labels), parts.classes)
+        scores = checked_scores(fitted.scores(vectors), fitted, len(labels), parts.classes)
         mean += scores.double().softmax(1) / len(voters)
         candidate |= scores > -torch.inf
     # A probability that is too small for fp64 is still one.
@@ -106,7 +106,12 @@ def soft_vote(probe: Probe, parts: Parts, voters: Sequence[tuple[Point, Trial]],
     return Final(mean.clamp_min(least).log().float().where(candidate, -torch.inf), logits=True, dim=dim)
 
 
-def _checked(scores: Tensor, fitted: Fitted, images: int, classes: int) -> Tensor:
+def checked_scores(scores: Tensor, fitted: Fitted | Tuned, images: int, classes: int) -> Tensor:
+    """Scores as they can be measured.
+
+    Raises:
+        PluginError: They are of another shape than ``(images, classes)``.
+    """
     scores = scores.detach().float().cpu()
     if tuple(scores.shape) != (images, classes):
         raise PluginError(

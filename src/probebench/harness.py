@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
-from probebench import measuring, sample_records
-from probebench.api import Probe, ProbebenchError, UsageError
+from probebench import measuring, sample_records, tuning
+from probebench.api import ProbebenchError, UsageError
 from probebench.cells import CellFile, Spent
 from probebench.errors import RecordError
 from probebench.folders import make_writable
@@ -22,10 +23,12 @@ from probebench.store import Store
 from probebench.workbench import Context, SampleContext, Workbench, heard_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from probebench.api import Probe, TuningProbe
     from probebench.plan import Job, Request
+    from probebench.probing import Outcome
     from probebench.records import Record
     from probebench.registry import Registry
     from probebench.workbench import Built
@@ -161,6 +164,8 @@ def _run_job(
             context = bench.context(job)
             if isinstance(context, SampleContext):
                 return _run_measures(context, files, store, forwarded)
+            if job.tunes:
+                return _run_tunings(context, files)
             passes = {name: read_split(context, name, store) for name in context.splits}
             views = read_views(context, passes["train"][0], store)
     except ProbebenchError as error:
@@ -179,10 +184,30 @@ def _run_job(
     results = []
     with bar(f"probe {job.backbone.title} on {job.dataset.title}", total=len(files)) as shown:
         for file in files:
-            results.append(_run_cell(context, file, rows, Spent(extract_s, images, 0.0), heard))
+            work = partial(
+                measure,
+                rows=rows,
+                classes=len(context.dataset.classes),
+                metric=context.dataset.metric,
+                seed=file.seed,
+                optimism=file.request.optimism,
+                soft_vote=context.soft_vote,
+            )
+            results.append(_run_cell(context, file, work, Spent(extract_s, images, 0.0), heard))
             shown.advance()
     # Counted at the end: a shard that broke in the meantime was forwarded again.
     _count(context, sum(extraction.forwarded for extraction in extractions), forwarded)
+    return results
+
+
+def _run_tunings(context: Context, files: Sequence[CellFile]) -> list[CellResult]:
+    """The cells that train the backbone, one by one. Nothing of it is stored: each training gives another network."""
+    results = []
+    with bar(f"tune {context.job.backbone.title} on {context.job.dataset.title}", total=len(files)) as shown:
+        for file in files:
+            work = partial(tuning.measure, context, seed=file.seed)
+            results.append(_run_cell(context, file, work, Spent(0.0, 0, 0.0), ()))
+            shown.advance()
     return results
 
 
@@ -213,22 +238,15 @@ def _count(context: Built, images: int, forwarded: dict[tuple[str, str], int]) -
 
 
 def _run_cell(
-    context: Context, file: CellFile, rows: dict[str, Rows], spent: Spent, heard_before: Sequence[str]
+    context: Context, file: CellFile, work: Callable[[Any], Outcome], spent: Spent, heard_before: Sequence[str]
 ) -> CellResult:
+    """Builds and places a cell's probe, does the work with it, and writes what came of it."""
     started = time.perf_counter()
     try:
         with heard_warnings() as heard, plugin_errors(f"probe {file.probe.title} fails"):
-            probe = cast("Probe", file.probe.build())
+            probe = cast("Probe | TuningProbe", file.probe.build())
             probe.place(context.device, context.precision)
-            outcome = measure(
-                probe,
-                rows,
-                classes=len(context.dataset.classes),
-                metric=context.dataset.metric,
-                seed=file.seed,
-                optimism=file.request.optimism,
-                soft_vote=context.soft_vote,
-            )
+            outcome = work(probe)
         spent = replace(spent, probe_s=round(time.perf_counter() - started, 3))
         with plugin_errors(f"what {file.probe.title} or {context.job.backbone.title} gave does not fit in a record"):
             record = file.succeed(context, outcome, spent, (*heard_before, *heard))

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from probebench.extract import extract
 from probebench.progress import bar
-from probebench.splits import limit
 from probebench.views import views
 
 if TYPE_CHECKING:
@@ -34,8 +31,7 @@ def read_split(context: Context, name: str, store: Store) -> tuple[Tensor, Extra
     Raises:
         ProbebenchError: As `extract`.
     """
-    labels, count = context.labels[name], context.request.limit
-    positions = torch.arange(len(labels)) if count is None else limit(labels, count)
+    positions = context.positions(name)
     return positions, _read(context, context.splits[name], context.source(name), name, positions, store)
 
 

@@ -80,6 +80,7 @@ class Job:
         extractor: Whose features the images that the backbone draws are measured on; None where its own features are
             read.
         views: Of the train images, that the probes are trained on.
+        tunes: Whether the probes train the backbone.
     """
 
     backbone: Component
@@ -90,6 +91,7 @@ class Job:
     fixed: Mapping[str, str] = field(default_factory=dict)
     extractor: Extractor | None = None
     views: str = "none"
+    tunes: bool = False
 
 
 def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
@@ -111,6 +113,9 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
     plans = {dataset.title: _groups(request, dataset, registry) for dataset in datasets}
     if measures := [one.probes[0].probe.title for groups in plans.values() for one in groups if one.extractor]:
         _require_samplers(rivals, measures[0])
+    if tuned := [one.probes[0].probe.title for groups in plans.values() for one in groups if one.tunes]:
+        _require_networks(rivals, tuned[0])
+        _require_one_training(request, tuned[0])
     return tuple(
         Job(
             backbone,
@@ -121,11 +126,12 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
             fixed=group.fixed,
             extractor=group.extractor,
             views=group.views,
+            tunes=group.tunes,
         )
         for dataset, backbone in product(datasets, backbones)
         for group in plans[dataset.title]
-        # A floor such as raw pixels has nothing to draw; whoever was asked for and draws nothing was refused above.
-        if group.extractor is None or _draws(backbone)
+        # A floor such as raw pixels has nothing to draw, and nothing to train; whoever was asked for was refused above.
+        if (group.extractor is None or _draws(backbone)) and (not group.tunes or _tunes(backbone))
     )
 
 
@@ -148,6 +154,29 @@ def _draws(backbone: Component) -> bool:
     return bool(cast("BackboneSpec", backbone.entry.spec).sampler)
 
 
+def _tunes(backbone: Component) -> bool:
+    return cast("BackboneSpec", backbone.entry.spec).tunes
+
+
+def _require_networks(backbones: Iterable[Component], probe: str) -> None:
+    if fixed := [backbone.title for backbone in backbones if not _tunes(backbone)]:
+        raise UsageError(
+            f"{fixed[0]} has no network to train, and {probe} trains it",
+            where="--backbone",
+            hint="run it with backbones that give theirs, such as ddpm, and the others in a run of their own",
+        )
+
+
+def _require_one_training(request: Request, probe: str) -> None:
+    asked = {"--optimism": request.optimism, "--soft-vote": request.soft_vote}
+    if beyond := [option for option, wanted in asked.items() if wanted]:
+        raise UsageError(
+            f"{probe} trains the backbone, and {beyond[0]} is of frozen features",
+            where=beyond[0],
+            hint=f"run {probe} without it",
+        )
+
+
 def _require_samplers(backbones: Iterable[Component], probe: str) -> None:
     if silent := [backbone.title for backbone in backbones if not _draws(backbone)]:
         raise UsageError(
@@ -166,6 +195,7 @@ class _Group:
         fixed: Which options their protocol has decided.
         extractor: See `Job.extractor`.
         views: See `Job.views`.
+        tunes: See `Job.tunes`.
         probes: In the order in which they were asked for.
     """
 
@@ -173,6 +203,7 @@ class _Group:
     fixed: dict[str, str]
     extractor: Extractor | None
     views: str
+    tunes: bool
     probes: list[RuledProbe] = field(default_factory=list)
 
 
@@ -181,11 +212,11 @@ def _groups(request: Request, dataset: Component, registry: Registry) -> list[_G
     named = [find(text, registry) for text in request.protocols]
     probes = {ruled.protocol.name: ruled for ruled in (plain(text, registry) for text in request.probes)}
     probes |= {ruled.protocol.name: ruled for one in named for ruled in one.ruled(dataset.entry, registry)}
-    groups: dict[tuple[Request, Extractor | None, str], _Group] = {}
+    groups: dict[tuple[Request, Extractor | None, str, bool], _Group] = {}
     for ruled in probes.values():
         asked, fixed = _fix(request, ruled)
-        reads = asked, ruled.extractor, ruled.views
-        group = groups.setdefault(reads, _Group(asked, fixed, ruled.extractor, ruled.views))
+        reads = asked, ruled.extractor, ruled.views, ruled.tunes
+        group = groups.setdefault(reads, _Group(asked, fixed, *reads[1:]))
         group.probes.append(ruled)
     return list(groups.values())
 

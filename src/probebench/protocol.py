@@ -16,7 +16,7 @@ from probebench.config import suggest
 from probebench.entrypoints import normalise
 from probebench.errors import PluginError, ProbebenchError, UsageError
 from probebench.record_models import Protocol
-from probebench.registry import Component, Registry, compose, consumes_samples, resolve
+from probebench.registry import Component, Registry, compose, consumes, consumes_samples, resolve
 
 if TYPE_CHECKING:
     from probebench.api import ProtocolSpec, SampleOptions
@@ -72,6 +72,11 @@ class RuledProbe:
     extractor: Extractor | None = None
 
     @property
+    def tunes(self) -> bool:
+        """Whether it trains the backbone."""
+        return consumes(self.probe.entry) == "backbone"
+
+    @property
     def views(self) -> str:
         """Of the train images, what the probe, or the one it wraps, is trained on; see `ViewOptions`."""
         options = (self.probe.inner or self.probe).options
@@ -113,8 +118,10 @@ def _document(probe: Component, extractor: Extractor | None) -> dict[str, Any]:
             "floor": FLOOR,
         }
     wrapped = {"wraps": probe.inner.identity()} if probe.inner else {}
+    kind = {"consumes": "backbone", "frozen": False} if consumes(probe.entry) == "backbone" else {}
     return {
         "version": VERSION,
+        **kind,
         "probe": {**probe.identity(), **wrapped},
         "selection": {"split": "val", "rule": RULE, "val_fraction": VAL_FRACTION},
         "final_fit": FINAL_FIT,

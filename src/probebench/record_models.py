@@ -255,8 +255,15 @@ class Record(_Model):
 
     @property
     def manner(self) -> str:
-        """How the backbone was read where that is not at one point, in words; else empty."""
+        """How the backbone was read where that is not at one point of it, frozen, in words; else empty."""
+        if not self.frozen:
+            return "trained, not frozen"
         return f"soft vote of {len(self.soft_vote)} levels" if self.soft_vote else ""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the backbone was left as it was; else the probe trained it, and the number is not of its features."""
+        return self.protocol.document.get("consumes") != "backbone"
 
     def _require_results(self) -> None:
         classified = ("candidates", "selection", "grid", "chosen", "predictions")

@@ -12,6 +12,7 @@ from probebench.api.contracts import Backbone, Dataset, Probe
 from probebench.api.measures import SampleProbe
 from probebench.api.options import NoOptions
 from probebench.api.specs import ProbeSpec
+from probebench.api.tuning import TuningProbe
 from probebench.config import parse_spec, suggest
 from probebench.entrypoints import SELECTION, normalise, selection
 from probebench.errors import PluginError, ProbebenchError, UsageError
@@ -31,6 +32,7 @@ __all__ = [
     "Kind",
     "Registry",
     "component_of",
+    "consumes",
     "consumes_samples",
     "contract_of",
     "installed",
@@ -43,15 +45,22 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _CONTRACTS: dict[Kind, type] = {"backbone": Backbone, "dataset": Dataset, "probe": Probe}
 
+_CONSUMERS: dict[str, type] = {"samples": SampleProbe, "backbone": TuningProbe}
+
 
 def contract_of(entry: Entry) -> type:
     """The class that a component of this entry derives from."""
-    return SampleProbe if consumes_samples(entry) else _CONTRACTS[entry.kind]
+    return _CONSUMERS.get(consumes(entry), _CONTRACTS[entry.kind])
+
+
+def consumes(entry: Entry) -> str:
+    """What a probe consumes; empty of a component of another kind."""
+    return entry.spec.consumes if isinstance(entry.spec, ProbeSpec) else ""
 
 
 def consumes_samples(entry: Entry) -> bool:
     """Whether this is a probe that measures drawn images."""
-    return isinstance(entry.spec, ProbeSpec) and entry.spec.consumes == "samples"
+    return consumes(entry) == "samples"
 
 
 @dataclass(frozen=True, slots=True)

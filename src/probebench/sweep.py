@@ -64,10 +64,10 @@ def _tune(
         )
     if not all(tried):
         raise PluginError("the probe tried nothing", where=name, hint="tune() gives one or more")
-    return [(point, _checked(trial, name)) for point, trials in zip(group, tried, strict=True) for trial in trials]
+    return [(point, checked_trial(trial, name)) for point, trials in zip(group, tried, strict=True) for trial in trials]
 
 
-def _checked(trial: Trial, probe: str) -> Trial:
+def checked_trial(trial: Trial, probe: str) -> Trial:
     """A trial as a record can hold it."""
     value = float(trial.value)
     if not 0 <= value <= 1:

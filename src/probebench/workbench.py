@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
+
 from probebench import soundness
 from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning, Trained, UsageError
 from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
 from probebench.reading import extractor_point, reading
+from probebench.splits import limit
 from probebench.store import RepairWarning
 
 if TYPE_CHECKING:
@@ -81,6 +84,11 @@ class Built:
     def source(self, split: str) -> str:
         """Identity of a split. With an image's position it seeds the image's noise."""
         return f"{self.job.dataset.entry.qualified}/{split}"
+
+    def positions(self, split: str) -> Tensor:
+        """Which images of a split are used: int64 ``(N,)``."""
+        labels, count = self.labels[split], self.request.limit
+        return torch.arange(len(labels)) if count is None else limit(labels, count)
 
     def identity(self) -> dict[str, Any]:
         """What can change a number and is known once all is built; JSON values only."""

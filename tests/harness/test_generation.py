@@ -323,7 +323,7 @@ def test_a_damaged_image_names_its_file(atelier):
 
 def test_a_card_of_a_probe_says_what_it_consumes():
     common = {"name": "gap", "factory": "a:b", "summary": "s"}
-    with pytest.raises(ValueError, match="gap consumes 'images', neither 'features' nor 'samples'"):
+    with pytest.raises(ValueError, match="gap consumes 'images', not 'features', 'samples' or 'backbone'"):
         ProbeSpec(consumes="images", **common)
     with pytest.raises(TypeError, match="gap consumes samples: options of probes that consume samples derive from"):
         ProbeSpec(consumes="samples", **common)

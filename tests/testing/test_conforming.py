@@ -6,11 +6,17 @@ import pytest
 
 from probebench.testing import NotApplicableError, Subject, checks_for, parametrize_with_checks
 from probebench.testing.broken_backbones import RefusesHalfPrecision
-from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe, ToyTuning
 
 
 @parametrize_with_checks(
-    [("backbone", ToyBackbone), ("dataset", ToyDataset), ("probe", ToyProbe), ("sample-probe", ToyMeasure)]
+    [
+        ("backbone", ToyBackbone),
+        ("dataset", ToyDataset),
+        ("probe", ToyProbe),
+        ("sample-probe", ToyMeasure),
+        ("tuning-probe", ToyTuning),
+    ]
 )
 def test_good_fakes_pass(subject, check):
     check(subject)

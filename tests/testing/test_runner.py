@@ -11,10 +11,16 @@ import torch
 
 from probebench.testing import CONTRACTS, ConformanceError, Subject, checks_for, run_check, run_checks
 from probebench.testing.checks import Check
-from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe, ToyTuning
 from probebench.testing.watch import no_network, without_random_state
 
-TOYS = {"backbone": ToyBackbone, "dataset": ToyDataset, "probe": ToyProbe, "sample-probe": ToyMeasure}
+TOYS = {
+    "backbone": ToyBackbone,
+    "dataset": ToyDataset,
+    "probe": ToyProbe,
+    "sample-probe": ToyMeasure,
+    "tuning-probe": ToyTuning,
+}
 
 
 @pytest.mark.parametrize("kind", CONTRACTS)

@@ -22,6 +22,7 @@ from probebench.testing import parametrize_with_checks
         "mlp:widths=16,learning_rates=1e-2,batch_size=32",
         "cnn:widths=16,learning_rates=1e-2,batch_size=32,epochs=6",
         "attention:width=16,heads=2,learning_rates=1e-2,batch_size=32,epochs=6",
+        "finetune:learning_rates=1e-2,epochs=2,batch_size=8",
     ]
 )
 def test_conformance(subject, check):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from probebench_probes import (
     AttentionOptions,
     CnnOptions,
+    FinetuneOptions,
     KnnOptions,
     LinearOptions,
     LogregOptions,
@@ -25,7 +26,10 @@ def test_all_probes_are_offered_without_importing_torch():
         "import sys, probebench_probes as p; print([s.name for s in p.probebench_probes()], 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['knn', 'linear', 'logreg', 'ridge', 'fewshot', 'mlp', 'cnn', 'attention'] False"
+    assert (
+        done.stdout.strip()
+        == "['knn', 'linear', 'logreg', 'ridge', 'fewshot', 'mlp', 'cnn', 'attention', 'finetune'] False"
+    )
 
 
 def test_every_option_is_described():
@@ -73,6 +77,8 @@ def test_a_default_that_moves_a_published_number_is_seen():
         "inputs": "standardized",
         "views": "none",
     }
+    fine = {name: value for name, value in training.items() if name != "inputs"}
+    assert FinetuneOptions().model_dump() == fine
     assert MlpOptions().model_dump() == {**training, "widths": (512,)}
     assert CnnOptions().model_dump() == {**training, "widths": (256, 256)}
     assert AttentionOptions().model_dump() == {**training, "width": 256, "heads": 8, "blocks": 2}
@@ -116,7 +122,7 @@ def test_values_without_a_meaning_are_refused(options, given):
         options(**given)
 
 
-@pytest.mark.parametrize("options", [LinearOptions, MlpOptions, CnnOptions, AttentionOptions])
+@pytest.mark.parametrize("options", [LinearOptions, MlpOptions, CnnOptions, AttentionOptions, FinetuneOptions])
 def test_no_view_is_read_in_vain(options):
     assert options(views="crop10", epochs=10).view_count == 10
     with pytest.raises(ValidationError, match="views=crop10 needs 10 epochs or more, one for each view"):

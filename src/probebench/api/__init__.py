@@ -12,6 +12,7 @@ from probebench.api.pooling import check_pool, pool_for, pool_map, pooled_shape
 from probebench.api.ranges import check_range
 from probebench.api.sampling import SamplingJob
 from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec, Spec
+from probebench.api.tuning import InputImages, Tunable, Tuned, TuningProbe
 from probebench.api.types import (
     CLEAN,
     Batch,
@@ -54,6 +55,7 @@ __all__ = [
     "Fitted",
     "FittedNeighbours",
     "ImageSet",
+    "InputImages",
     "Level",
     "Measured",
     "Metric",
@@ -80,6 +82,9 @@ __all__ = [
     "TrainingError",
     "TrainingJob",
     "Trial",
+    "Tunable",
+    "Tuned",
+    "TuningProbe",
     "UsageError",
     "ViewOptions",
     "bar",

@@ -13,7 +13,7 @@ from probebench.api.types import CLEAN, Batch, Features, Level, Point, Precision
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 Metric = Callable[["Tensor", "Tensor"], float]
 """Takes class scores ``(N, C)`` and labels ``(N,)``, gives a number from 0 to 1; higher is better."""
@@ -108,6 +108,34 @@ class Backbone(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal over weights, architecture and preprocessing."""
+
+    def trainable(self, point: Point) -> nn.Module:
+        """A copy of the network up to a point, to be trained; `BackboneSpec.tunes` says that there is one.
+
+        It maps `inputs` to the features that `extract` gives for them, with gradients: float32 ``(B, D)``. It is on the
+        CPU, in fp32 and in training mode. The backbone stays as it is, and is not placed.
+
+        Args:
+            point: What to read; tap and level have been checked.
+
+        Raises:
+            UsageError: There is nothing to train.
+        """
+        raise UsageError(f"{type(self).__name__} has no network to train at {point}", hint="a probe of frozen features")
+
+    def inputs(self, batch: Batch, level: str, *, seed: int) -> Tensor:
+        """What the network of `trainable` is fed: images, prepared, with the noise of a level.
+
+        Args:
+            batch: The images.
+            level: Id of the level.
+            seed: The noise seed.
+
+        Returns:
+            float32 ``(B, C, H', W')``.
+        """
+        del level, seed
+        return self.prepare(batch.images)
 
 
 class Split(ABC):

@@ -70,6 +70,7 @@ class BackboneSpec(Spec):
             each backbone of a series, the options that make it, as texts. Empty when there are no series.
         series_options: Model of what names a series. Its fields are written among the backbone's options, and have
             other names.
+        tunes: Whether `Backbone.trainable` gives the network to probes that train it.
     """
 
     trainer: str = ""
@@ -81,6 +82,7 @@ class BackboneSpec(Spec):
     fetch: str = ""
     series: str = ""
     series_options: type[Options] = NoOptions
+    tunes: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,18 +113,18 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSpec(Spec):
-    """Card of a probe; its factory returns a `Probe`, or a `SampleProbe` where it consumes samples.
+    """Card of a probe; its factory returns a `Probe`, a `SampleProbe` or a `TuningProbe`, by what it consumes.
 
     Attributes:
-        consumes: ``features`` of labelled images, or ``samples``: images that a backbone draws. The options of the
-            latter derive from `SampleOptions`.
+        consumes: ``features`` of labelled images; ``samples``, images that a backbone draws; or the ``backbone``, which
+            it trains. Options of those that consume samples derive from `SampleOptions`.
         pool: How feature maps are pooled for it where neither the user nor a protocol says so. ``grid4`` gives a probe
             that reads maps 16 positions, and keeps the full map out of the store.
         wraps: The option, a string, that is the spec of another probe. The factory is then called with the options and
             that probe, built; its identity is part of the protocol. Empty for a probe that stands alone.
     """
 
-    consumes: Literal["features", "samples"] = "features"
+    consumes: Literal["features", "samples", "backbone"] = "features"
     pool: str = "gap"
     wraps: str = ""
 
@@ -131,8 +133,8 @@ class ProbeSpec(Spec):
         check_pool(self.pool, "spatial")
         if self.wraps and self.wraps not in self.options.model_fields:
             raise ValueError(f"{self.name} has no option {self.wraps!r} that could name a probe")
-        if self.consumes not in ("features", "samples"):
-            raise ValueError(f"{self.name} consumes {self.consumes!r}, neither 'features' nor 'samples'")
+        if self.consumes not in ("features", "samples", "backbone"):
+            raise ValueError(f"{self.name} consumes {self.consumes!r}, not 'features', 'samples' or 'backbone'")
         if (self.consumes == "samples") != issubclass(self.options, SampleOptions):
             raise TypeError(
                 f"{self.name} consumes {self.consumes}: options of probes that consume samples derive from "

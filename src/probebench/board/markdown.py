@@ -61,9 +61,12 @@ def _lead(board: Board) -> str:
         return "No record can be ranked yet."
     test = record.parts["test"].count
     classes = len(record.cell.dataset.classes)
+    read = "from the features of a frozen backbone"
+    if not record.frozen:
+        read = "after training the backbone with it, end to end: **not frozen**, no match for boards of features"
     return (
         f"How well the probe {code(record.cell.probe.title)} classifies the {test:,} test images of "
-        f"{code(record.cell.dataset.title)} ({classes} classes) from the features of a frozen backbone. All values "
+        f"{code(record.cell.dataset.title)} ({classes} classes) {read}. All values "
         f"in percent; chance is {percent(1 / classes)}. *Italics*: baselines, the floor that a backbone has to beat."
     )
 

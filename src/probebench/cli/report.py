@@ -45,7 +45,9 @@ def _print_section(dataset: str, protocol: str, cells: Sequence[CellResult]) -> 
         rows.setdefault(cell.record.cell.backbone.title, []).append(cell.record)
     first = cells[0].record
     counts = ", ".join(f"{first.parts[name].count} {name}" for name in ("train", "val", "test"))
-    typer.echo(f"{dataset}, {protocol}: {counts} images{' (smoke run)' if first.smoke else ''}")
+    notes = [*(["smoke run"] if first.smoke else []), *([] if first.frozen else ["backbone trained, not frozen"])]
+    noted = f" ({', '.join(notes)})" if notes else ""
+    typer.echo(f"{dataset}, {protocol}: {counts} images{noted}")
     for backbone, records in rows.items():
         if len(records[0].grid_points()) > 1:
             typer.echo()

@@ -37,9 +37,10 @@ def broken_fakes() -> tuple[tuple[str, Subject], ...]:
         broken_neighbours,
         broken_probes,
         broken_splits,
+        broken_tuning,
     )
 
     # Importing them is what fills the list.
     del broken_backbones, broken_datasets, broken_features, broken_measures, broken_neighbours
-    del broken_probes, broken_splits
+    del broken_probes, broken_splits, broken_tuning
     return tuple(_FAKES)

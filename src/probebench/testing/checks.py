@@ -10,8 +10,9 @@ from unittest import SkipTest
 if TYPE_CHECKING:
     from probebench.testing.subjects import Subject
 
-Contract = Literal["backbone", "dataset", "probe", "sample-probe"]
-"""The kinds of components, of which probes have two: those that read features, and those that measure drawn images."""
+Contract = Literal["backbone", "dataset", "probe", "sample-probe", "tuning-probe"]
+"""The kinds of components, of which probes have three: those that read features, that measure drawn images, and that
+train the backbone."""
 
 Component = TypeVar("Component")
 Build = Callable[[], Component]

@@ -5,6 +5,7 @@ Use them where a test needs some backbone and does not care which. They have no 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from probebench.api import (
     Features,
     Fitted,
     ImageSet,
+    InputImages,
     Level,
     Measured,
     Metric,
@@ -32,6 +34,9 @@ from probebench.api import (
     Split,
     Tap,
     Trial,
+    Tunable,
+    Tuned,
+    TuningProbe,
     UsageError,
     hash63,
     normal,
@@ -132,12 +137,41 @@ class ToyBackbone(Backbone):
             features |= {point: pool_map(maps[point.tap], kinds[point.tap], point.pool) for point in asked}
         return features
 
+    def trainable(self, point: Point) -> nn.Module:
+        """The blocks up to the tap."""
+        return ToyNetwork(self, point)
+
+    def inputs(self, batch: Batch, level: str, *, seed: int) -> Tensor:
+        """With the level's noise."""
+        return self.noisy(batch, self.level(level), seed=seed)
+
     def fingerprint(self) -> str:
         """Over all weights and running statistics."""
         total = hashlib.sha256(b"toy backbone, images from -1 to 1")
         for name, value in self.network.state_dict().items():
             total.update(f"{name} {tensor_digest(value)}".encode())
         return total.hexdigest()
+
+
+class ToyNetwork(nn.Module):
+    """A copy of the toy backbone's blocks up to a tap, to be trained.
+
+    Args:
+        backbone: Copied.
+        point: What is read.
+    """
+
+    def __init__(self, backbone: ToyBackbone, point: Point) -> None:
+        super().__init__()
+        names = list(backbone.network)
+        used = names[: names.index(point.tap) + 1]
+        self.blocks = nn.Sequential(*(copy.deepcopy(backbone.network[name]) for name in used)).train()
+        self._kind = {tap.id: tap.kind for tap in backbone.taps(backbone.image_size)}[point.tap]
+        self._pool = point.pool
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Features ``(B, D)``."""
+        return pool_map(self.blocks(inputs), self._kind, self._pool)
 
 
 class ToySplit(Split):
@@ -248,3 +282,53 @@ class ToyMeasure(SampleProbe):
         apart = float((drawn.features.double().mean(0) - real.features.double().mean(0)).norm())
         shades = [sum(float(image.double().mean()) for image in one.images) / len(one.images) for one in (drawn, real)]
         return {"gap": Measured(apart), "shade": Measured(abs(shades[0] - shades[1]))}
+
+
+class ToyTuned(Tuned):
+    """A network with a head on it.
+
+    Args:
+        network: From inputs to scores.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    @torch.no_grad()
+    def scores(self, images: InputImages) -> Tensor:
+        """All images at once."""
+        scores: Tensor = self.network(images.inputs(torch.arange(len(images.labels)), None))
+        return scores
+
+
+class ToyTuning(TuningProbe):
+    """Three steps of gradient descent on all images, at one of two rates."""
+
+    rates = (0.0, 0.1)
+
+    def __init__(self, options: Options | None = None) -> None:
+        del options
+
+    def tune(
+        self, backbone: Tunable, train: InputImages, val: InputImages, *, metric: Metric, seed: int
+    ) -> Sequence[Trial]:
+        """One trial per rate."""
+        trials = []
+        for rate in self.rates:
+            tuned = self.fit(backbone, train, {"rate": rate}, seed=seed)
+            trials.append(Trial({"rate": rate}, metric(tuned.scores(val), val.labels)))
+        return trials
+
+    def fit(self, backbone: Tunable, train: InputImages, params: Mapping[str, Scalar], *, seed: int) -> ToyTuned:
+        """Trains the backbone with a linear layer, which the seed draws."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head = nn.Linear(backbone.width, train.classes)
+        network = nn.Sequential(backbone.network(), head)
+        optimizer = torch.optim.SGD(network.parameters(), lr=float(params["rate"] or 0))
+        everything = torch.arange(len(train.labels))
+        for epoch in range(3):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(train.inputs(everything, epoch)), train.labels).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        return ToyTuned(network.eval())

@@ -14,6 +14,7 @@ from probebench.testing.dataset_checks import dataset_check
 from probebench.testing.measure_checks import measure_check
 from probebench.testing.probe_checks import probe_check
 from probebench.testing.subjects import SubjectLike, subjects
+from probebench.testing.tuning_checks import tuning_check
 
 if TYPE_CHECKING:
     from probebench.testing.subjects import Subject
@@ -25,6 +26,7 @@ _LISTS: dict[Contract, CheckList] = {
     "dataset": dataset_check,
     "probe": probe_check,
     "sample-probe": measure_check,
+    "tuning-probe": tuning_check,
 }
 _WRITTEN_IN = (
     feature_checks,

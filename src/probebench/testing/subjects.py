@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probebench.api import Backbone, Dataset, Probe, SampleProbe, UsageError
+from probebench.api import Backbone, Dataset, Probe, SampleProbe, TuningProbe, UsageError
 from probebench.testing.checks import ConformanceError, Contract
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ CONTRACTS: dict[Contract, type] = {
     "dataset": Dataset,
     "probe": Probe,
     "sample-probe": SampleProbe,
+    "tuning-probe": TuningProbe,
 }
 
 
@@ -85,6 +86,7 @@ def _installed(text: str) -> tuple[Subject, ...]:
 
 
 def _contract(entry: Entry) -> Contract:
-    from probebench.registry import consumes_samples
+    from probebench.registry import consumes
 
-    return "sample-probe" if consumes_samples(entry) else entry.kind
+    special: dict[str, Contract] = {"samples": "sample-probe", "backbone": "tuning-probe"}
+    return special.get(consumes(entry), entry.kind)

@@ -32,4 +32,5 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         fetch="probebench_ddpm.hub:fetch",
         series="probebench_ddpm.series:members",
         series_options=DDPMSeries,
+        tunes=True,
     )

@@ -14,6 +14,7 @@ from probebench_ddpm import checkpoint
 from probebench_ddpm.schedule import NoiseSchedule, linear_schedule
 from probebench_ddpm.taps import describe, feature_map, sites
 from probebench_ddpm.trained import trained
+from probebench_ddpm.tuning import TunableUNet
 from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, fingerprint, random_unet, to_input, unet_config
 
 if TYPE_CHECKING:
@@ -135,6 +136,25 @@ class DDPM(Backbone):
     def fingerprint(self) -> str:
         """Sum over architecture, schedule and fp32 weights."""
         return self._fingerprint
+
+    def trainable(self, point: Point) -> nn.Module:
+        """A copy of the U-Net up to the tap; what comes after it stays untrained. See `TunableUNet`.
+
+        Raises:
+            UsageError: Features are the mean of several draws.
+        """
+        if self._options.noise == "mean" and self._options.draws > 1:
+            raise UsageError(
+                "a network is trained on one draw of noise at a time, and these features are the mean of "
+                f"{self._options.draws}",
+                where="option noise=mean of ddpm",
+                hint="noise=per-sample",
+            )
+        return TunableUNet(self._unet, self._modules[point.tap], self._schedule.parse(point.level), point.pool)
+
+    def inputs(self, batch: Batch, level: str, *, seed: int) -> Tensor:
+        """With noise of the level."""
+        return next(self._noised(batch, self.prepare(batch.images), self._schedule.parse(level), seed))
 
     def predict(self, noised: Tensor, t: int) -> Tensor:
         """The whole network's output for images with noise of level t: what it was trained to predict.

@@ -7,6 +7,7 @@ from probebench_probes.options import (
     AttentionOptions,
     CnnOptions,
     FewshotOptions,
+    FinetuneOptions,
     KnnOptions,
     LinearOptions,
     LogregOptions,
@@ -94,6 +95,13 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         pool="grid4",
         summary="transformer blocks with a class token on the map, pooled to 4 x 4 unless told otherwise",
         citation=_DIFFSSL,
+    )
+    yield ProbeSpec(
+        name="finetune",
+        factory="probebench_probes.finetune:Finetune",
+        options=FinetuneOptions,
+        consumes="backbone",
+        summary="a linear layer and the backbone below it, trained end to end; no measure of frozen features",
     )
 
 

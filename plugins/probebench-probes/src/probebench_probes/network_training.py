@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from probebench.api import Features, Precision
-    from probebench_probes.options import NetworkOptions
+    from probebench_probes.options import NetworkOptions, TrainingOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +104,63 @@ def train_network(
     Returns:
         Whether all weights are finite.
     """
+    views = train.views or (train.vectors,)
+
+    def inputs(index: Tensor, epoch: int) -> Tensor:
+        return maps.read(views[epoch % len(views)][index], device)
+
+    return minimise(
+        network,
+        train.labels,
+        inputs,
+        options,
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device,
+        precision=precision,
+    )
+
+
+def minimise(
+    network: nn.Module,
+    labels: Tensor,
+    inputs: Callable[[Tensor, int], Tensor],
+    options: TrainingOptions,
+    *,
+    learning_rate: float,
+    seed: int,
+    device: str,
+    precision: Precision,
+) -> bool:
+    """What `train_network` does, of anything that comes as a network's inputs.
+
+    Args:
+        network: On the CPU; it is moved to the device, and left in eval mode.
+        labels: int64 ``(N,)``.
+        inputs: Gives the inputs of some rows in an epoch, on the device.
+        options: Optimiser, schedule, epochs and batch size.
+        learning_rate: Before the schedule.
+        seed: Of the batches.
+        device: Where to compute.
+        precision: Of the forward and backward pass; weights are float32.
+
+    Returns:
+        Whether all weights are finite.
+    """
     network.to(device).train()
     optimizer: SGD | AdamW
     if options.optimizer == "sgd":
         optimizer = SGD(network.parameters(), learning_rate, options.momentum, weight_decay=options.weight_decay)
     else:
         optimizer = AdamW(network.parameters(), learning_rate, weight_decay=options.weight_decay)
-    labels, views = train.labels.to(device), train.views or (train.vectors,)
+    labels = labels.to(device)
     steps, step = options.epochs * math.ceil(len(labels) / options.batch_size), 0
     with torch.enable_grad(), arithmetic(device, precision):
         for epoch in range(options.epochs):
             for index in batches(len(labels), options.batch_size, epoch, seed=seed):
                 rate = factor(options.schedule, epoch=epoch, epochs=options.epochs, step=step, steps=steps)
                 optimizer.param_groups[0]["lr"] = learning_rate * rate
-                logits = network(maps.read(views[epoch % len(views)][index], device))
+                logits = network(inputs(index, epoch))
                 optimizer.zero_grad()
                 loss = cross_entropy(logits.float(), labels[index.to(device)])
                 loss.backward()  # type: ignore[no-untyped-call]

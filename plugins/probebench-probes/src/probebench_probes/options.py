@@ -111,8 +111,8 @@ class FewshotOptions(Options):
     shots: AtLeastOne = Field(5, description="train images of each class; of a smaller class all")
 
 
-class NetworkOptions(ViewOptions):
-    """How the networks `mlp`, `cnn` and `attention` are trained."""
+class TrainingOptions(ViewOptions):
+    """How a network is trained."""
 
     learning_rates: tuple[Positive, ...] = Field((1e-3, 3e-4), min_length=1, description="chosen from on val")
     weight_decay: NotNegative = Field(0.05, description="of AdamW, decoupled; of SGD, in the loss")
@@ -121,14 +121,23 @@ class NetworkOptions(ViewOptions):
     schedule: Literal["cosine", "cosine-epochs", "step", "constant"] = Field("cosine", description=SCHEDULES)
     epochs: AtLeastOne = Field(15, description="passes over the train images")
     batch_size: AtLeastOne = Field(128, description="images a step")
-    inputs: Literal["standardized", "raw"] = Field(
-        "standardized", description="standardized: each channel has mean 0 and deviation 1 on train; raw: as they are"
-    )
 
     @model_validator(mode="after")
     def _every_view_is_seen(self) -> Self:
         check_views(self, self.epochs)
         return self
+
+
+class FinetuneOptions(TrainingOptions):
+    """Options of `finetune`."""
+
+
+class NetworkOptions(TrainingOptions):
+    """How the networks `mlp`, `cnn` and `attention` are trained."""
+
+    inputs: Literal["standardized", "raw"] = Field(
+        "standardized", description="standardized: each channel has mean 0 and deviation 1 on train; raw: as they are"
+    )
 
 
 class MlpOptions(NetworkOptions):
