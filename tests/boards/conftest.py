@@ -14,6 +14,7 @@ from probebench.records import (
     Cell,
     Chosen,
     DatasetCell,
+    ExtractorCell,
     Failure,
     GridTrial,
     Measure,
@@ -21,6 +22,7 @@ from probebench.records import (
     ProbeCell,
     Protocol,
     Record,
+    Samples,
     Selection,
     Timing,
     Trained,
@@ -149,10 +151,7 @@ def save_record(
             "top1": Measure(value=share, low=low, high=high, n=n, method=method, higher_is_better=higher_is_better),
             "top5": Measure(value=(share + 1) / 2, n=n, method=None),
             "mean_per_class": Measure(value=share * 0.9, n=n, method=None),
-            **{
-                name: Measure(value=value, n=n, method=None, higher_is_better=False, floor=floor)
-                for name, value in (distances or {}).items()
-            },
+            "ece15": Measure(value=0.1, n=n, method=None, higher_is_better=False),
         },
         "per_class": (share,) * 9 + (None,),
         "timing": Timing(extract_s=2.5 * forwarded / 1000, probe_s=0.2, forwarded=forwarded),
@@ -160,12 +159,34 @@ def save_record(
         if ok
         else None,
     }
+    if distances:
+        extractor = ExtractorCell(
+            title="inception",
+            name="probebench-x/inception",
+            version=1,
+            options={},
+            fingerprint=sha("inception"),
+            tap="2048",
+            level="clean",
+            pool="flat",
+        )
+        results = {
+            "samples": Samples(count=2000, sampling={}, fingerprint=sha("drawn", backbone), extractor=extractor),
+            "parts": {"reference": Part(split="test", count=n, indices=sha("test"))},
+            "primary": next(iter(distances)),
+            "metrics": {
+                name: Measure(value=value, n=2000, method=None, higher_is_better=False, floor=floor)
+                for name, value in distances.items()
+            },
+            "timing": results["timing"],
+        }
+    consumes = {"consumes": "samples"} if distances else {}
     record = Record(
         id=sha(backbone, dataset, probe, seed, limit, precision),
         status="success" if ok else "error",
         smoke=limit is not None,
         cell=cell,
-        protocol=Protocol(name=probe, hash=sha(protocol_hash), document={"probe": probe, "k": [1, 20]}),
+        protocol=Protocol(name=probe, hash=sha(protocol_hash), document={"probe": probe, "k": [1, 20], **consumes}),
         provenance={
             "created": created,
             "probebench": "0.1.0",

@@ -50,6 +50,10 @@ def drawn(figure, axes=0):
     return [list(zip(*map(np.ndarray.tolist, map(np.asarray, line.get_data())), strict=True)) for line in found]
 
 
+def footnote(figure):
+    return figure.get_supxlabel()
+
+
 def texts(figure):
     return {text.get_text() for axes in figure.axes for text in axes.texts}
 
@@ -92,14 +96,15 @@ def test_a_distance_has_an_axis_of_its_own_whatever_probe_measured_it(save, reco
     for epoch in (1, 2):
         save(epoch)
         save(epoch, probe="fid", distances={FID: 80.0 / epoch})
-    knn, _ = sorted(sheets(load(records)), key=lambda sheet: sheet.newest.protocol.name == "fid")
+    knn = only(records)
     [training] = knn.trainings
     assert epochs.distances(training) == [FID]
     with style.styled():
         figure = epochs.draw(knn, training, FID)
     assert drawn(figure, axes=1) == [[(1, 80.0), (2, 40.0)]]
-    assert FID in figure.axes[1].get_ylabel()
-    assert "real images" not in figure.axes[1].get_ylabel(), "no floor is known"
+    assert figure.axes[1].get_ylabel().startswith("fid (crosses)")
+    assert FID in footnote(figure)
+    assert "real images" not in footnote(figure), "no floor is known"
     names = {path.name for path in outputs(records, Path("out"))}
     assert {"epochs-ddpm.svg", "epochs-ddpm-fid-2k-test10k-inception.svg"} <= names
 
@@ -108,12 +113,23 @@ def test_a_distance_is_drawn_over_that_of_real_images(save, records):
     for epoch in (1, 2):
         save(epoch)
         save(epoch, probe="fid", distances={FID: 80.0 / epoch}, floor=5.0 + epoch)
-    knn, _ = sorted(sheets(load(records)), key=lambda sheet: sheet.newest.protocol.name == "fid")
+    knn = only(records)
     with style.styled():
         figure = epochs.draw(knn, knn.trainings[0], FID)
     [floor] = [line for line in figure.axes[1].lines if line.get_marker() == "None"]
     assert floor.get_ydata() == [6.5, 6.5], "the mean of the records'"
-    assert "real images" in figure.axes[1].get_ylabel()
+    assert "real images" in footnote(figure)
+
+
+@pytest.mark.parametrize(("last", "scale"), [(9.0, "linear"), (7.0, "log")])
+def test_a_distance_that_falls_to_a_tenth_has_a_logarithmic_axis(save, records, last, scale):
+    for epoch, distance in ((1, 80.0), (2, last)):
+        save(epoch)
+        save(epoch, probe="fid", distances={FID: distance})
+    knn = only(records)
+    with style.styled():
+        figure = epochs.draw(knn, knn.trainings[0], FID)
+    assert figure.axes[1].get_yscale() == scale
 
 
 def test_a_distance_of_other_weights_or_another_dataset_is_not_shown(save, records):

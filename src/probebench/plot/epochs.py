@@ -37,11 +37,11 @@ def draw(sheet: Sheet, training: Training, distance: str = "") -> Figure:
     style.label_ends(axes, ends, x=1.11 if distance else 1.01)
     if distance:
         _distance(axes, training.stages, distance)
-    style.note(
-        figure,
+    text = (
         "coloured: validation, each block at its best level; black: test at the point that validation chose, "
-        f"with its {_interval(training)}; dotted: test of baselines",
+        f"with its {_interval(training)}; dotted: test of baselines"
     )
+    style.note(figure, f"{text}\ncrosses: {distance}" + _reference(training, distance) if distance else text)
     return figure
 
 
@@ -104,6 +104,17 @@ def _floors(sheet: Sheet, training: Training) -> list[tuple[str, float]]:
     return found
 
 
+def _floor(stages: Sequence[Stage], name: str) -> float | None:
+    """The distance of real images, mean over records. One for all epochs: real images do not change."""
+    known = [measure.floor for stage in stages for measure in stage.distances.get(name, ())]
+    floors = [floor for floor in known if floor is not None]
+    return fmean(floors) if floors else None
+
+
+def _reference(training: Training, distance: str) -> str:
+    return "" if _floor(training.stages, distance) is None else "; line of dashes and dots: that of real images"
+
+
 def _distance(axes: Axes, stages: Sequence[Stage], name: str) -> None:
     other = axes.twinx()
     known = [(stage.epoch, stage.distances[name]) for stage in stages if name in stage.distances]
@@ -113,12 +124,15 @@ def _distance(axes: Axes, stages: Sequence[Stage], name: str) -> None:
     if any(len(values) > 1 for values in drawn):
         lows, highs = [min(values) for values in drawn], [max(values) for values in drawn]
         other.fill_between(epochs, lows, highs, color=style.GREY, alpha=0.2, linewidth=0)
-    # One floor for all epochs: real images do not change. Without it a curve that flattens out looks finished.
-    if real := [measure.floor for _, found in known for measure in found if measure.floor is not None]:
-        other.axhline(fmean(real), color=style.GREY, linewidth=0.8, linestyle=(0, (4, 2, 1, 2)), zorder=1)
-    other.set_ylim(0, None)
-    floor = "; line: real images" if real else ""
-    other.set_ylabel(f"{name}, lower is better (crosses{floor})", color=style.GREY)
+    floor = _floor(stages, name)
+    if floor is not None:  # without it a curve that flattens out looks finished
+        other.axhline(floor, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 2, 1, 2)), zorder=1)
+    lowest, highest = min(map(min, drawn)), max(map(max, drawn))
+    if 0 < 10 * lowest < highest:  # the last steps towards the floor are as much to be seen as the first
+        style.logarithmic_axis(other)
+    else:
+        other.set_ylim(0, None)
+    other.set_ylabel(f"{name.partition('@')[0]} (crosses), lower is better", color=style.GREY)
     other.grid(visible=False)
     other.spines["right"].set_visible(True)
     other.tick_params(axis="y", colors=style.GREY)

@@ -184,10 +184,10 @@ def _finals(found: Sequence[Row], trainings: Sequence[Training]) -> tuple[Final,
 
 
 def _distances(entries: Iterable[Entry]) -> Distances:
-    """Measures of which less is better, in any record of a backbone: which probe measures them is not asked."""
+    """Measures of drawn images of which less is better, in any record of a backbone: the probe is not asked."""
     found: dict[tuple[str, str, str], list[Measure]] = defaultdict(list)
     for entry in entries:
-        if not unfit(entry.record):
+        if entry.record.generation and not unfit(entry.record):
             for name, measure in entry.record.metrics.items():
                 if not measure.higher_is_better:
                     cell = entry.record.cell

@@ -113,6 +113,16 @@ def percent_axis(axes: Axes, label: str) -> None:
     axes.set_ylabel(f"{label} (%)")
 
 
+def logarithmic_axis(axes: Axes) -> None:
+    """A vertical axis in powers, with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
 def epoch_axis(axes: Axes, epochs: Sequence[int]) -> None:
     """The horizontal axis of epochs: logarithmic where the first ones lie close together."""
     from matplotlib.ticker import FixedLocator, NullLocator
@@ -156,7 +166,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], x: float = 1.
     for place, (y, name, colour) in zip(places, ordered, strict=True):
         axes.annotate(
             name,
-            (1.003 if leads else x, y),
+            (x - 0.007 if leads else x, y),
             (x + 0.03 * leads, place),
             xycoords=("axes fraction", "data"),
             textcoords=("axes fraction", "data"),
