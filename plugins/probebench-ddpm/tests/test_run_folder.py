@@ -227,6 +227,8 @@ def test_kill_9_in_the_middle_of_an_epoch(job, whole):
         ({"recipe": {"lr": 0.5}}, "recipe.lr"),
         ({"recipe": {"batch_size": 4, "ema": 0.5}}, "recipe.batch_size, recipe.ema"),
         ({"recipe": {"dropout": 0.1}}, "network.dropout, recipe.dropout"),
+        ({"recipe": {"prediction": "v", "min_snr": 5.0}}, "recipe.prediction, recipe.min_snr"),
+        ({"recipe": {"schedule": "cosine"}}, "recipe.schedule"),
         ({"seed": 1}, "seed"),
         ({"dataset": "digits"}, "dataset.name"),
         ({"flips": True}, "flips"),
@@ -380,6 +382,24 @@ def test_the_manifest_says_what_the_checkpoint_is(job):
         "schedule": {"beta": "linear", "from": 1e-4, "to": 0.02, "steps": 1000, "prediction": "epsilon"},
         "versions": {name: version(name) for name in ("probebench", "probebench-ddpm", "torch", "diffusers")},
     }
+
+
+def test_a_run_from_before_an_option_goes_on(job):
+    """Options that came later are in run.json only where they are used, so it is what it was before there were any."""
+    run = job(epochs=1)
+    train(run)
+    assert json.loads((run.out / "run.json").read_text())["recipe"].keys() == {
+        *("lr", "weight_decay", "batch_size", "warmup", "clip", "dropout", "ema")
+    }
+    train(job("other", epochs=1, recipe={"prediction": "v", "schedule": "cosine", "min_snr": 5.0}))
+    recipe = json.loads((job("other").out / "run.json").read_text())["recipe"]
+    assert [recipe[name] for name in ("prediction", "schedule", "min_snr")] == ["v", "cosine", 5.0]
+
+
+def test_the_manifest_tells_a_cosine_schedule(job):
+    checkpoint = train(job(epochs=1, recipe={"schedule": "cosine", "prediction": "v"}))
+    stated = json.loads((checkpoint / "manifest.json").read_text())["schedule"]
+    assert stated == {"beta": "squaredcos_cap_v2", "steps": 1000, "prediction": "v_prediction"}
 
 
 def test_the_manifest_tells_the_schedule_that_diffusers_reads(job):

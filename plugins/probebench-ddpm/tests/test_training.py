@@ -12,7 +12,7 @@ from diffusers import DDPMPipeline
 from safetensors.torch import load_file
 
 from probebench.api import FeatureError, TrainingError, UsageError
-from probebench_ddpm import loop
+from probebench_ddpm import draws, loop, objective
 from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.options import DDPMOptions
 from probebench_ddpm.schedule import NoiseSchedule
@@ -135,7 +135,7 @@ def test_images_are_mirrored_only_where_the_dataset_allows_it(job, noising, flip
 def test_only_the_pass_is_bf16_in_bf16_training(job, seen, noising, monkeypatch):
     """What is noised, with what, target, loss, gradients and kept weights are fp32: bf16 loses what is small."""
     compared, stepped = [], []
-    loss_of, step_of = loop.mse_loss, torch.optim.AdamW.step
+    loss_of, step_of = objective.mse_loss, torch.optim.AdamW.step
 
     def loss(predicted, target):
         compared.append((predicted.dtype, target, loss_of(predicted, target).dtype))
@@ -145,7 +145,7 @@ def test_only_the_pass_is_bf16_in_bf16_training(job, seen, noising, monkeypatch)
         stepped.extend((weight.dtype, weight.grad.dtype) for weight in self.param_groups[0]["params"])
         return step_of(self, *arguments, **named)
 
-    monkeypatch.setattr(loop, "mse_loss", loss)
+    monkeypatch.setattr(objective, "mse_loss", loss)
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     whole = train(job("fp32", epochs=1))
     rounded = train(job("bf16", epochs=1, precision="bf16"))
@@ -264,6 +264,42 @@ def test_attention_and_widths_are_those_asked_for(job):
     assert not any("attentions" in tap.id for tap in backbone.taps((8, 8)))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_accumulation_makes_the_step_of_the_whole_batch(job, precision, count):
+    """Three parts of eight images are not equal: a mean of means would weigh their images differently."""
+    gradients = []
+    for accumulate in (1, count):
+        run = job(f"{accumulate}", flips=True, precision=precision, recipe={"accumulate": accumulate, "min_snr": 5.0})
+        trained = loop.Loop(run, run.images.pixels)
+        assert trained.optimise(run.images.pixels[:8]) > 0
+        gradients.append(torch.cat([weight.grad.flatten() for weight in trained.unet.parameters()]))
+    whole, summed = gradients
+    rounding = 1e-5 if precision == "fp32" else 0.02
+    assert float((summed - whole).norm() / whole.norm()) < rounding
+
+
+def test_accumulation_needs_less_memory(job, seen):
+    train(job(epochs=1, recipe={"accumulate": 4}))
+    assert {len(sample) for sample, _ in seen} == {2}
+    assert len(seen) == 3 * 4
+
+
+def test_accumulation_is_no_part_of_what_is_trained(job):
+    train(job(epochs=1, recipe={"batch_size": 8}))
+    assert train(job(epochs=2, recipe={"batch_size": 8, "accumulate": 2})).name == "epoch-0002"
+
+
+def test_parts_of_dropout_have_masks_of_their_own(job):
+    """All parts with the masks of the first would be half of the noise that dropout is."""
+    masks = []
+    for start in (0, 4, 0):
+        with draws.dropout(torch.device("cpu"), seed=0, step=3, start=start):
+            masks.append(torch.rand(8))
+    assert torch.equal(masks[0], masks[2])
+    assert not torch.equal(masks[0], masks[1])
+
+
 def test_progress_tells_epoch_step_and_loss(job):
     told = []
     run = job(epochs=2, progress=lambda *report: told.append(report))
@@ -284,7 +320,7 @@ def test_the_loss_curve_has_a_line_an_epoch(job):
 
 def break_step(monkeypatch, number, what):
     """Makes the loss, or the gradient only, NaN at one step."""
-    original, count = loop.mse_loss, 0
+    original, count = objective.mse_loss, 0
 
     def loss(*arguments):
         nonlocal count
@@ -297,7 +333,7 @@ def break_step(monkeypatch, number, what):
         value.register_hook(lambda gradient: gradient * math.nan)
         return value
 
-    monkeypatch.setattr(loop, "mse_loss", loss)
+    monkeypatch.setattr(objective, "mse_loss", loss)
 
 
 @pytest.mark.parametrize(("what", "name"), [("loss", "loss"), ("gradient", "gradient's norm")])

@@ -7,16 +7,17 @@ goes on from its last checkpoint to the same weights.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
 import torch
 from diffusers.training_utils import EMAModel
-from torch.nn.functional import mse_loss
 
 from probebench.api import TrainingError, TrainingJob, check_range, hash63
+from probebench_ddpm import draws
+from probebench_ddpm.objective import Objective
 from probebench_ddpm.run_folder import TrainingState
-from probebench_ddpm.schedule import NoiseSchedule, linear_schedule
+from probebench_ddpm.schedule import training_schedule
 from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, random_unet, to_input, unet_config
 from probebench_ddpm.worker import Worker
 
@@ -53,8 +54,8 @@ class Loop:
         )
         self.unet = random_unet(self.network_config, seed=hash63("weights", job.seed)).to(job.device)
         self._worker = Worker(self.unet, job.precision)
-        self.scheduler = linear_schedule()
-        self._schedule = NoiseSchedule(self.scheduler)
+        self.scheduler = training_schedule(recipe.schedule, recipe.prediction)
+        self._objective = Objective(self.scheduler, recipe.min_snr)
         self._optimizer = torch.optim.AdamW(
             self.unet.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
         )
@@ -105,7 +106,7 @@ class Loop:
 
     def _batches(self) -> Iterator[Tensor]:
         """The batches of this epoch that are left; the last incomplete one is left out."""
-        order = torch.randperm(len(self._images), generator=_generator("order", self._job.seed, self.epoch))
+        order = draws.order(len(self._images), seed=self._job.seed, epoch=self.epoch)
         size = self._recipe.batch_size
         for number in range(self._place, self._steps_per_epoch):
             yield self._images[order[number * size : (number + 1) * size]]
@@ -122,22 +123,34 @@ class Loop:
         Raises:
             TrainingError: Loss or gradient are not finite.
         """
-        noised, noise, t = self._noised(images)
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.lr * min(1.0, (self.step + 1) / max(1, self._recipe.warmup))
-        device = torch.device(self._job.device)
-        with self._dropout(device):
-            predicted = self._worker.predict(noised.to(device), t.to(device))
-        loss = mse_loss(predicted, noise.to(device))
+        loss = self._add_up_gradients(images)
         self._check_finite(loss, "loss")
-        self._worker.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.unet.parameters(), self._recipe.clip)
         self._check_finite(norm, "gradient's norm")  # its step would make weights NaN, and a checkpoint of them
         self._optimizer.step()
         self._worker.refresh()
         self._ema.step(self.unet.parameters())
         self.step += 1
-        return float(loss.detach())
+        return float(loss)
+
+    def _add_up_gradients(self, images: Tensor) -> Tensor:
+        """Puts the batch's gradients on the weights, part by part; gives its loss."""
+        steps, seed, device = len(self._objective.schedule), self._job.seed, torch.device(self._job.device)
+        clean, noise, t = draws.draw(images, steps=steps, flips=self._job.flips, seed=seed, step=self.step)
+        noised = self._objective.schedule.add_noise(clean, noise, t)
+        target = self._objective.target(clean, noise, t)
+        self._worker.clear()
+        total = torch.zeros((), device=device)
+        for part in parts(len(images), self._recipe.accumulate):
+            with draws.dropout(device, seed=seed, step=self.step, start=part.start):
+                predicted = self._worker.predict(noised[part].to(device), t[part].to(device))
+            loss = self._objective.loss(predicted, target[part].to(device), t[part])
+            loss = loss * (len(predicted) / len(images))
+            self._worker.backward(loss)
+            total += loss.detach()
+        return total
 
     def _check_finite(self, value: Tensor, name: str) -> None:
         if not torch.isfinite(value):
@@ -146,24 +159,6 @@ class Loop:
                 where=str(self._job.out),
                 hint="a smaller lr; the last checkpoint is intact",
             )
-
-    @contextmanager
-    def _dropout(self, device: torch.device) -> Iterator[None]:
-        """Dropout knows the global generator only: it is seeded for this step, and given back as it was."""
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(hash63("dropout", self._job.seed, self.step))
-            yield
-
-    def _noised(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Noised images, the noise and t, all drawn on the CPU in fp32."""
-        generator = _generator("step", self._job.seed, self.step)
-        clean = to_input(images)
-        if self._job.flips:
-            mirrored = torch.rand(len(clean), generator=generator) < 0.5
-            clean = torch.where(mirrored.view(-1, 1, 1, 1), clean.flip(-1), clean)
-        t = torch.randint(len(self._schedule), (len(clean),), generator=generator)
-        noise = torch.randn(clean.shape, generator=generator)
-        return self._schedule.add_noise(clean, noise, t), noise, t
 
     def averaged(self) -> UNet2DModel:
         """A copy of the network with the averaged weights."""
@@ -200,5 +195,7 @@ class Loop:
         self._worker.refresh()
 
 
-def _generator(*parts: str | int) -> torch.Generator:
-    return torch.Generator().manual_seed(hash63(*parts))
+def parts(count: int, number: int) -> list[slice]:
+    """Cuts a batch into parts that differ by one image at most; those that would be empty are left out."""
+    ends = [count * place // number for place in range(number + 1)]
+    return [slice(start, end) for start, end in pairwise(ends) if start < end]

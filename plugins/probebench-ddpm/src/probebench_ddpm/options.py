@@ -11,6 +11,9 @@ from probebench.api import Options
 STEPS = 1000
 """Steps of the forward process, of Ho et al. 2020 as of nearly every checkpoint since."""
 
+Prediction = Literal["epsilon", "v"]
+Schedule = Literal["linear", "cosine"]
+
 
 class DDPMOptions(Options):
     """Which U-Net, which weights, and how an image is noised before it is read."""
@@ -70,8 +73,30 @@ class DDPMRecipe(Options):
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the residual layers")
     ema: float = Field(0.9999, ge=0, lt=1, description="decay of the weight average, reached by a warm-up")
+    prediction: Prediction = Field("epsilon", description="what the network predicts: the noise, or v")
+    schedule: Schedule = Field("linear", description="of the noise: linear in beta, or cosine in the signal's share")
+    min_snr: float = Field(0.0, ge=0, description="gamma of min-SNR loss weights, such as 5; 0: all steps weigh alike")
+    accumulate: int = Field(
+        1, ge=1, description="parts of a batch, worked on one after the other: less memory for the same step"
+    )
     save_every: int = Field(10, ge=1, description="epochs between checkpoints")
     save_early: bool = Field(False, description="also save epochs 1, 2, 4, 8, ... before the first of those")
+
+    @model_validator(mode="after")
+    def _parts_are_not_empty(self) -> Self:
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate={self.accumulate} leaves parts of a batch of {self.batch_size} empty")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What of the recipe the network depends on: another one of it is another run.
+
+        Options that came after the first runs are left out at their defaults, so that those runs go on, and keep their
+        place in a curve.
+        """
+        fields = self.model_dump(mode="json", exclude={"accumulate", "save_every", "save_early"})
+        later = {name: type(self).model_fields[name].default for name in ("prediction", "schedule", "min_snr")}
+        return {name: value for name, value in fields.items() if name not in later or value != later[name]}
 
     def saves(self, epoch: int) -> bool:
         """Whether a checkpoint is kept of an epoch, counted from 1."""

@@ -18,13 +18,14 @@ import re
 import shutil
 from dataclasses import dataclass, fields
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from diffusers import DDPMPipeline
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from probebench.api import TrainingError, UsageError, differing_fields
+from probebench_ddpm.schedule import stated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from probebench.api import TrainingJob
+    from probebench_ddpm.options import DDPMRecipe
 
 _PACKAGES = ("probebench", "probebench-ddpm", "torch", "diffusers")
 _LOSS_COLUMNS = ("epoch", "step", "loss", "seconds", "images_per_second")
@@ -67,7 +69,7 @@ class RunFolder:
         self._identity = {
             "backbone": "ddpm",
             "network": json.loads(json.dumps(network)),
-            "recipe": job.recipe.model_dump(mode="json", exclude={"save_every", "save_early"}),
+            "recipe": cast("DDPMRecipe", job.recipe).identity(),
             "dataset": {"name": job.dataset, "train": job.images.fingerprint(), "images": len(job.images)},
             "flips": job.flips,
             "seed": job.seed,
@@ -177,7 +179,7 @@ class RunFolder:
         folder = _scratch(final)
         DDPMPipeline(averaged, scheduler).save_pretrained(folder)
         raw.save_pretrained(folder / "unet_raw")
-        _write_json(folder / "manifest.json", self._manifest(state))
+        _write_json(folder / "manifest.json", self._manifest(state, scheduler))
         _replace(folder, final)
         folder = _scratch(kept)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
@@ -190,14 +192,14 @@ class RunFolder:
                 shutil.rmtree(older)
         return final
 
-    def _manifest(self, state: TrainingState) -> dict[str, Any]:
+    def _manifest(self, state: TrainingState, scheduler: DDPMScheduler) -> dict[str, Any]:
         return {
             **self._identity,
             "epoch": state.epoch,
             "step": state.step,
             "weights": {"unet": "ema", "unet_raw": "raw"},
             "input_range": [-1.0, 1.0],
-            "schedule": {"beta": "linear", "from": 1e-4, "to": 0.02, "steps": 1000, "prediction": "epsilon"},
+            "schedule": stated(scheduler),
             "versions": {package: version(package) for package in _PACKAGES},
         }
 

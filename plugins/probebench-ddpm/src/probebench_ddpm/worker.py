@@ -34,17 +34,21 @@ class Worker:
         self._network.train()
 
     def predict(self, noised: Tensor, t: Tensor) -> Tensor:
-        """The predicted noise in fp32."""
+        """The network's output in fp32."""
         return cast("Tensor", self._network(noised.to(self._dtype), t).sample.float())
 
     def backward(self, loss: Tensor) -> None:
-        """Puts the loss' gradients on the master's weights."""
-        for weight in self._master:
-            weight.grad = None
+        """Adds the loss' gradients, in fp32, to those on the master's weights."""
         loss.backward()  # type: ignore[no-untyped-call]
         if self._own:
             for weight, own in zip(self._master, self._own, strict=True):
-                weight.grad, own.grad = cast("Tensor", own.grad).float(), None
+                gradient, own.grad = cast("Tensor", own.grad).float(), None
+                weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+
+    def clear(self) -> None:
+        """Forgets the gradients."""
+        for weight in self._master:
+            weight.grad = None
 
     def refresh(self) -> None:
         """Takes over the master's weights after they have changed."""
