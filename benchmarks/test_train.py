@@ -18,6 +18,7 @@ from torch.nn.functional import mse_loss
 from torch.utils.flop_counter import FlopCounterMode
 
 from probebench.api import Split, TrainingJob
+from probebench_ddpm.images import Images
 from probebench_ddpm.loop import Loop
 from probebench_ddpm.options import DDPMOptions, DDPMRecipe
 from probebench_ddpm.unet import random_unet, to_input
@@ -59,7 +60,7 @@ def loop(widths, images, tmp_path):
         device="cpu",
         precision="bf16",
     )
-    return Loop(job, images)
+    return Loop(job, Images(images, {}))
 
 
 class Plain:

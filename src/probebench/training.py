@@ -85,6 +85,7 @@ def train(
         )
     with plugin_errors(f"dataset {dataset.title} cannot be read"):
         trained_on = images.split(split)
+        val = images.split("val") if "val" in images.splits else None
     make_writable(out, "--out")
     with bar(f"train {backbone.title}", total=epochs) as shown:
         place = None
@@ -107,6 +108,7 @@ def train(
             precision=arithmetic,
             progress=progress,
             stop=stop,
+            val=val,
         )
         trainer = load_target(spec.trainer, where=backbone.entry.origin)
         with plugin_errors(f"training of {backbone.title} fails"), stop.on_signals(heard):

@@ -34,6 +34,7 @@ def outcome(out):
         found |= {f"{path.relative_to(out)}/{name}": tensor for name, tensor in load_file(path).items()}
     with (out / "loss.csv").open() as file:
         curve = [(row["epoch"], row["step"], row["loss"]) for row in csv.DictReader(file)]
+    curve += (out / "bands.csv").read_text().splitlines()
     texts = {str(path.relative_to(out)): json.loads(path.read_text()) for path in sorted(out.rglob("*.json"))}
     return found, curve, texts
 

@@ -8,11 +8,12 @@ import math
 
 import pytest
 import torch
-from diffusers import DDPMPipeline
+from diffusers import DDPMPipeline, UNet2DModel
 from safetensors.torch import load_file
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from probebench.api import FeatureError, TrainingError, UsageError
-from probebench_ddpm import draws, loop, objective
+from probebench_ddpm import draws, images, loop, objective
 from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.options import DDPMOptions
 from probebench_ddpm.schedule import NoiseSchedule
@@ -34,16 +35,31 @@ def same(first, second):
 
 @pytest.fixture
 def noising(monkeypatch):
-    """Every call of `add_noise`: clean images, noise and steps."""
+    """Every call of `add_noise` for an optimiser step: clean images, noise and steps."""
     calls = []
     original = NoiseSchedule.add_noise
 
     def note(self, images, noise, t):
-        calls.append((images.clone(), noise.clone(), t.clone()))
+        if not torch.is_inference_mode_enabled():
+            calls.append((images.clone(), noise.clone(), t.clone()))
         return original(self, images, noise, t)
 
     monkeypatch.setattr(NoiseSchedule, "add_noise", note)
     return calls
+
+
+@pytest.fixture
+def passes():
+    """What any network is given to be trained on while the test runs."""
+    given = []
+
+    def note(module, inputs):
+        if isinstance(module, UNet2DModel) and module.training:
+            given.append(inputs[0].detach())
+
+    handle = register_module_forward_pre_hook(note)
+    yield given
+    handle.remove()
 
 
 def test_the_loss_falls(job):
@@ -132,7 +148,7 @@ def test_images_are_mirrored_only_where_the_dataset_allows_it(job, noising, flip
     assert share == 0 if not flips else 0.3 < share < 0.7
 
 
-def test_only_the_pass_is_bf16_in_bf16_training(job, seen, noising, monkeypatch):
+def test_only_the_pass_is_bf16_in_bf16_training(job, passes, noising, monkeypatch):
     """What is noised, with what, target, loss, gradients and kept weights are fp32: bf16 loses what is small."""
     compared, stepped = [], []
     loss_of, step_of = objective.mse_loss, torch.optim.AdamW.step
@@ -149,8 +165,8 @@ def test_only_the_pass_is_bf16_in_bf16_training(job, seen, noising, monkeypatch)
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     whole = train(job("fp32", epochs=1))
     rounded = train(job("bf16", epochs=1, precision="bf16"))
-    assert {sample.dtype for sample, _ in seen[:3]} == {torch.float32}
-    assert {sample.dtype for sample, _ in seen[3:]} == {torch.bfloat16}, "the pass itself"
+    assert {images.dtype for images in passes[:3]} == {torch.float32}
+    assert {images.dtype for images in passes[3:]} == {torch.bfloat16}, "the pass itself"
     assert losses(whole.parent) != losses(rounded.parent)
     for full, half in zip(noising[:3], noising[3:], strict=True):
         assert all(torch.equal(one, other) for one, other in zip(full, half, strict=True))
@@ -271,7 +287,7 @@ def test_accumulation_makes_the_step_of_the_whole_batch(job, precision, count):
     gradients = []
     for accumulate in (1, count):
         run = job(f"{accumulate}", flips=True, precision=precision, recipe={"accumulate": accumulate, "min_snr": 5.0})
-        trained = loop.Loop(run, run.images.pixels)
+        trained = loop.Loop(run, images.load(run, 4))
         assert trained.optimise(run.images.pixels[:8]) > 0
         gradients.append(torch.cat([weight.grad.flatten() for weight in trained.unet.parameters()]))
     whole, summed = gradients
@@ -279,10 +295,9 @@ def test_accumulation_makes_the_step_of_the_whole_batch(job, precision, count):
     assert float((summed - whole).norm() / whole.norm()) < rounding
 
 
-def test_accumulation_needs_less_memory(job, seen):
+def test_accumulation_needs_less_memory(job, passes):
     train(job(epochs=1, recipe={"accumulate": 4}))
-    assert {len(sample) for sample, _ in seen} == {2}
-    assert len(seen) == 3 * 4
+    assert [len(images) for images in passes] == [2] * 4 * 3
 
 
 def test_accumulation_is_no_part_of_what_is_trained(job):
@@ -347,7 +362,9 @@ def test_training_stops_at_what_is_not_finite(job, monkeypatch, what, name):
         f"the {name} is nan at step 5 (epoch 2)\n  in: {run.out}\n  try: a smaller lr; the last checkpoint is intact"
     )
     assert error.value.exit_code == 1
-    assert sorted(path.name for path in run.out.iterdir()) == ["epoch-0001", "loss.csv", "run.json", "state-0001"]
+    assert sorted(path.name for path in run.out.iterdir()) == [
+        *("bands.csv", "epoch-0001", "loss.csv", "run.json", "state-0001")
+    ]
     assert all(tensor.isfinite().all() for tensor in weights(run.out / "epoch-0001").values())
     monkeypatch.undo()
     assert same(weights(train(run)), weights(train(job("untroubled", epochs=3)))), "and it goes on from there"

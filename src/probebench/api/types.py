@@ -157,6 +157,8 @@ class TrainingJob:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``fp32`` or ``bf16``, of the forward and backward pass.
         progress: Called as ``progress(epoch, step, steps, loss)`` after every optimiser step.
+        val: The dataset's own val split, to measure on and not to train on; None where it has none. Test images are no
+            business of a trainer.
         stop: Asked after every optimiser step. True says that the time is up, or that the process is to end: save a
             checkpoint that the same command goes on from, and return it.
     """
@@ -173,3 +175,4 @@ class TrainingJob:
     precision: Precision
     progress: Callable[[int, int, int, float], None] = field(default=lambda *_: None)
     stop: Callable[[], bool] = field(default=lambda: False)
+    val: Split | None = None

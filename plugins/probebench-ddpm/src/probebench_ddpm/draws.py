@@ -1,4 +1,4 @@
-"""Everything random in a training. It depends on the seed and the step alone, never on who works on which part."""
+"""Everything random in a training. It depends on seed and step alone, never on who works on which part."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class Drawn(NamedTuple):
 def order(count: int, *, seed: int, epoch: int) -> Tensor:
     """The order of the images in an epoch: int64 ``(count,)``."""
     return torch.randperm(count, generator=_generator("order", seed, epoch))
+
+
+def shuffled(count: int, purpose: str) -> Tensor:
+    """Numbers from 0 on, in an order that is the same in all trainings: int64 ``(count,)``."""
+    return torch.randperm(count, generator=_generator(purpose))
 
 
 def draw(images: Tensor, *, steps: int, flips: bool, seed: int, step: int) -> Drawn:

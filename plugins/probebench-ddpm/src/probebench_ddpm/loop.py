@@ -15,6 +15,7 @@ from diffusers.training_utils import EMAModel
 
 from probebench.api import TrainingError, TrainingJob, check_range, hash63
 from probebench_ddpm import draws
+from probebench_ddpm.bands import Bands
 from probebench_ddpm.objective import Objective
 from probebench_ddpm.run_folder import TrainingState
 from probebench_ddpm.schedule import training_schedule
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from diffusers import UNet2DModel
     from torch import Tensor
 
+    from probebench_ddpm.images import Images
     from probebench_ddpm.options import DDPMOptions, DDPMRecipe
 
 
@@ -35,16 +37,16 @@ class Loop:
 
     Args:
         job: What to train, and how.
-        images: All images: uint8 ``(N, 3, H, W)``.
+        images: What to train on, and what to measure.
 
     Raises:
         FeatureError: The network's input is out of its range.
     """
 
-    def __init__(self, job: TrainingJob, images: Tensor) -> None:
+    def __init__(self, job: TrainingJob, images: Images) -> None:
         options, recipe = cast("DDPMOptions", job.options), cast("DDPMRecipe", job.recipe)
         self._job, self._recipe = job, recipe
-        self._images = images
+        self._images = images.train
         check_range(to_input(self._images[: recipe.batch_size]), INPUT_RANGE, where="training images of ddpm")
         self.network_config = unet_config(
             widths=options.widths or WIDTHS,
@@ -56,6 +58,13 @@ class Loop:
         self._worker = Worker(self.unet, job.precision)
         self.scheduler = training_schedule(recipe.schedule, recipe.prediction)
         self._objective = Objective(self.scheduler, recipe.min_snr)
+        self._bands = Bands(
+            images.measured,
+            self._objective,
+            device=job.device,
+            precision=job.precision,
+            batch_size=max(1, recipe.batch_size // recipe.accumulate),
+        )
         self._optimizer = torch.optim.AdamW(
             self.unet.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
         )
@@ -166,6 +175,10 @@ class Loop:
         averaged.load_state_dict(self.unet.state_dict())
         self._ema.copy_to(averaged.parameters())
         return averaged
+
+    def measure(self, averaged: UNet2DModel) -> list[dict[str, float | str]]:
+        """Lines of the losses by band of noise."""
+        return [{"epoch": self.epoch, "step": self.step, **row} for row in self._bands.measure(averaged)]
 
     def state(self) -> TrainingState:
         """Everything that the next step depends on."""

@@ -29,7 +29,7 @@ class Objective:
         self._weights = self._min_snr_weights(min_snr) if min_snr else None
 
     def _min_snr_weights(self, gamma: float) -> Tensor:
-        """The weight of the image's error is min(SNR, gamma). The noise's error is SNR times that, v's SNR + 1 times."""
+        """The image's error weighs min(SNR, gamma). The noise's error is SNR times that, and v's SNR + 1 times."""
         snr = self.schedule.snr()
         return (snr.clamp(max=gamma) / (snr + 1 if self._predicts_v else snr)).float()
 

@@ -79,6 +79,9 @@ class DDPMRecipe(Options):
     accumulate: int = Field(
         1, ge=1, description="parts of a batch, worked on one after the other: less memory for the same step"
     )
+    holdout: int = Field(
+        0, ge=0, description="train images that are not trained on but measured; 0: those of the dataset's val, if any"
+    )
     save_every: int = Field(10, ge=1, description="epochs between checkpoints")
     save_early: bool = Field(False, description="also save epochs 1, 2, 4, 8, ... before the first of those")
 
@@ -95,7 +98,9 @@ class DDPMRecipe(Options):
         place in a curve.
         """
         fields = self.model_dump(mode="json", exclude={"accumulate", "save_every", "save_early"})
-        later = {name: type(self).model_fields[name].default for name in ("prediction", "schedule", "min_snr")}
+        later = {
+            name: type(self).model_fields[name].default for name in ("prediction", "schedule", "min_snr", "holdout")
+        }
         return {name: value for name, value in fields.items() if name not in later or value != later[name]}
 
     def saves(self, epoch: int) -> bool:

@@ -1,9 +1,10 @@
-"""The folder of a training run: checkpoints, what they are, how to go on, and the loss curve.
+"""The folder of a training run: checkpoints, what they are, and how to go on. Of its curves see `curves`.
 
 ::
 
     run.json               what is trained: a folder goes on with this run or with none
     loss.csv               a line an epoch
+    bands.csv              losses by band of noise, for each checkpoint of a whole epoch
     epoch-0010/            a checkpoint, loadable as `ddpm:checkpoint=...` and by diffusers
         unet/  unet_raw/  scheduler/  model_index.json  manifest.json
     epoch-0010-step-4017/  one of a run that was stopped after 10 epochs and some steps, 4017 in all
@@ -12,7 +13,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from probebench_ddpm.options import DDPMRecipe
 
 _PACKAGES = ("probebench", "probebench-ddpm", "torch", "diffusers")
-_LOSS_COLUMNS = ("epoch", "step", "loss", "seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -118,40 +117,17 @@ class RunFolder:
         # By number: as text, 10000 comes before 9999. A state in an epoch comes after that of the epoch before.
         folders = sorted(self._root.glob("state-*"), key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)])
         if not folders:
-            self._truncate_log(0)
             return None
         folder = folders[-1]
         try:
             counters = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            state = TrainingState(tensors=load_file(folder / "state.safetensors"), **counters)
+            return TrainingState(tensors=load_file(folder / "state.safetensors"), **counters)
         except (OSError, TypeError, ValueError, SafetensorError) as error:
             raise TrainingError(
                 f"the training state cannot be read: {error}",
                 where=str(folder),
                 hint="a new --out; its checkpoints are intact",
             ) from error
-        self._truncate_log(state.epoch)
-        return state
-
-    def log(self, row: dict[str, float]) -> None:
-        """Appends an epoch to the loss curve."""
-        path = self._root / "loss.csv"
-        new = not path.is_file()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, _LOSS_COLUMNS)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-
-    def _truncate_log(self, epoch: int) -> None:
-        """Forgets the epochs after the state that the run goes on from: they are trained again."""
-        path = self._root / "loss.csv"
-        if not epoch:
-            path.unlink(missing_ok=True)
-        elif path.is_file():
-            # By number of lines, not by their content: the last one may be cut off in the middle of a number.
-            kept = path.read_text(encoding="utf-8").splitlines()[: epoch + 1]
-            path.write_text("\n".join([*kept, ""]), encoding="utf-8")
 
     def save(
         self,

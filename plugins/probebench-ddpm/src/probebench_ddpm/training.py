@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-import torch
-
 from probebench.api import TrainingJob, UsageError
+from probebench_ddpm.bands import COUNT
+from probebench_ddpm.curves import Curves
+from probebench_ddpm.images import load
 from probebench_ddpm.loop import Loop
 from probebench_ddpm.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from torch import Tensor
 
     from probebench_ddpm.options import DDPMOptions, DDPMRecipe
 
@@ -34,8 +33,8 @@ def train(job: TrainingJob) -> Path:
         FeatureError: The network's input is out of its range.
     """
     _check_options(cast("DDPMOptions", job.options))
-    loop = Loop(job, _load_images(job))
-    folder = RunFolder(job, loop.network_config)
+    loop = Loop(job, load(job, COUNT))
+    folder, curves = RunFolder(job, loop.network_config), Curves(job.out)
     if state := folder.last_state():
         loop.restore(state)
     if loop.epoch > job.epochs:
@@ -44,13 +43,18 @@ def train(job: TrainingJob) -> Path:
             where=str(job.out),
             hint=f"--epochs {loop.epoch} or more, or a new --out",
         )
+    curves.rewind(loop.epoch, loop.step)
     recipe, last = cast("DDPMRecipe", job.recipe), folder.checkpoint(loop.epoch)
     while loop.epoch < job.epochs and not loop.stopped:
         row = loop.run_epoch()
         if row:
-            folder.log(row)
-        if loop.stopped or recipe.saves(loop.epoch) or loop.epoch == job.epochs:
-            last = folder.save(loop.state(), loop.unet, loop.averaged(), loop.scheduler, inside=not row)
+            curves.add_epoch(row)
+        planned = bool(row) and (recipe.saves(loop.epoch) or loop.epoch == job.epochs)
+        if loop.stopped or planned:
+            averaged = loop.averaged()
+            if planned:  # a run that was stopped and gone on with has the curves of one that was not
+                curves.add_bands(loop.measure(averaged))
+            last = folder.save(loop.state(), loop.unet, averaged, loop.scheduler, inside=not row)
     return last
 
 
@@ -65,18 +69,3 @@ def _check_options(options: DDPMOptions) -> None:
             where="options of ddpm",
             hint="leave them out; see --seed",
         )
-
-
-def _load_images(job: TrainingJob) -> Tensor:
-    """All images: uint8 ``(N, 3, H, W)``."""
-    first = job.images.image(0)
-    images = torch.empty((len(job.images), *first.shape), dtype=torch.uint8)
-    for index in range(len(images)):
-        images[index] = job.images.image(index)  # one by one: a list of them would need the memory twice
-    if images.shape[-1] != images.shape[-2] or images.shape[-1] % 8:
-        raise UsageError(
-            f"images of {images.shape[-2]}x{images.shape[-1]} do not fit a U-Net of four levels",
-            where=job.dataset,
-            hint="square images whose side is a multiple of 8",
-        )
-    return images

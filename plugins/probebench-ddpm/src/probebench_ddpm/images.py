@@ -1,0 +1,66 @@
+"""The images of a training: which are trained on, and which are measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import torch
+
+from probebench.api import UsageError
+from probebench_ddpm import draws
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from probebench.api import Split, TrainingJob
+    from probebench_ddpm.options import DDPMRecipe
+
+
+class Images(NamedTuple):
+    """uint8 ``(N, 3, H, W)`` each.
+
+    Attributes:
+        train: What is trained on.
+        measured: Some of them as ``train``, and as ``val`` some that are not trained on, where there are any.
+    """
+
+    train: Tensor
+    measured: dict[str, Tensor]
+
+
+def load(job: TrainingJob, count: int) -> Images:
+    """Reads all that is trained on; labels stay unread.
+
+    Args:
+        job: The training.
+        count: Images of a set that are measured, at most. They are the same in all trainings on the dataset.
+
+    Raises:
+        UsageError: The images do not fit the network, or none is left to train on.
+    """
+    held, total = cast("DDPMRecipe", job.recipe).holdout, len(job.images)
+    if held >= total:
+        raise UsageError(
+            f"holdout={held} leaves none of {total} images", where=f"recipe of ddpm on {job.dataset}", hint="fewer"
+        )
+    order = draws.shuffled(total, "holdout")
+    train = _read(job.images, order[held:].sort().values.tolist())
+    if train.shape[-1] != train.shape[-2] or train.shape[-1] % 8:
+        raise UsageError(
+            f"images of {train.shape[-2]}x{train.shape[-1]} do not fit a U-Net of four levels",
+            where=job.dataset,
+            hint="square images whose side is a multiple of 8",
+        )
+    measured = {"train": train[draws.shuffled(len(train), "measured")[:count]]}
+    if held:
+        measured["val"] = _read(job.images, order[: min(held, count)].tolist())
+    elif job.val is not None:
+        measured["val"] = _read(job.val, draws.shuffled(len(job.val), "measured")[:count].tolist())
+    return Images(train, measured)
+
+
+def _read(split: Split, places: list[int]) -> Tensor:
+    images = torch.empty((len(places), *split.image(places[0]).shape), dtype=torch.uint8)
+    for row, place in enumerate(places):
+        images[row] = split.image(place)  # one by one: a list of them would need the memory twice
+    return images
