@@ -54,6 +54,10 @@ class _Shown:
         self._display.update(self._task, completed=done, **_noted(note))
 
 
+SILENT = _Silent()
+"""For work that a bar elsewhere shows."""
+
+
 def _noted(note: str) -> dict[str, Any]:
     return {"note": note} if note else {}
 
@@ -76,7 +80,7 @@ def bar(description: str, total: float | None = None) -> Iterator[Bar]:
     """
     global _display
     if not visible():
-        yield _Silent()
+        yield SILENT
         return
     with contextlib.ExitStack() as stack:
         display = _display

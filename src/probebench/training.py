@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
-from probebench import option_values
+from probebench import option_values, processes
 from probebench.api import BackboneSpec, Dataset, TrainingJob, UsageError
 from probebench.folders import make_writable
 from probebench.hardware import pick_device, pick_precision
 from probebench.inputs import plugin_errors
-from probebench.progress import bar
+from probebench.progress import SILENT, bar
 from probebench.registry import Component, load_target, one_of
 from probebench.stopping import Stop
 
@@ -74,9 +75,12 @@ def train(
         PluginError: Dataset or trainer fails.
         TrainingError: The run cannot start or go on.
     """
-    options, spec = check_job(backbone, recipe, epochs), cast("BackboneSpec", backbone.entry.spec)
+    place = processes.here()
+    options, spec = check_job(backbone, recipe, epochs, place.count), cast("BackboneSpec", backbone.entry.spec)
     stop = Stop(max_seconds)
     device = pick_device(device)
+    if place.count > 1 and device.startswith("cuda"):
+        device = pick_device(f"cuda:{place.local}")
     arithmetic = pick_precision(precision, device, bf16_pays=True)
     images = cast("Dataset", dataset.build())
     if split not in (allowed := ("train", *images.unlabeled)):
@@ -87,13 +91,13 @@ def train(
         trained_on = images.split(split)
         val = images.split("val") if "val" in images.splits else None
     make_writable(out, "--out")
-    with bar(f"train {backbone.title}", total=epochs) as shown:
-        place = None
+    with bar(f"train {backbone.title}", total=epochs) if place.main else nullcontext(SILENT) as shown:
+        at = None
 
         def progress(epoch: int, step: int, steps: int, loss: float) -> None:
-            nonlocal place
+            nonlocal at
             shown.reach(epoch - 1 + step / steps, note=f"epoch {epoch} loss {loss:.4f}")
-            place = None if (epoch, step) == (epochs, steps) else f"epoch {epoch} of {epochs}, step {step} of {steps}"
+            at = None if (epoch, step) == (epochs, steps) else f"epoch {epoch} of {epochs}, step {step} of {steps}"
 
         job = TrainingJob(
             options=backbone.options,
@@ -107,26 +111,40 @@ def train(
             device=device,
             precision=arithmetic,
             progress=progress,
-            stop=stop,
+            stop=lambda: stop() or processes.orphaned(),
             val=val,
+            process=place.index,
+            processes=place.count,
         )
         trainer = load_target(spec.trainer, where=backbone.entry.origin)
         with plugin_errors(f"training of {backbone.title} fails"), stop.on_signals(heard):
             checkpoint = cast("Path", trainer(job))
-    return Trained(checkpoint, place, stop.signal if place else None)
+    return Trained(checkpoint, at, stop.signal if at else None)
 
 
-def check_job(backbone: Component, recipe: Mapping[str, str], epochs: int) -> Options:
+def check_job(backbone: Component, recipe: Mapping[str, str], epochs: int, count: int = 1) -> Options:
     """Checks what is asked of a training, and gives the recipe's options.
 
+    Args:
+        backbone: What to train.
+        recipe: Options of the training, as texts.
+        epochs: In all.
+        count: Of the processes that share it.
+
     Raises:
-        UsageError: The backbone cannot be trained, or an argument is wrong.
+        UsageError: The backbone cannot be trained, or not by several processes, or an argument is wrong.
     """
     spec = cast("BackboneSpec", backbone.entry.spec)
     if not spec.trainer:
         raise UsageError(
             f"{backbone.entry.label} cannot be trained",
             hint=one_of("backbone", attrgetter("trainer")) or "no installed backbone can be",
+        )
+    if count > 1 and not spec.parallel:
+        raise UsageError(
+            f"{backbone.entry.label} is trained by one process, not by {count}",
+            where="--num-processes",
+            hint="leave it out",
         )
     if epochs < 1:
         raise UsageError(f"--epochs {epochs} trains nothing", hint="1 or more")

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.options import DDPMOptions
@@ -73,6 +75,27 @@ def test_time_is_up(tmp_path, trained):
     assert ended.stdout.splitlines()[0] == f"checkpoint: {out / 'epoch-0001'}"
     weights = "epoch-0001/unet/diffusion_pytorch_model.safetensors"
     assert (out / weights).read_bytes() == (trained[0] / weights).read_bytes()
+
+
+def test_two_processes_train_as_one(tmp_path, trained):
+    """Images, noise and t are those of the whole batch; only the order in which gradients are added is another."""
+    pytest.importorskip("accelerate")
+    out = tmp_path / "run"
+    ended = train(out, "--recipe", "batch_size=256,lr=1e-3", "--num-processes", "2")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == "", "the second process is silent"
+    assert ended.stdout.splitlines()[0] == f"checkpoint: {out / 'epoch-0001'}"
+    assert len(ended.stdout.splitlines()) == 2
+    for kind in ("unet", "unet_raw"):
+        found, expected = (
+            load_file(folder / "epoch-0001" / kind / "diffusion_pytorch_model.safetensors")
+            for folder in (out, trained[0])
+        )
+        for name, weight in expected.items():
+            torch.testing.assert_close(found[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+    assert any(not torch.equal(found[name], expected[name]) for name in expected), "it was another way of adding"
+    first, second = ((folder / "loss.csv").read_text().splitlines()[1].split(",") for folder in (out, trained[0]))
+    assert float(first[2]) == pytest.approx(float(second[2]), abs=1e-4)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals end a process otherwise on this system")

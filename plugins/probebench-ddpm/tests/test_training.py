@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import sys
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from probebench_ddpm import draws, images, loop, objective
 from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.options import DDPMOptions
 from probebench_ddpm.schedule import NoiseSchedule
+from probebench_ddpm.team import Team
 from probebench_ddpm.training import train
 
 
@@ -303,6 +305,52 @@ def test_accumulation_needs_less_memory(job, passes):
 def test_accumulation_is_no_part_of_what_is_trained(job):
     train(job(epochs=1, recipe={"batch_size": 8}))
     assert train(job(epochs=2, recipe={"batch_size": 8, "accumulate": 2})).name == "epoch-0002"
+
+
+@pytest.mark.parametrize(("count", "number"), [(8, 1), (8, 3), (7, 4), (2, 4), (128, 6)])
+def test_parts_are_the_whole_batch_once(count, number):
+    found = loop.parts(count, number)
+    assert [place for part in found for place in range(count)[part]] == list(range(count))
+    assert len(found) == min(count, number)
+    assert max(part.stop - part.start for part in found) - min(part.stop - part.start for part in found) <= 1
+
+
+class Second(Team):
+    """The second of two processes, heard by nobody."""
+
+    def __init__(self):
+        super().__init__()
+        self.index, self.count = 1, 2
+
+
+def test_a_process_works_on_its_part_of_the_noise_of_all(job, passes):
+    """With flips, too: what is drawn does not depend on how many processes there are."""
+    run = job(flips=True, recipe={"accumulate": 2})
+    for team in (None, Second()):
+        loop.Loop(run, images.load(run, 4), team).optimise(run.images.pixels[:8])
+    whole, part = torch.cat(passes[:2]), torch.cat(passes[2:])
+    assert len(whole) == 8
+    assert torch.equal(part, whole[4:])
+
+
+def test_more_parts_than_images(job):
+    run = job(recipe={"accumulate": 5, "batch_size": 8})
+    with pytest.raises(UsageError) as error:
+        loop.Loop(run, images.load(run, 4), Second())
+    assert str(error.value) == (
+        "a batch of 8 images cannot be cut into 10 parts\n  in: 2 processes, accumulate=5\n"
+        "  try: a larger batch_size, or fewer parts"
+    )
+
+
+def test_several_processes_need_accelerate(job, monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(UsageError) as error:
+        train(job(processes=2))
+    assert str(error.value) == (
+        "training in 2 processes needs accelerate, which is not installed\n  in: --num-processes\n"
+        "  try: pip install 'probebench-ddpm[accelerate]'"
+    )
 
 
 def test_parts_of_dropout_have_masks_of_their_own(job):

@@ -59,6 +59,8 @@ class BackboneSpec(Spec):
         trainer: ``"package.module:attribute"`` of a function that takes a `TrainingJob`; empty when the backbone
             cannot be trained by probebench.
         recipe: Model of the training's options.
+        parallel: Whether the trainer may be called in several processes at once, which share one training
+            (`TrainingJob.process`).
         floor: The backbone is what every other one has to beat, such as raw pixels; it is added to every run.
         untrained: Settings ``"option=value"`` any of which gives the network random weights. The first one, added to
             the options of a run, gives the same network untrained, which is run beside it.
@@ -75,6 +77,7 @@ class BackboneSpec(Spec):
 
     trainer: str = ""
     recipe: type[Options] = NoOptions
+    parallel: bool = False
     floor: bool = False
     untrained: tuple[str, ...] = ()
     sampler: str = ""

@@ -159,6 +159,10 @@ class TrainingJob:
         progress: Called as ``progress(epoch, step, steps, loss)`` after every optimiser step.
         val: The dataset's own val split, to measure on and not to train on; None where it has none. Test images are no
             business of a trainer.
+        process: Number of this process among those that share the training, from 0, which alone writes files. Its
+            device is its own; all else is the same for all of them.
+        processes: How many there are. All find each other by the variables of torchrun (``RANK``, ``WORLD_SIZE``,
+            ``MASTER_ADDR``, ...).
         stop: Asked after every optimiser step. True says that the time is up, or that the process is to end: save a
             checkpoint that the same command goes on from, and return it.
     """
@@ -176,3 +180,5 @@ class TrainingJob:
     progress: Callable[[int, int, int, float], None] = field(default=lambda *_: None)
     stop: Callable[[], bool] = field(default=lambda: False)
     val: Split | None = None
+    process: int = 0
+    processes: int = 1

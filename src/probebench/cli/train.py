@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from probebench.config import DEFAULT_DATASET, parse_duration
+
+if TYPE_CHECKING:
+    from probebench.training import Trained
 
 
 def train(
@@ -24,47 +27,63 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    num_processes: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine that share each step, one a GPU.")
+    ] = 1,
     max_time: Annotated[str, typer.Option(help="Save and stop after this long, such as 90m or 1h30m.")] = "",
     download: Annotated[
         bool, typer.Option("--download", help="First download the dataset if it is not there.")
     ] = False,
 ) -> None:
     """Train a backbone; run the same command again to go on after an interruption."""
+    from probebench import processes
     from probebench.config import parse_spec
     from probebench.registry import resolve
+    from probebench.training import check_job
     from probebench.training import train as run
 
+    settings = parse_spec(f"recipe:{recipe}").options if recipe else {}
+    given = {"--recipe": recipe, "--seed": seed, "--max-time": max_time}
+    given |= {name: word for name, word in (("--device", device), ("--precision", precision)) if word != "auto"}
+    given |= {"--split": split} if split != "train" else {}
+    given |= {"--num-processes": num_processes} if num_processes > 1 else {}
+    words = ["train", backbone, "--dataset", dataset, "--epochs", str(epochs), "--out", str(out)]
+    words += [word for name, value in given.items() if value for word in (name, str(value))]
+    place = processes.here()
     images = resolve("dataset", dataset)
     if download:
         from probebench.fetching import fetch_missing
 
         fetch_missing([images])
+    if num_processes > 1 and place.count == 1:
+        check_job(resolve("backbone", backbone), settings, epochs, num_processes)
+        raise typer.Exit(processes.launch(words, num_processes))
     ended = run(
         resolve("backbone", backbone),
         images,
         split=split,
-        recipe=parse_spec(f"recipe:{recipe}").options if recipe else {},
+        recipe=settings,
         epochs=epochs,
         out=out,
         seed=seed,
         device=device,
         precision=precision,
         max_seconds=parse_duration(max_time, where="--max-time") if max_time else None,
-        heard=tell,
+        heard=tell if place.main else lambda _: None,
     )
+    if place.main:
+        _report(ended, backbone, dataset, words)
+    if ended.signal is not None:
+        raise typer.Exit(128 + ended.signal)
+
+
+def _report(ended: Trained, backbone: str, dataset: str, words: list[str]) -> None:
     trained = f"{backbone}{',' if ':' in backbone else ':'}checkpoint={ended.checkpoint}"
     typer.echo(f"checkpoint: {ended.checkpoint}")
     typer.echo(f"next:       probebench run --backbone {trained} --dataset {dataset}")
     if ended.place:
-        given = {"--recipe": recipe, "--seed": seed, "--max-time": max_time}
-        given |= {name: word for name, word in (("--device", device), ("--precision", precision)) if word != "auto"}
-        given |= {"--split": split} if split != "train" else {}
-        words = ["probebench", "train", backbone, "--dataset", dataset, "--epochs", str(epochs), "--out", str(out)]
-        words += [word for name, value in given.items() if value for word in (name, str(value))]
         typer.echo(f"stopped:    {'time is up' if ended.signal is None else 'interrupted'} at {ended.place}")
-        typer.echo(f"go on:      {shlex.join(words)}")
-    if ended.signal is not None:
-        raise typer.Exit(128 + ended.signal)
+        typer.echo(f"go on:      {shlex.join(['probebench', *words])}")
 
 
 def tell(number: int) -> None:

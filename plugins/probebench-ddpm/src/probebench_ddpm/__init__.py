@@ -26,6 +26,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         citation="Ho, Jain, Abbeel: Denoising Diffusion Probabilistic Models, arXiv 2006.11239",
         trainer="probebench_ddpm.training:train",
         recipe=DDPMRecipe,
+        parallel=True,
         untrained=("weights=random", "checkpoint=none"),
         sampler="probebench_ddpm.sampling:sample",
         sampling=DDPMSampling,

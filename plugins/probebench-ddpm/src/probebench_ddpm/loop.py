@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, cast
 import torch
 from diffusers.training_utils import EMAModel
 
-from probebench.api import TrainingError, TrainingJob, check_range, hash63
+from probebench.api import TrainingError, TrainingJob, UsageError, check_range, hash63
 from probebench_ddpm import draws
 from probebench_ddpm.bands import Bands
 from probebench_ddpm.objective import Objective
 from probebench_ddpm.run_folder import TrainingState
 from probebench_ddpm.schedule import training_schedule
+from probebench_ddpm.team import Team
 from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, random_unet, to_input, unet_config
 from probebench_ddpm.worker import Worker
 
@@ -38,15 +39,19 @@ class Loop:
     Args:
         job: What to train, and how.
         images: What to train on, and what to measure.
+        team: The processes that share each step.
 
     Raises:
+        UsageError: A batch has fewer images than there are parts.
         FeatureError: The network's input is out of its range.
     """
 
-    def __init__(self, job: TrainingJob, images: Images) -> None:
+    def __init__(self, job: TrainingJob, images: Images, team: Team | None = None) -> None:
         options, recipe = cast("DDPMOptions", job.options), cast("DDPMRecipe", job.recipe)
         self._job, self._recipe = job, recipe
+        self._team = team or Team()
         self._images = images.train
+        self._check_parts()
         check_range(to_input(self._images[: recipe.batch_size]), INPUT_RANGE, where="training images of ddpm")
         self.network_config = unet_config(
             widths=options.widths or WIDTHS,
@@ -91,7 +96,7 @@ class Loop:
             self._loss_sum += loss
             self._seconds = before + time.perf_counter() - started
             self._job.progress(self.epoch + 1, self._place, self._steps_per_epoch, loss)
-            self.stopped = self._job.stop()
+            self.stopped = self._team.any(self._job.stop())
             if self.stopped:
                 break
         if self._place < self._steps_per_epoch:
@@ -140,26 +145,42 @@ class Loop:
         self._check_finite(norm, "gradient's norm")  # its step would make weights NaN, and a checkpoint of them
         self._optimizer.step()
         self._worker.refresh()
-        self._ema.step(self.unet.parameters())
+        if self._team.main:
+            self._ema.step(self.unet.parameters())
         self.step += 1
         return float(loss)
 
     def _add_up_gradients(self, images: Tensor) -> Tensor:
-        """Puts the batch's gradients on the weights, part by part; gives its loss."""
+        """Puts the batch's gradients on the weights, part by part; gives the batch's loss."""
         steps, seed, device = len(self._objective.schedule), self._job.seed, torch.device(self._job.device)
         clean, noise, t = draws.draw(images, steps=steps, flips=self._job.flips, seed=seed, step=self.step)
         noised = self._objective.schedule.add_noise(clean, noise, t)
         target = self._objective.target(clean, noise, t)
         self._worker.clear()
         total = torch.zeros((), device=device)
-        for part in parts(len(images), self._recipe.accumulate):
+        for part in self._parts(len(images)):
             with draws.dropout(device, seed=seed, step=self.step, start=part.start):
                 predicted = self._worker.predict(noised[part].to(device), t[part].to(device))
             loss = self._objective.loss(predicted, target[part].to(device), t[part])
             loss = loss * (len(predicted) / len(images))
             self._worker.backward(loss)
             total += loss.detach()
-        return total
+        return self._team.add_up(list(self.unet.parameters()), total)
+
+    def _parts(self, count: int) -> list[slice]:
+        """This process' parts of a batch."""
+        number = self._recipe.accumulate
+        first = self._team.index * number
+        return parts(count, self._team.count * number)[first : first + number]
+
+    def _check_parts(self) -> None:
+        size, number = min(self._recipe.batch_size, len(self._images)), self._team.count * self._recipe.accumulate
+        if self._team.count > 1 and number > size:
+            raise UsageError(
+                f"a batch of {size} images cannot be cut into {number} parts",
+                where=f"{self._team.count} processes, accumulate={self._recipe.accumulate}",
+                hint="a larger batch_size, or fewer parts",
+            )
 
     def _check_finite(self, value: Tensor, name: str) -> None:
         if not torch.isfinite(value):

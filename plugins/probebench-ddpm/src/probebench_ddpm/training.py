@@ -10,11 +10,13 @@ from probebench_ddpm.curves import Curves
 from probebench_ddpm.images import load
 from probebench_ddpm.loop import Loop
 from probebench_ddpm.run_folder import RunFolder
+from probebench_ddpm.team import joined
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from probebench_ddpm.options import DDPMOptions, DDPMRecipe
+    from probebench_ddpm.team import Team
 
 
 def train(job: TrainingJob) -> Path:
@@ -33,9 +35,16 @@ def train(job: TrainingJob) -> Path:
         FeatureError: The network's input is out of its range.
     """
     _check_options(cast("DDPMOptions", job.options))
-    loop = Loop(job, load(job, COUNT))
-    folder, curves = RunFolder(job, loop.network_config), Curves(job.out)
-    if state := folder.last_state():
+    with joined(job) as team:
+        return _train(job, team)
+
+
+def _train(job: TrainingJob, team: Team) -> Path:
+    loop = Loop(job, load(job, COUNT), team)
+    with team.main_first():  # it claims the folder, or says why not
+        folder, curves = RunFolder(job, loop.network_config), Curves(job.out)
+        state = folder.last_state()
+    if state:
         loop.restore(state)
     if loop.epoch > job.epochs:
         raise UsageError(
@@ -43,18 +52,23 @@ def train(job: TrainingJob) -> Path:
             where=str(job.out),
             hint=f"--epochs {loop.epoch} or more, or a new --out",
         )
-    curves.rewind(loop.epoch, loop.step)
+    if team.main:
+        curves.rewind(loop.epoch, loop.step)
     recipe, last = cast("DDPMRecipe", job.recipe), folder.checkpoint(loop.epoch)
     while loop.epoch < job.epochs and not loop.stopped:
         row = loop.run_epoch()
+        planned = bool(row) and (recipe.saves(loop.epoch) or loop.epoch == job.epochs)
+        if loop.stopped or planned:
+            last = folder.checkpoint(loop.epoch, None if row else loop.step)
+        if not team.main:
+            continue
         if row:
             curves.add_epoch(row)
-        planned = bool(row) and (recipe.saves(loop.epoch) or loop.epoch == job.epochs)
         if loop.stopped or planned:
             averaged = loop.averaged()
             if planned:  # a run that was stopped and gone on with has the curves of one that was not
                 curves.add_bands(loop.measure(averaged))
-            last = folder.save(loop.state(), loop.unet, averaged, loop.scheduler, inside=not row)
+            folder.save(loop.state(), loop.unet, averaged, loop.scheduler, inside=not row)
     return last
 
 
