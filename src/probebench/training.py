@@ -51,6 +51,7 @@ def train(
     precision: str = "auto",
     max_seconds: float | None = None,
     heard: Callable[[int], None] = lambda _: None,
+    told: Callable[[str], None] = lambda _: None,
 ) -> Trained:
     """Trains a backbone on images of a dataset; labels are never read.
 
@@ -69,6 +70,7 @@ def train(
         precision: ``auto``, ``fp32`` or ``bf16``.
         max_seconds: Time limit, counted from the call; one step at least is made. None for none.
         heard: Called with the number of the signal that asks to stop.
+        told: Called with what the trainer says before it starts.
 
     Raises:
         UsageError: The backbone cannot be trained, or an argument is wrong.
@@ -113,6 +115,7 @@ def train(
             progress=progress,
             stop=lambda: stop() or processes.orphaned(),
             val=val,
+            tell=told,
             process=place.index,
             processes=place.count,
         )

@@ -44,7 +44,13 @@ def test_it_trains_and_says_what_to_do_next(trained):
     assert ended.returncode == 0, ended.stderr
     checkpoint = out / "epoch-0001"
     spec = f"ddpm:widths=8+8+8+8,attention=false,checkpoint={checkpoint}"
-    assert ended.stdout.splitlines() == [
+    needs, *rest = ended.stdout.splitlines()
+    assert re.fullmatch(
+        r"needs:      \d\.\d MiB an image, 256 at a time, \d\.\d\d GiB of weights, optimiser, averages and data: "
+        r"\d\.\d\d GiB( of \d+\.\d\d GiB free)?",
+        needs,
+    )
+    assert rest == [
         f"checkpoint: {checkpoint}",
         f"next:       probebench run --backbone {spec} --dataset digits",
     ]
@@ -72,7 +78,7 @@ def test_time_is_up(tmp_path, trained):
         f"--out {out} --recipe batch_size=256,lr=1e-3 --max-time 1s"
     )
     ended = train(out, *words)
-    assert ended.stdout.splitlines()[0] == f"checkpoint: {out / 'epoch-0001'}"
+    assert ended.stdout.splitlines()[1] == f"checkpoint: {out / 'epoch-0001'}"
     weights = "epoch-0001/unet/diffusion_pytorch_model.safetensors"
     assert (out / weights).read_bytes() == (trained[0] / weights).read_bytes()
 
@@ -84,8 +90,8 @@ def test_two_processes_train_as_one(tmp_path, trained):
     ended = train(out, "--recipe", "batch_size=256,lr=1e-3", "--num-processes", "2")
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == "", "the second process is silent"
-    assert ended.stdout.splitlines()[0] == f"checkpoint: {out / 'epoch-0001'}"
-    assert len(ended.stdout.splitlines()) == 2
+    assert ended.stdout.splitlines()[1] == f"checkpoint: {out / 'epoch-0001'}"
+    assert len(ended.stdout.splitlines()) == 3
     for kind in ("unet", "unet_raw"):
         found, expected = (
             load_file(folder / "epoch-0001" / kind / "diffusion_pytorch_model.safetensors")
@@ -110,8 +116,8 @@ def test_a_terminated_process_saves_first(tmp_path):
     assert process.returncode == 128 + signal.SIGTERM
     assert told == "SIGTERM: saving after this step; once more ends it at once\n"
     lines = printed.splitlines()
-    assert lines[2].startswith("stopped:    interrupted at epoch ")
-    assert Path(lines[0].removeprefix("checkpoint: ")).is_dir()
+    assert lines[3].startswith("stopped:    interrupted at epoch ")
+    assert Path(lines[1].removeprefix("checkpoint: ")).is_dir()
     assert len(list(out.glob("state-*"))) == 1
 
 

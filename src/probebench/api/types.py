@@ -163,6 +163,7 @@ class TrainingJob:
             device is its own; all else is the same for all of them.
         processes: How many there are. All find each other by the variables of torchrun (``RANK``, ``WORLD_SIZE``,
             ``MASTER_ADDR``, ...).
+        tell: Called with a line for the user before the first step, such as the memory that is needed.
         stop: Asked after every optimiser step. True says that the time is up, or that the process is to end: save a
             checkpoint that the same command goes on from, and return it.
     """
@@ -180,5 +181,6 @@ class TrainingJob:
     progress: Callable[[int, int, int, float], None] = field(default=lambda *_: None)
     stop: Callable[[], bool] = field(default=lambda: False)
     val: Split | None = None
+    tell: Callable[[str], None] = field(default=lambda _: None)
     process: int = 0
     processes: int = 1

@@ -11,7 +11,7 @@ from probebench.api import ProbebenchWarning, UsageError
 from probebench_ddpm import hub
 from probebench_ddpm.configs import build, check_pipeline, network_config, read_json, schedule
 from probebench_ddpm.layout import locate, newest_epoch
-from probebench_ddpm.unet import has_attention, random_unet
+from probebench_ddpm.unet import check_attention, has_attention, random_unet
 from probebench_ddpm.weights import fill
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def load(place: Path, options: DDPMOptions) -> Checkpoint:
 
 
 def _check_network(unet: UNet2DModel, place: Path, *, attention: bool, widths: tuple[int, ...]) -> None:
+    check_attention(unet, where=str(place))
     found = has_attention(unet)
     if found != attention:
         raise UsageError(

@@ -28,6 +28,22 @@ class Images(NamedTuple):
     measured: dict[str, Tensor]
 
 
+def side(job: TrainingJob) -> int:
+    """Height and width of the images, by the first one.
+
+    Raises:
+        UsageError: They do not fit the network.
+    """
+    height, width = job.images.image(0).shape[-2:]
+    if height != width or width % 8:
+        raise UsageError(
+            f"images of {height}x{width} do not fit a U-Net of four levels",
+            where=job.dataset,
+            hint="square images whose side is a multiple of 8",
+        )
+    return int(width)
+
+
 def load(job: TrainingJob, count: int) -> Images:
     """Reads all that is trained on; labels stay unread.
 
@@ -36,7 +52,7 @@ def load(job: TrainingJob, count: int) -> Images:
         count: Images of a set that are measured, at most. They are the same in all trainings on the dataset.
 
     Raises:
-        UsageError: The images do not fit the network, or none is left to train on.
+        UsageError: None is left to train on.
     """
     held, total = cast("DDPMRecipe", job.recipe).holdout, len(job.images)
     if held >= total:
@@ -45,12 +61,6 @@ def load(job: TrainingJob, count: int) -> Images:
         )
     order = draws.shuffled(total, "holdout")
     train = _read(job.images, order[held:].sort().values.tolist())
-    if train.shape[-1] != train.shape[-2] or train.shape[-1] % 8:
-        raise UsageError(
-            f"images of {train.shape[-2]}x{train.shape[-1]} do not fit a U-Net of four levels",
-            where=job.dataset,
-            hint="square images whose side is a multiple of 8",
-        )
     measured = {"train": train[draws.shuffled(len(train), "measured")[:count]]}
     if held:
         measured["val"] = _read(job.images, order[: min(held, count)].tolist())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from diffusers.training_utils import EMAModel
@@ -20,7 +20,7 @@ from probebench_ddpm.objective import Objective
 from probebench_ddpm.run_folder import TrainingState
 from probebench_ddpm.schedule import training_schedule
 from probebench_ddpm.team import Team
-from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, random_unet, to_input, unet_config
+from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, check_attention, random_unet, to_input, unet_config
 from probebench_ddpm.worker import Worker
 
 if TYPE_CHECKING:
@@ -47,19 +47,15 @@ class Loop:
     """
 
     def __init__(self, job: TrainingJob, images: Images, team: Team | None = None) -> None:
-        options, recipe = cast("DDPMOptions", job.options), cast("DDPMRecipe", job.recipe)
+        recipe = cast("DDPMRecipe", job.recipe)
         self._job, self._recipe = job, recipe
         self._team = team or Team()
         self._images = images.train
         self._check_parts()
         check_range(to_input(self._images[: recipe.batch_size]), INPUT_RANGE, where="training images of ddpm")
-        self.network_config = unet_config(
-            widths=options.widths or WIDTHS,
-            attention=options.attention,
-            size=self._images.shape[-1],
-            dropout=recipe.dropout,
-        )
+        self.network_config = new_network(job, self._images.shape[-1])
         self.unet = random_unet(self.network_config, seed=hash63("weights", job.seed)).to(job.device)
+        check_attention(self.unet, where="training of ddpm")
         self._worker = Worker(self.unet, job.precision)
         self.scheduler = training_schedule(recipe.schedule, recipe.prediction)
         self._objective = Objective(self.scheduler, recipe.min_snr)
@@ -227,6 +223,18 @@ class Loop:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self._worker.refresh()
+
+
+def new_network(job: TrainingJob, side: int) -> dict[str, Any]:
+    """Config of the network to train.
+
+    Args:
+        job: What to train.
+        side: Height and width of the images.
+    """
+    options, recipe = cast("DDPMOptions", job.options), cast("DDPMRecipe", job.recipe)
+    widths = options.widths or WIDTHS
+    return unet_config(widths=widths, attention=options.attention, size=side, dropout=recipe.dropout)
 
 
 def parts(count: int, number: int) -> list[slice]:

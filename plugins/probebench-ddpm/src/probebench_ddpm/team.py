@@ -42,7 +42,7 @@ class Team:
 
     def main_first(self) -> AbstractContextManager[None]:
         """A block that the main process goes through before the others."""
-        return self._state.main_process_first() if self._state else nullcontext()  # type: ignore[no-any-return]
+        return self._state.main_process_first() if self._state else nullcontext()
 
     def add_up(self, weights: Sequence[Parameter], loss: Tensor) -> Tensor:
         """Adds up gradients, in place, and losses of all processes.
@@ -59,9 +59,8 @@ class Team:
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         # One message and not one for each of hundreds of tensors.
         total = self._sum(torch.cat([loss.view(1), *(gradient.flatten() for gradient in gradients)]))
-        for gradient, summed in zip(
-            gradients, total[1:].split([gradient.numel() for gradient in gradients]), strict=True
-        ):
+        parts = torch.split(total[1:], [gradient.numel() for gradient in gradients])
+        for gradient, summed in zip(gradients, parts, strict=True):
             gradient.copy_(summed.view_as(gradient))
         return total[0]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from probebench.api import TrainingJob, UsageError
+from probebench_ddpm import memory
 from probebench_ddpm.bands import COUNT
 from probebench_ddpm.curves import Curves
-from probebench_ddpm.images import load
-from probebench_ddpm.loop import Loop
+from probebench_ddpm.images import load, side
+from probebench_ddpm.loop import Loop, new_network
 from probebench_ddpm.run_folder import RunFolder
 from probebench_ddpm.team import joined
 
@@ -29,8 +30,8 @@ def train(job: TrainingJob) -> Path:
         Folder of the last checkpoint; when the job said stop, that of the step at which it did.
 
     Raises:
-        UsageError: The options do not describe a new network, the images do not fit it, or the folder holds another
-            run or more epochs.
+        UsageError: The options do not describe a new network, the images do not fit it, memory will not do, or the
+            folder holds another run or more epochs.
         TrainingError: The loss or the gradient is not finite, or the run's state cannot be read.
         FeatureError: The network's input is out of its range.
     """
@@ -40,18 +41,14 @@ def train(job: TrainingJob) -> Path:
 
 
 def _train(job: TrainingJob, team: Team) -> Path:
+    _check_memory(job, team)
     loop = Loop(job, load(job, COUNT), team)
     with team.main_first():  # it claims the folder, or says why not
         folder, curves = RunFolder(job, loop.network_config), Curves(job.out)
         state = folder.last_state()
     if state:
         loop.restore(state)
-    if loop.epoch > job.epochs:
-        raise UsageError(
-            f"the run has {loop.epoch} epochs already, more than {job.epochs}",
-            where=str(job.out),
-            hint=f"--epochs {loop.epoch} or more, or a new --out",
-        )
+    _check_epochs(job, loop.epoch)
     if team.main:
         curves.rewind(loop.epoch, loop.step)
     recipe, last = cast("DDPMRecipe", job.recipe), folder.checkpoint(loop.epoch)
@@ -60,16 +57,40 @@ def _train(job: TrainingJob, team: Team) -> Path:
         planned = bool(row) and (recipe.saves(loop.epoch) or loop.epoch == job.epochs)
         if loop.stopped or planned:
             last = folder.checkpoint(loop.epoch, None if row else loop.step)
-        if not team.main:
-            continue
-        if row:
+        if row and team.main:
             curves.add_epoch(row)
-        if loop.stopped or planned:
+        if team.main and (loop.stopped or planned):
             averaged = loop.averaged()
             if planned:  # a run that was stopped and gone on with has the curves of one that was not
                 curves.add_bands(loop.measure(averaged))
             folder.save(loop.state(), loop.unet, averaged, loop.scheduler, inside=not row)
     return last
+
+
+def _check_epochs(job: TrainingJob, there: int) -> None:
+    if there > job.epochs:
+        raise UsageError(
+            f"the run has {there} epochs already, more than {job.epochs}",
+            where=str(job.out),
+            hint=f"--epochs {there} or more, or a new --out",
+        )
+
+
+def _check_memory(job: TrainingJob, team: Team) -> None:
+    """Compares what the training needs with what there is, before it has taken any, and tells the user."""
+    recipe, size = cast("DDPMRecipe", job.recipe), side(job)
+    wanted = memory.need(
+        new_network(job, size), precision=job.precision, device=job.device, data=len(job.images) * 3 * size**2
+    )
+    line = memory.check(
+        wanted,
+        images=-(-min(recipe.batch_size, len(job.images)) // team.count),
+        accumulate=recipe.accumulate,
+        sharing=team.count if job.device == "cpu" else 1,
+        device=job.device,
+    )
+    if team.main:
+        job.tell(line)
 
 
 def _check_options(options: DDPMOptions) -> None:
