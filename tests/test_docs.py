@@ -44,7 +44,7 @@ EXAMPLE = ROOT / "examples" / "probebench-example"
 FENCE = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
-OTHER_PROGRAMS = {"bash", "cd", "git", "pip", "python", "pytest", "ruff", "mypy", "lint-imports", "uv"}
+OTHER_PROGRAMS = {"accelerate", "bash", "cd", "git", "pip", "python", "pytest", "ruff", "mypy", "lint-imports", "uv"}
 RUN_AS_WRITTEN = {"list", "show", "schema", "plugins list", "plugins doctor", "store ls", "store verify"}
 
 COMMANDS: dict[str, typer.core.TyperCommand] = {}
