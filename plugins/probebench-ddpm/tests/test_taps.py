@@ -7,6 +7,7 @@ import torch
 from diffusers import UNet2DModel
 
 from probebench.api import UsageError
+from probebench_ddpm.denoiser import Denoiser
 from probebench_ddpm.options import DDPMOptions
 from probebench_ddpm.taps import describe, sites
 from probebench_ddpm.unet import has_attention, random_unet, unet_config
@@ -42,7 +43,7 @@ def on_meta(*, attention: bool = True) -> UNet2DModel:
 @pytest.mark.parametrize("attention", [True, False])
 @pytest.mark.parametrize("side", [32, 64])
 def test_nine_blocks_with_their_shapes(side, attention):
-    taps = describe(on_meta(attention=attention), (side, side))
+    taps = describe(Denoiser(on_meta(attention=attention)), (3, side, side))
     channels = {name: 128 if name in ("down.0", "up.3") else 256 for name in STRIDES}
     assert {tap.id: tap.shape for tap in taps if tap.default} == {
         name: (channels[name], side // stride, side // stride) for name, stride in STRIDES.items()
@@ -56,7 +57,7 @@ def test_images_need_not_be_square(build):
 
 
 def test_flop_shares_of_the_full_network():
-    taps = {tap.id: tap.cost for tap in describe(on_meta(), (32, 32))}
+    taps = {tap.id: tap.cost for tap in describe(Denoiser(on_meta()), (3, 32, 32))}
     assert {name: 100 * taps[name] for name in SHARES} == pytest.approx(SHARES, abs=0.1)
 
 

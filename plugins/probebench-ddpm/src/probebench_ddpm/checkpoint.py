@@ -9,23 +9,38 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probebench.api import ProbebenchWarning, UsageError
 from probebench_ddpm import hub
-from probebench_ddpm.configs import build, check_pipeline, network_config, read_json, schedule
+from probebench_ddpm.configs import build, check_conditions, model_config, read_json, schedule
+from probebench_ddpm.denoiser import random_network
 from probebench_ddpm.layout import locate, newest_epoch
-from probebench_ddpm.unet import check_attention, has_attention, random_unet
+from probebench_ddpm.unet import check_attention
 from probebench_ddpm.weights import fill
 
 if TYPE_CHECKING:
-    from diffusers import DDPMScheduler, UNet2DModel
+    from diffusers import DDPMScheduler, ModelMixin
 
-    from probebench_ddpm.options import DDPMOptions
+    from probebench_ddpm.options import DDPMOptions, LatentOptions
 
 BUNDLED = Path(__file__).parent / "checkpoints"
+
+
+class Family(NamedTuple):
+    """The networks that one of the backbones reads.
+
+    Attributes:
+        backbone: Its name.
+        stem: What the network's folder is called in a pipeline.
+        models: Their classes in diffusers.
+    """
+
+    backbone: str
+    stem: str
+    models: tuple[type[ModelMixin], ...]
 
 
 class Checkpoint(NamedTuple):
     """A loaded network with the schedule it was trained on."""
 
-    unet: UNet2DModel
+    network: ModelMixin
     scheduler: DDPMScheduler
     manifest: dict[str, Any]
 
@@ -36,7 +51,7 @@ def bundled_names() -> list[str]:
 
 
 def find(name: str, *, attention: bool) -> Path:
-    """The folder or file that the option `checkpoint` means.
+    """The folder or file that the option `checkpoint` of `ddpm` means.
 
     For a training run it is the newest checkpoint, for ``hub:...`` a folder of the cache. Either may be another one
     tomorrow, so a warning says which it is, and stands in the record.
@@ -44,8 +59,6 @@ def find(name: str, *, attention: bool) -> Path:
     Raises:
         UsageError: There is none.
     """
-    if name.startswith(hub.PREFIX):
-        return hub.cached(hub.parse(name))
     if name in bundled_names():
         return BUNDLED / (name if attention else f"{name}-no-attention")
     place = Path(name).expanduser()
@@ -57,57 +70,56 @@ def find(name: str, *, attention: bool) -> Path:
             )
         warnings.warn(f"{name} is read at its newest checkpoint, {newest.name}", ProbebenchWarning, stacklevel=2)
         return newest
-    if place.exists():
-        return place
-    raise UsageError(
-        f"no checkpoint {name!r}",
-        where="option checkpoint of ddpm",
-        hint=f"a folder with unet/ in it, none for random weights, or a bundled one: {', '.join(bundled_names())}",
-    )
+    names = ", ".join(bundled_names())
+    return find_saved(name, "ddpm", f"a folder with unet/ in it, none for random weights, or a bundled one: {names}")
 
 
-def load(place: Path, options: DDPMOptions) -> Checkpoint:
-    """Loads a U-Net and its schedule, strictly: every weight must be there, and none besides.
+def find_saved(name: str, backbone: str, hint: str) -> Path:
+    """The folder or file that a path or ``hub:...`` means.
 
     Args:
-        place: A folder or file that `find` gives.
-        options: Which weights, as `layout.locate` explains, and what the user says about the network.
+        name: The option `checkpoint`.
+        backbone: Whose.
+        hint: What to give instead where there is nothing.
 
     Raises:
-        UsageError: A file is missing or cannot be read, the weights do not fit their config, or the network is not what
-            the user says, or not one of those that this backbone reads.
+        UsageError: There is none.
     """
-    parts = locate(place, options.weights)
-    check_pipeline(parts.model_index)
-    config = network_config(parts.config)
-    unet = build(parts.config, config, partial(random_unet, seed=options.init_seed))
+    if not name:
+        raise UsageError(f"{backbone} needs a checkpoint", where=backbone, hint=f"{backbone}:checkpoint=FOLDER, {hint}")
+    if name.startswith(hub.PREFIX):
+        return hub.cached(hub.parse(name))
+    place = Path(name).expanduser()
+    if place.exists():
+        return place
+    raise UsageError(f"no checkpoint {name!r}", where=f"option checkpoint of {backbone}", hint=hint)
+
+
+def load(place: Path, options: DDPMOptions | LatentOptions, family: Family) -> Checkpoint:
+    """Loads a network and its schedule, strictly: every weight must be there, and none besides.
+
+    Args:
+        place: A folder or file that `find` or `find_saved` gives.
+        options: Which weights, as `layout.locate` explains.
+        family: What it may be.
+
+    Raises:
+        UsageError: A file is missing or cannot be read, the weights do not fit their config, or the network is not one
+            of those that the backbone reads.
+    """
+    parts = locate(place, options.weights, family.stem)
+    model, config = model_config(parts.config, family.models)
+    check_conditions(config, parts.config)
+    network = build(parts.config, config, partial(random_network, model=model, seed=options.init_seed))
     if parts.weights is not None:
-        fill(unet, parts.weights)
-    _check_network(unet, place, attention=options.attention, widths=options.widths)
+        fill(network, parts.weights)
+    check_attention(network, where=str(place))
     scheduler = schedule(parts.scheduler)
-    known = unet.config.num_train_timesteps
-    if unet.config.time_embedding_type == "learned" and known != len(scheduler.betas):
+    known = network.config.get("num_train_timesteps")
+    if network.config.get("time_embedding_type") == "learned" and known != len(scheduler.betas):
         raise UsageError(
             f"the network knows {known} steps, its schedule has {len(scheduler.betas)}",
             where=str(parts.scheduler),
             hint="num_train_timesteps that is the same in config.json and scheduler_config.json",
         )
-    return Checkpoint(unet, scheduler, read_json(parts.manifest) if parts.manifest.is_file() else {})
-
-
-def _check_network(unet: UNet2DModel, place: Path, *, attention: bool, widths: tuple[int, ...]) -> None:
-    check_attention(unet, where=str(place))
-    found = has_attention(unet)
-    if found != attention:
-        raise UsageError(
-            f"the checkpoint has {'attention' if found else 'no attention'}",
-            where=str(place),
-            hint=f"attention={'true' if found else 'false'}",
-        )
-    channels = tuple(unet.config.block_out_channels)
-    if widths and channels != widths:
-        raise UsageError(
-            f"the checkpoint has widths {'+'.join(map(str, channels))}, not {'+'.join(map(str, widths))}",
-            where=str(place),
-            hint="leave widths out",
-        )
+    return Checkpoint(network, scheduler, read_json(parts.manifest) if parts.manifest.is_file() else {})

@@ -10,7 +10,15 @@ import inspect
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    DiTTransformer2DModel,
+    Transformer2DModel,
+    UNet2DConditionModel,
+    UNet2DModel,
+    VQModel,
+)
 
 from probebench.api import UsageError
 
@@ -18,9 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from diffusers import ModelMixin
+
 T = TypeVar("T")
 
-UNTOLD = (
+_UNET = (
     "act_fn",
     "attention_head_dim",
     "center_input_sample",
@@ -30,16 +40,28 @@ UNTOLD = (
     "mid_block_scale_factor",
     "norm_eps",
     "norm_num_groups",
-    "time_embedding_type",
 )
-"""Fields that change the features and not the weights' shapes. Every diffusers that ever saved a U-Net wrote them; for
-what came later (`resnet_time_scale_shift`, `dropout`, ...) its default is what an older version did."""
+UNTOLD: dict[type[ModelMixin], tuple[str, ...]] = {
+    UNet2DModel: (*_UNET, "time_embedding_type"),
+    UNet2DConditionModel: _UNET,
+    DiTTransformer2DModel: ("activation_fn", "attention_head_dim", "num_attention_heads", "sample_size"),
+    AutoencoderKL: ("act_fn",),
+    # Its pipeline did not scale latents before there was such a field, whose default is another.
+    VQModel: ("act_fn", "scaling_factor"),
+}
+"""Fields that change the features and not the weights' shapes. Every diffusers that ever saved such a network wrote
+them; for what came later (`resnet_time_scale_shift`, `dropout`, the `scaling_factor` of `AutoencoderKL`, ...) its
+default is what an older version did."""
+
+_ALSO_TOLD = ("addition_embed_type", "encoder_hid_dim", "encoder_hid_dim_type", "time_cond_proj_dim")
+"""What a U-Net is told besides image, step, class and text."""
+
+_READERS = {"UNet2DModel": "ddpm", "UNet2DConditionModel": "ldm", "DiTTransformer2DModel": "dit"}
 
 _EMA = ("decay", "min_decay", "optimization_step", "update_after_step", "use_ema_warmup", "inv_gamma", "power")
 """What diffusers' `EMAModel.save_pretrained` adds to the config of the network that it averages."""
 
 _SAVED = "a folder as diffusers' save_pretrained writes it"
-_LATER = "an unconditional U-Net of pixels; latent and conditional networks are other backbones, not there yet"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -59,47 +81,79 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def network_config(path: Path) -> dict[str, Any]:
-    """The config of a U-Net, without what `EMAModel` adds.
+def model_config(path: Path, models: tuple[type[ModelMixin], ...]) -> tuple[type[ModelMixin], dict[str, Any]]:
+    """The class of a model and its config, without what `EMAModel` adds.
+
+    Args:
+        path: ``config.json``.
+        models: Classes that will do; the first one is meant where none is named.
 
     Raises:
-        UsageError: It is of another kind of network, leaves out what the weights cannot tell, or says what diffusers
-            does not know.
+        UsageError: It is of another kind, leaves out what the weights cannot tell, or says what diffusers does not
+            know.
     """
     config = {key: value for key, value in read_json(path).items() if key not in _EMA}
-    kind = config.get("_class_name", "UNet2DModel")
-    if kind != "UNet2DModel":
-        raise UsageError(f"the checkpoint is a {kind}, not a UNet2DModel", where=str(path), hint=_LATER)
-    if left_out := [name for name in UNTOLD if name not in config]:
+    named = {model.__name__: model for model in models}
+    kind = config.get("_class_name", models[0].__name__)
+    known = set(inspect.signature(named.get(kind, models[0]).__init__).parameters)
+    if kind == "Transformer2DModel" and config.get("norm_type") == "ada_norm_zero":
+        # What a DiT was called before diffusers 0.29. Most of its fields were of other transformers.
+        kind = "DiTTransformer2DModel"
+        others = set(inspect.signature(Transformer2DModel.__init__).parameters) - known
+        config = {key: value for key, value in config.items() if key not in others}
+    if kind not in named:
+        other = f"{reader}:checkpoint=..." if (reader := _READERS.get(kind)) else f"a {' or '.join(named)}"
+        raise UsageError(
+            f"the checkpoint is a {kind}, not a {' or a '.join(named)}", where=str(path.parent), hint=other
+        )
+    model = named[kind]
+    if left_out := [name for name in UNTOLD[model] if name not in config]:
         raise UsageError(
             f"config.json does not say {', '.join(left_out)}, and the weights fit any value",
             where=str(path.parent),
             hint="the config.json that save_pretrained wrote for these weights",
         )
-    known = inspect.signature(UNet2DModel.__init__).parameters
     if unknown := [name for name in config if not name.startswith("_") and name not in known]:
         raise UsageError(
-            f"config.json says {', '.join(unknown)}, which UNet2DModel does not know",
+            f"config.json says {', '.join(unknown)}, which {kind} does not know",
             where=str(path.parent),
             hint="a newer diffusers, or take out what is a slip of the pen",
         )
-    if config.get("class_embed_type") is not None or config.get("num_class_embeds") is not None:
-        raise UsageError("the checkpoint is class-conditional", where=str(path.parent), hint=_LATER)
-    channels = config.get("in_channels", 3)
-    if channels != 3:
+    return model, config
+
+
+def check_conditions(config: dict[str, Any], path: Path) -> None:
+    """Refuses a network that is told what nobody can tell it here.
+
+    Args:
+        config: Of a network that predicts noise.
+        path: Where it is from.
+
+    Raises:
+        UsageError: It is told sigma, classes by other means than a table, or more than image, step, class and text.
+    """
+    time = config.get("time_embedding_type", "positional")
+    if time not in ("positional", "learned"):
         raise UsageError(
-            f"the checkpoint takes {channels} channels, images have 3", where=str(path.parent), hint=_LATER
-        )
-    if config["time_embedding_type"] not in ("positional", "learned"):
-        raise UsageError(
-            f"time_embedding_type {config['time_embedding_type']!r}: the network is told sigma, not the step t",
+            f"time_embedding_type {time!r}: the network is told sigma, not the step t",
             where=str(path.parent),
             hint="a DDPM; networks of score-based SDEs are another backbone, not there yet",
         )
-    return config
+    if (classes := config.get("class_embed_type")) is not None:
+        raise UsageError(
+            f"class_embed_type {classes!r}: there is no table of classes, and so no mean of it to feed",
+            where=str(path.parent),
+            hint="a network of num_class_embeds, or of none",
+        )
+    if told := [name for name in _ALSO_TOLD if config.get(name) is not None]:
+        raise UsageError(
+            f"the network is told more than image, step, class and text: {', '.join(told)}",
+            where=str(path.parent),
+            hint="a network such as that of Stable Diffusion 1 or 2",
+        )
 
 
-def check_pipeline(path: Path) -> None:
+def check_pixels(path: Path) -> None:
     """Refuses pipelines whose network does not see pixels: the shapes of some latent U-Nets do not tell.
 
     Args:
@@ -114,8 +168,11 @@ def check_pipeline(path: Path) -> None:
     for part in ("vqvae", "vae", "text_encoder", "transformer"):
         # A pipeline that may go without a part says [null, null].
         if index.get(part) not in (None, [None, None]):
+            reader = "dit" if index.get("transformer") else "ldm"
             raise UsageError(
-                f"the checkpoint is a {index.get('_class_name')} with a {part}", where=str(path.parent), hint=_LATER
+                f"the checkpoint is a {index.get('_class_name')} with a {part}",
+                where=str(path.parent),
+                hint=f"{reader}:checkpoint=...",
             )
 
 
@@ -184,5 +241,5 @@ def build(path: Path, config: dict[str, Any], make: Callable[[dict[str, Any]], T
         raise UsageError(
             f"diffusers cannot build what {path.name} describes: {reason}",
             where=str(path.parent),
-            hint="a UNet2DModel with a DDPMScheduler, as DDPMPipeline.save_pretrained writes them",
+            hint="a network and a scheduler as save_pretrained writes them",
         ) from error

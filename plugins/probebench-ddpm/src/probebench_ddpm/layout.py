@@ -9,7 +9,8 @@
     flat folder       a U-Net folder with scheduler_config.json    the first ones on the hub
     single file       *.safetensors, *.bin, *.pt, *.pth            with config.json beside it
 
-The schedule is looked for in the folder itself and in ``scheduler/``, there and in the folder above.
+In a folder of a DiT, ``transformer/`` stands for ``unet/``. The schedule is looked for in the folder itself and in
+``scheduler/``, there and in the folder above; so are the other parts of a pipeline, such as ``vae/``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Parts(NamedTuple):
     model_index: Path
 
 
-def locate(place: Path, wanted: str) -> Parts:
+def locate(place: Path, wanted: str, stem: str = "unet") -> Parts:
     """The files behind a folder or file.
 
     Args:
@@ -45,6 +46,7 @@ def locate(place: Path, wanted: str) -> Parts:
         wanted: ``ema``: ``unet_ema/`` where it is there, else ``unet/``. ``raw``: ``unet_raw/``, or the ``unet/`` that
             lies beside a ``unet_ema/``. ``random``: the config alone. A U-Net folder or file is read as it is, as
             ``ema``.
+        stem: What the network's folder is called in a pipeline: ``unet`` or ``transformer``.
 
     Raises:
         UsageError: There is no network, or not the one that is wanted.
@@ -53,16 +55,16 @@ def locate(place: Path, wanted: str) -> Parts:
     folder = place.parent if single else place
     if single and place.suffix not in SUFFIXES:
         raise UsageError(f"{place.name} is no file of weights", where=str(folder), hint=" or ".join(SUFFIXES))
-    network = folder if single or _is_flat(folder) else _choose(folder, wanted)
+    network = folder if single or _is_flat(folder, stem) else _choose(folder, wanted, stem)
     if network == folder and wanted == "raw":
         raise UsageError(
             "nothing tells whether these are averaged or last weights",
             where=str(place),
-            hint="leave weights=raw out: a U-Net folder or a single file is read as it is",
+            hint="leave weights=raw out: the folder of a network or a single file is read as it is",
         )
     return Parts(
         config=network / "config.json",
-        weights=None if wanted == "random" else place if single else _weights_file(network),
+        weights=None if wanted == "random" else place if single else weights_file(network),
         scheduler=_beside(folder, "scheduler/scheduler_config.json", "scheduler_config.json"),
         manifest=folder / "manifest.json",
         model_index=_beside(folder, "model_index.json"),
@@ -76,25 +78,41 @@ def newest_epoch(run: Path) -> Path | None:
     return max(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)], default=None)
 
 
-def _is_flat(folder: Path) -> bool:
-    if any((folder / name).is_dir() for name in ("unet", "unet_ema", "unet_raw")):
+def part_of_pipeline(place: Path, *names: str) -> Path | None:
+    """The folder of another part of the pipeline that a network belongs to.
+
+    Args:
+        place: The pipeline's folder, that of the network, or its file of weights.
+        names: What the part may be called.
+
+    Returns:
+        None where there is none.
+    """
+    folder = place.parent if place.is_file() else place
+    places = (base / name for base in (folder, folder.parent) for name in names)
+    return next((path for path in places if path.is_dir()), None)
+
+
+def _is_flat(folder: Path, stem: str) -> bool:
+    if any((folder / name).is_dir() for name in (stem, f"{stem}_ema", f"{stem}_raw")):
         return False
     if (folder / "config.json").is_file():
         return True
+    kind = "U-Net" if stem == "unet" else stem
     raise UsageError(
-        "there is no U-Net: neither unet/ nor config.json",
+        f"there is no {kind}: neither {stem}/ nor config.json",
         where=str(folder),
         hint="a folder as diffusers' save_pretrained writes it",
     )
 
 
-def _choose(folder: Path, wanted: str) -> Path:
-    averaged, standard, last = (folder / name for name in ("unet_ema", "unet", "unet_raw"))
+def _choose(folder: Path, wanted: str, stem: str) -> Path:
+    averaged, standard, last = (folder / name for name in (f"{stem}_ema", stem, f"{stem}_raw"))
     if wanted == "raw":
         if last.is_dir() or (averaged.is_dir() and standard.is_dir()):
             return last if last.is_dir() else standard
         raise UsageError(
-            "there are no last weights: neither unet_raw/ nor a unet/ beside unet_ema/",
+            f"there are no last weights: neither {stem}_raw/ nor a {stem}/ beside {stem}_ema/",
             where=str(folder),
             hint="leave weights=raw out: the only network that is there is then read as it is",
         )
@@ -102,10 +120,15 @@ def _choose(folder: Path, wanted: str) -> Path:
     for network in order:
         if network.is_dir():
             return network
-    raise UsageError("there are only last weights: unet_raw/", where=str(folder), hint="weights=raw")
+    raise UsageError(f"there are only last weights: {stem}_raw/", where=str(folder), hint="weights=raw")
 
 
-def _weights_file(network: Path) -> Path:
+def weights_file(network: Path) -> Path:
+    """The weights in the folder of a network.
+
+    Raises:
+        UsageError: There are none, or they have another name.
+    """
     for name in (WEIGHTS_FILE, PICKLED_FILE):
         if (network / name).is_file():
             return network / name

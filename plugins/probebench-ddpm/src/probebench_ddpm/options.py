@@ -1,8 +1,8 @@
-"""Options of the `ddpm` backbone and of its training. No torch here: `probebench list` reads this module."""
+"""Options of the backbones and of the training. No torch here: `probebench list` reads this module."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +13,21 @@ STEPS = 1000
 
 Prediction = Literal["epsilon", "v"]
 Schedule = Literal["linear", "cosine"]
+
+
+Weights = Annotated[
+    Literal["ema", "raw", "random"],
+    Field(description="the checkpoint's averaged or last weights, or its network with random ones"),
+]
+InitSeed = Annotated[int, Field(ge=0, description="seed of random weights")]
+Noise = Annotated[
+    Literal["per-sample", "shared", "mean", "none"],
+    Field(
+        description="noise added at level t: one draw per image, one for all images, features averaged over several "
+        "draws, or none (t is fed all the same)"
+    ),
+]
+Draws = Annotated[int, Field(ge=2, le=64, description="number of draws that noise=mean averages over")]
 
 
 class DDPMOptions(Options):
@@ -26,16 +41,10 @@ class DDPMOptions(Options):
     widths: tuple[int, ...] = Field(
         (), description="channels of the four levels; empty: as the checkpoint has them, 32+64+64+64 for a new network"
     )
-    weights: Literal["ema", "raw", "random"] = Field(
-        "ema", description="the checkpoint's averaged or last weights, or its network with random ones"
-    )
-    init_seed: int = Field(0, ge=0, description="seed of random weights")
-    noise: Literal["per-sample", "shared", "mean", "none"] = Field(
-        "per-sample",
-        description="noise added at level t: one draw per image, one for all images, features averaged over several "
-        "draws, or none (t is fed all the same)",
-    )
-    draws: int = Field(4, ge=2, le=64, description="number of draws that noise=mean averages over")
+    weights: Weights = "ema"
+    init_seed: InitSeed = 0
+    noise: Noise = "per-sample"
+    draws: Draws = 4
 
     @field_validator("widths")
     @classmethod
@@ -43,6 +52,28 @@ class DDPMOptions(Options):
         if widths and (len(widths) != 4 or min(widths) < 4 or any(width % 4 for width in widths)):
             raise ValueError("four multiples of 4, such as 32+64+64+64")
         return widths
+
+
+class LatentOptions(Options):
+    """Which checkpoint of a latent diffusion model, which weights, and how an image's latents are noised."""
+
+    checkpoint: str = Field(
+        "", description="folder as diffusers' save_pretrained writes it, or hub:owner/name@revision"
+    )
+    weights: Weights = "ema"
+    init_seed: InitSeed = 0
+    noise: Noise = "per-sample"
+    draws: Draws = 4
+
+
+class LDMOptions(LatentOptions):
+    """Those of a latent U-Net, which may be told a text."""
+
+    prompt: Literal["empty", "zeros"] = Field(
+        "empty",
+        description="text that a network of text and image is told: the empty one through the checkpoint's own text "
+        "encoder, or zeros in its place",
+    )
 
 
 class DDPMSeries(Options):

@@ -1,4 +1,4 @@
-"""Names of the places in a U-Net where features are read, and the modules behind them.
+"""Names of the places in a network where features are read, and the modules behind them.
 
 The nine default taps of a four-level network are the outputs of its blocks, after the down- or upsampler:
 ``down.0`` to ``down.3``, ``mid``, ``up.0`` to ``up.3``. Fine taps are the layers inside, before the resampler:
@@ -6,6 +6,8 @@ The nine default taps of a four-level network are the outputs of its blocks, aft
 
 Aliases: ``thesis:Upsample 3`` counts resolutions as the thesis of 2024 does; ``ddae:out_6`` counts the decoder's layers
 as DDAE does (arXiv 2303.09769, its code's ``out_k``).
+
+The taps of a DiT are its blocks: ``block.0`` to ``block.27``.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import UNet2DModel
+from diffusers import DiTTransformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from probebench.api import Tap
@@ -22,7 +24,10 @@ from probebench.api import Tap
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor, nn
+    from diffusers import ModelMixin
+    from torch import nn
+
+    from probebench_ddpm.denoiser import Denoiser
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,15 @@ class Site:
     aliases: tuple[str, ...] = ()
 
 
-def sites(unet: UNet2DModel) -> tuple[Site, ...]:
-    """All taps of a U-Net, in the order of its forward pass."""
-    return tuple(_sites(unet))
+def sites(network: ModelMixin) -> tuple[Site, ...]:
+    """All taps of a U-Net or DiT, in the order of its forward pass."""
+    if isinstance(network, DiTTransformer2DModel):
+        numbers = range(len(network.transformer_blocks))
+        return tuple(Site(f"block.{number}", f"transformer_blocks.{number}", True) for number in numbers)
+    return tuple(_sites(network))
 
 
-def _sites(unet: UNet2DModel) -> Iterator[Site]:
+def _sites(unet: ModelMixin) -> Iterator[Site]:
     for number, block in enumerate(unet.down_blocks):
         yield from _layers(f"down.{number}", f"down_blocks.{number}", block)
         yield Site(f"down.{number}", f"down_blocks.{number}", True, (f"thesis:Downsample {number + 1}",))
@@ -72,41 +80,35 @@ def _layers(
             yield Site(f"{tap}.{kind}.{index}", f"{module}.{kind}.{index}", False, aliases)
 
 
-def feature_map(output: Any) -> Tensor:  # noqa: ANN401 - what a hook is given
-    """The feature map in a module's output: down blocks return it with their skip connections."""
-    found: Tensor = output[0] if isinstance(output, tuple) else output
-    return found
-
-
-def describe(unet: UNet2DModel, image_size: tuple[int, int]) -> tuple[Tap, ...]:
+def describe(network: Denoiser, shape: tuple[int, int, int], *, before: int = 0) -> tuple[Tap, ...]:
     """Shapes and costs of all taps, by a forward pass of one image on the meta device: no arithmetic is done.
 
     Args:
-        unet: The network.
-        image_size: Height and width, multiples of 2 ** (levels - 1).
+        network: The network.
+        shape: Of its input, without the batch.
+        before: FLOPs that are spent before it.
 
     Returns:
-        Taps in the order of the forward pass; ``cost`` is the share of the full forward's FLOPs spent so far.
+        Taps in the order of the forward pass; ``cost`` is the share of all FLOPs spent so far.
     """
-    with torch.device("meta"):
-        double = UNet2DModel.from_config(unet.config).eval()
-    found = sites(double)
+    double = network.on_meta()
+    found = sites(double.module)
     shapes: dict[str, tuple[int, ...]] = {}
     spent: dict[str, int] = {}
     counter = FlopCounterMode(display=False)
 
     def note(site: Site) -> Any:  # noqa: ANN401 - a forward hook
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401
-            shapes[site.id] = tuple(feature_map(output).shape[1:])
-            spent[site.id] = counter.get_total_flops()
+            shapes[site.id] = tuple(double.feature_map(output).shape[1:])
+            spent[site.id] = before + counter.get_total_flops()
 
         return hook
 
     for site in found:
-        double.get_submodule(site.module).register_forward_hook(note(site))
+        double.module.get_submodule(site.module).register_forward_hook(note(site))
     with torch.no_grad(), counter:
-        double(torch.empty((1, unet.config.in_channels, *image_size), device="meta"), 0)
-    total = counter.get_total_flops()
+        double(torch.empty((1, *shape), device="meta"), 0)
+    total = before + counter.get_total_flops()
     return tuple(
         Tap(site.id, "spatial", shapes[site.id], round(spent[site.id] / total, 4), site.default, site.aliases)
         for site in found

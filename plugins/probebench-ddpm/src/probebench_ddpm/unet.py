@@ -16,6 +16,7 @@ from probebench.api import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from diffusers import ModelMixin
     from torch import Tensor
 
 WIDTHS = (32, 64, 64, 64)
@@ -70,7 +71,7 @@ def has_attention(unet: UNet2DModel) -> bool:
     return any(attention is not None for block in blocks for attention in getattr(block, "attentions", None) or ())
 
 
-def check_attention(unet: UNet2DModel, *, where: str) -> None:
+def check_attention(network: ModelMixin, *, where: str) -> None:
     """Refuses attention that is computed otherwise than by torch's `scaled_dot_product_attention`.
 
     Eager attention keeps the matrix of all pairs of positions for the backward pass: 16 times the memory at twice the
@@ -79,7 +80,7 @@ def check_attention(unet: UNet2DModel, *, where: str) -> None:
     Raises:
         UsageError: There is such a layer.
     """
-    kinds = {type(layer.processor).__name__ for layer in unet.modules() if isinstance(layer, Attention)}
+    kinds = {type(layer.processor).__name__ for layer in network.modules() if isinstance(layer, Attention)}
     if others := sorted(kinds - {AttnProcessor2_0.__name__}):
         raise UsageError(
             f"attention is computed by {', '.join(others)}, not by scaled_dot_product_attention",
@@ -88,11 +89,11 @@ def check_attention(unet: UNet2DModel, *, where: str) -> None:
         )
 
 
-def fingerprint(unet: UNet2DModel, schedule: dict[str, Any]) -> str:
-    """SHA-256 over architecture, schedule and weights."""
-    architecture = {key: value for key, value in unet.config.items() if not key.startswith("_")}
-    total = hashlib.sha256(json.dumps([architecture, schedule], sort_keys=True, default=list).encode())
-    for name, tensor in sorted(unet.state_dict().items()):
+def fingerprint(network: ModelMixin, context: dict[str, Any]) -> str:
+    """SHA-256 over architecture, weights and what else the features depend on, such as the schedule."""
+    architecture = {key: value for key, value in network.config.items() if not key.startswith("_")}
+    total = hashlib.sha256(json.dumps([architecture, context], sort_keys=True, default=list).encode())
+    for name, tensor in sorted(network.state_dict().items()):
         total.update(f"{name} {tuple(tensor.shape)}".encode())
         total.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
     return total.hexdigest()

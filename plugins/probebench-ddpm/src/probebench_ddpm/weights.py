@@ -16,19 +16,18 @@ from probebench_ddpm.misfits import explain
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diffusers import UNet2DModel
-    from torch import Tensor
+    from torch import Tensor, nn
 
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names in an attention layer before diffusers 0.15. Networks of that time, such as those of the DDPM paper on the hub,
 are still stored with them; diffusers renames them when it loads one, and so do we."""
 
 
-def fill(unet: UNet2DModel, path: Path) -> None:
+def fill(network: nn.Module, path: Path) -> None:
     """Loads weights in fp32.
 
     Args:
-        unet: The network that the config gives.
+        network: As the config gives it.
         path: ``.safetensors``, or ``.bin``, ``.pt`` and ``.pth``, of which nothing but tensors is read.
 
     Raises:
@@ -36,13 +35,13 @@ def fill(unet: UNet2DModel, path: Path) -> None:
     """
     state = {_renamed(name): tensor for name, tensor in read(path).items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    expected = {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     if wrong := explain(found, expected):
         shown = "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
         raise UsageError(
             f"weights do not fit config.json: {shown}", where=str(path), hint="the config they were saved with"
         )
-    unet.load_state_dict({name: tensor.to(torch.float32) for name, tensor in state.items()})
+    network.load_state_dict({name: tensor.to(torch.float32) for name, tensor in state.items()})
 
 
 def read(path: Path) -> dict[str, Tensor]:
