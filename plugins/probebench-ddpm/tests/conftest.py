@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
+    LDMPipeline,
+    UNet2DConditionModel,
+    UNet2DModel,
+    VQModel,
+)
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from probebench.api import Batch, Point, Split, TrainingJob
@@ -160,11 +171,110 @@ def saved(tmp_path):
     return save
 
 
+def diffusers_unet_of_text(*, seed: int = 3, **config: Any) -> UNet2DConditionModel:
+    """A U-Net of the kind of Stable Diffusion."""
+    standard = {
+        "sample_size": 8,
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "attention_head_dim": 2,
+        "cross_attention_dim": 8,
+        "norm_num_groups": 4,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet2DConditionModel(**{**standard, **config}).eval()
+
+
+def diffusers_dit(*, seed: int = 3, **config: Any) -> DiTTransformer2DModel:
+    """A DiT of three layers for ten classes."""
+    standard = {
+        "sample_size": 8,
+        "num_layers": 3,
+        "num_attention_heads": 2,
+        "attention_head_dim": 8,
+        "out_channels": 8,
+        "num_embeds_ada_norm": 10,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return DiTTransformer2DModel(**{**standard, **config}).eval()
+
+
+def diffusers_autoencoder(kind: type = AutoencoderKL, *, seed: int = 4, **config: Any) -> AutoencoderKL | VQModel:
+    """An autoencoder that halves images once."""
+    standard = {
+        "block_out_channels": (8, 8),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "norm_num_groups": 4,
+        "latent_channels": 4,
+        "scaling_factor": 0.7,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return kind(**{**standard, **config}).eval()
+
+
+LATENT_CONFIG = {
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": (8, 16),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    "layers_per_block": 1,
+}
+"""A U-Net of latents without text."""
+
+
+def save_latent(folder: Path, kind: str, **config: Any) -> dict[str, Any]:
+    """Saves a latent pipeline the way diffusers does; gives its parts."""
+    vae = diffusers_autoencoder(VQModel if kind == "vq" else AutoencoderKL)
+    scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    if kind == "dit":
+        network = diffusers_dit(**config)
+        DiTPipeline(network, vae, scheduler).save_pretrained(folder)
+    elif kind == "vq":
+        network = diffusers_unet(**{**LATENT_CONFIG, **config})
+        LDMPipeline(vae, network, scheduler).save_pretrained(folder)
+    else:
+        network = diffusers_unet_of_text(**config) if kind == "text" else diffusers_unet(**{**LATENT_CONFIG, **config})
+        network.save_pretrained(folder / "unet")
+        vae.save_pretrained(folder / "vae")
+        scheduler.save_pretrained(folder / "scheduler")
+    return {"network": network, "vae": vae, "scheduler": scheduler}
+
+
+@pytest.fixture(scope="session")
+def latent_in():
+    """Saves a latent pipeline in a folder that is given, for fixtures that outlive a test."""
+    return save_latent
+
+
+@pytest.fixture
+def latent(tmp_path):
+    """Saves a latent pipeline of a kind: dit, vq, text or kl; gives its folder and its parts."""
+
+    def save(kind: str, name: str = "latent", **config: Any) -> tuple[Path, dict[str, Any]]:
+        return tmp_path / name, save_latent(tmp_path / name, kind, **config)
+
+    return save
+
+
 @pytest.fixture
 def full_forward():
     """Features by hooks placed by hand in one whole forward pass of a network: what a tap must give, bit for bit."""
 
-    def run(network: torch.nn.Module, inputs: torch.Tensor, t: int, modules: dict[str, str]) -> dict[str, torch.Tensor]:
+    def run(
+        network: torch.nn.Module,
+        inputs: torch.Tensor,
+        t: int | torch.Tensor,
+        modules: dict[str, str],
+        **told: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
         maps: dict[str, torch.Tensor] = {}
 
         def keep(name: str):
@@ -178,7 +288,7 @@ def full_forward():
         hooks = [network.get_submodule(path).register_forward_hook(keep(name)) for name, path in modules.items()]
         try:
             with torch.inference_mode():
-                network(inputs, t)
+                network(inputs, t, **told)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -21,7 +21,8 @@ from probebench.api import DataError, ProbebenchWarning, UsageError
 from probebench_ddpm import probebench_backbones
 from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.hub import fetch, parse
-from probebench_ddpm.options import DDPMOptions
+from probebench_ddpm.latent import LDM, DiT
+from probebench_ddpm.options import DDPMOptions, DiTOptions, LDMOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,5 +153,43 @@ def test_other_checkpoints_need_no_download(hub, checkpoint):
 
 
 def test_the_spec_names_the_download(hub):
-    (spec,) = probebench_backbones()
-    assert pkgutil.resolve_name(spec.fetch) is fetch
+    specs = list(probebench_backbones())
+    assert [spec.name for spec in specs] == ["ddpm", "ldm", "dit"]
+    assert all(pkgutil.resolve_name(spec.fetch) is fetch for spec in specs)
+
+
+@pytest.mark.parametrize("kind", ["dit", "vq"])
+def test_a_pipeline_of_latents(hub, latent, kind):
+    """Network, autoencoder and schedule, and nothing else."""
+    folder, _ = latent(kind)
+    shutil.rmtree(hub.remote)
+    shutil.copytree(folder, hub.remote)
+    (hub.remote / "vae.bin").write_bytes(b"whatever")
+    (backbone, options) = (DiT, DiTOptions) if kind == "dit" else (LDM, LDMOptions)
+    fetch(options(checkpoint=PINNED), lambda *_: None)
+    fetch(options(checkpoint=PINNED), lambda *_: None)
+    assert len(hub.asked) == 1
+    network, encoder = ("transformer", "vae") if kind == "dit" else ("unet", "vqvae")
+    names = {path.relative_to(hub.cache).as_posix() for path in hub.cache.rglob("*") if path.is_file()}
+    files = ("config.json", "diffusion_pytorch_model.safetensors")
+    assert names == {
+        *("model_index.json", "scheduler/scheduler_config.json"),
+        *(f"{part}/{file}" for part in (network, encoder) for file in files),
+    }
+    read = backbone(options(checkpoint=PINNED)).fingerprint()
+    assert read == backbone(options(checkpoint=str(folder))).fingerprint()
+
+
+def test_a_text_encoder_comes_along_where_it_is_needed(hub, latent):
+    folder, _ = latent("text")
+    shutil.rmtree(hub.remote)
+    shutil.copytree(folder, hub.remote)
+    for name in ("text_encoder/config.json", "text_encoder/model.safetensors", "tokenizer/vocab.json"):
+        (hub.remote / name).parent.mkdir(exist_ok=True)
+        (hub.remote / name).write_text("{}")
+    fetch(LDMOptions(checkpoint=PINNED, prompt="zeros"), lambda *_: None)
+    assert not (hub.cache / "text_encoder").exists()
+    shutil.rmtree(hub.cache)
+    fetch(LDMOptions(checkpoint=PINNED), lambda *_: None)
+    assert (hub.cache / "text_encoder/model.safetensors").is_file()
+    assert (hub.cache / "tokenizer/vocab.json").is_file()

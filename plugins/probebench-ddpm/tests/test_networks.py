@@ -92,16 +92,8 @@ def test_a_network_of_classes_is_told_the_mean_of_all(classes, batch, at, full_f
         table.copy_(table.mean(0).expand(5, -1))
     modules = {"down.0": "down_blocks.0", "mid": "mid_block", "up.1": "up_blocks.1"}
 
-    class Labelled(torch.nn.Module):
-        """Tells the network a class, as `full_forward` does not."""
-
-        def forward(self, sample, t):
-            return network(sample, t, class_labels=torch.tensor([3, 0, 4]))
-
-        def get_submodule(self, target):
-            return network.get_submodule(target)
-
-    maps = full_forward(Labelled(), images.images.float() / 127.5 - 1, 10, modules)
+    clean = images.images.float() / 127.5 - 1
+    maps = full_forward(network, clean, 10, modules, class_labels=torch.tensor([3, 0, 4]))
     for point, vectors in backbone.extract(images, at(modules), seed=0).items():
         torch.testing.assert_close(vectors, maps[point.tap].mean((2, 3)), rtol=1e-5, atol=1e-6, msg=point.tap)
 

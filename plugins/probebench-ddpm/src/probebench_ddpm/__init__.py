@@ -1,11 +1,11 @@
-"""DDPM U-Nets as backbones."""
+"""Diffusion models as backbones: U-Nets of pixels, U-Nets of latents, and transformers of latents."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from probebench.api import BackboneSpec, hookimpl
-from probebench_ddpm.options import DDPMOptions, DDPMRecipe, DDPMSampling, DDPMSeries
+from probebench_ddpm.options import DDPMOptions, DDPMRecipe, DDPMSampling, DDPMSeries, DiTOptions, LDMOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,7 @@ PROBEBENCH_API = 1
 
 @hookimpl
 def probebench_backbones() -> Iterator[BackboneSpec]:
-    """Yields `ddpm`."""
+    """Yields `ddpm`, `ldm` and `dit`."""
     yield BackboneSpec(
         name="ddpm",
         factory="probebench_ddpm.backbone:DDPM",
@@ -34,4 +34,24 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         series="probebench_ddpm.series:members",
         series_options=DDPMSeries,
         tunes=True,
+    )
+    yield BackboneSpec(
+        name="ldm",
+        factory="probebench_ddpm.latent:LDM",
+        options=LDMOptions,
+        summary="U-Net of latents with its autoencoder, with text or without: ldm:checkpoint=FOLDER",
+        requires=("diffusers>=0.32",),
+        citation="Rombach et al.: High-Resolution Image Synthesis with Latent Diffusion Models, arXiv 2112.10752",
+        untrained=("weights=random",),
+        fetch="probebench_ddpm.hub:fetch",
+    )
+    yield BackboneSpec(
+        name="dit",
+        factory="probebench_ddpm.latent:DiT",
+        options=DiTOptions,
+        summary="diffusion transformer of latents with its autoencoder: dit:checkpoint=FOLDER",
+        requires=("diffusers>=0.32",),
+        citation="Peebles, Xie: Scalable Diffusion Models with Transformers, arXiv 2212.09748",
+        untrained=("weights=random",),
+        fetch="probebench_ddpm.hub:fetch",
     )

@@ -12,21 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from probebench.api import DataError, ProbebenchWarning, UsageError
-from probebench_ddpm.layout import PICKLED_FILE, WEIGHTS_FILE, locate
+from probebench_ddpm.layout import PICKLED_FILE, WEIGHTS_FILE, locate, weights_file
+from probebench_ddpm.options import DDPMOptions, DiTOptions, LatentOptions, LDMOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probebench_ddpm.options import DDPMOptions
-
 PREFIX = "hub:"
 _FORM = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_FOLDERS = ("", "unet/", "unet_ema/", "unet_raw/")
-_CONFIGS = (
-    *("model_index.json", "manifest.json", "scheduler_config.json", "scheduler/scheduler_config.json"),
-    *(f"{folder}config.json" for folder in _FOLDERS),
-)
+_AUTOENCODERS = ("vae/", "vqvae/")
+_JSON = ("model_index.json", "manifest.json", "scheduler_config.json", "scheduler/scheduler_config.json")
+_TEXT = ("text_encoder/config.json", "text_encoder/model.safetensors", "tokenizer/*")
 
 
 class Reference(NamedTuple):
@@ -47,9 +44,7 @@ def parse(text: str) -> Reference:
     """
     match = _FORM.fullmatch(text)
     if match is None:
-        raise UsageError(
-            f"{text!r} names no repository", where="option checkpoint of ddpm", hint="hub:owner/name@revision"
-        )
+        raise UsageError(f"{text!r} names no repository", where="option checkpoint", hint="hub:owner/name@revision")
     return Reference(match["repo"], match["revision"] or "main")
 
 
@@ -64,11 +59,11 @@ def cached(reference: Reference) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = _snapshot(reference, _CONFIGS, offline=True)
+        folder = _snapshot(reference, _JSON, offline=True)
     except (LocalEntryNotFoundError, FileNotFoundError):
         raise UsageError(
             f"{reference} is not in the cache of huggingface_hub",
-            where="option checkpoint of ddpm",
+            where="option checkpoint",
             hint="probebench run --download ..., or copy its files into a folder and name that: checkpoint=FOLDER",
         ) from None
     if reference.revision != folder.name:
@@ -80,7 +75,7 @@ def cached(reference: Reference) -> Path:
     return folder
 
 
-def fetch(options: DDPMOptions, progress: Callable[[str, int, int], None]) -> None:  # noqa: ARG001 - see below
+def fetch(options: DDPMOptions | LatentOptions, progress: Callable[[str, int, int], None]) -> None:  # noqa: ARG001
     """Downloads a checkpoint that is on the hub and not in the cache. Called for `probebench run --download`.
 
     Args:
@@ -96,12 +91,14 @@ def fetch(options: DDPMOptions, progress: Callable[[str, int, int], None]) -> No
     if not options.checkpoint.startswith(PREFIX):
         return
     reference = parse(options.checkpoint)
-    if _is_whole(reference, options.weights):
+    if _is_whole(reference, options):
         return
+    folders = _folders(options)
+    configs = (*_JSON, *(f"{folder}config.json" for folder in folders), *(_TEXT if _tells_a_text(options) else ()))
     try:
         for name in (WEIGHTS_FILE, PICKLED_FILE):  # pickles only where there is nothing better
-            folder = _snapshot(reference, (*_CONFIGS, *(f"{part}{name}" for part in _FOLDERS)), offline=False)
-            if any((folder / part / name).is_file() for part in _FOLDERS):
+            _snapshot(reference, (*configs, *(f"{folder}{name}" for folder in folders)), offline=False)
+            if _is_whole(reference, options):
                 return
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -111,14 +108,33 @@ def fetch(options: DDPMOptions, progress: Callable[[str, int, int], None]) -> No
         ) from error
 
 
-def _is_whole(reference: Reference, weights: str) -> bool:
+def _stem(options: DDPMOptions | LatentOptions) -> str:
+    return "transformer" if isinstance(options, DiTOptions) else "unet"
+
+
+def _folders(options: DDPMOptions | LatentOptions) -> tuple[str, ...]:
+    """Where networks lie that the backbone reads."""
+    stem = _stem(options)
+    networks = ("", f"{stem}/", f"{stem}_ema/", f"{stem}_raw/")
+    return (*networks, *_AUTOENCODERS) if isinstance(options, LatentOptions) else networks
+
+
+def _tells_a_text(options: DDPMOptions | LatentOptions) -> bool:
+    return isinstance(options, LDMOptions) and options.prompt == "empty"
+
+
+def _is_whole(reference: Reference, options: DDPMOptions | LatentOptions) -> bool:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        locate(_snapshot(reference, _CONFIGS, offline=True), weights)
-    except (LocalEntryNotFoundError, FileNotFoundError, UsageError):
+        folder = _snapshot(reference, _JSON, offline=True)
+        locate(folder, options.weights, _stem(options))
+        if isinstance(options, LatentOptions):
+            weights_file(next(folder / part for part in _AUTOENCODERS if (folder / part).is_dir()))
+    except (LocalEntryNotFoundError, FileNotFoundError, StopIteration, UsageError):
         return False
-    return True
+    text = folder / "text_encoder"
+    return not _tells_a_text(options) or not text.is_dir() or (text / "model.safetensors").is_file()
 
 
 def _snapshot(reference: Reference, patterns: tuple[str, ...], *, offline: bool) -> Path:

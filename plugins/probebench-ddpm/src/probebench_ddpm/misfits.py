@@ -43,6 +43,47 @@ def explain(found: Shapes, expected: Shapes) -> list[str]:
 
 def _read_off(shapes: Shapes) -> dict[str, str | None]:
     """Fields of the config as the weights show them; None for what they do not show."""
+    if "pos_embed.proj.weight" in shapes:
+        return _transformer(shapes)
+    if any(name.startswith("encoder.") for name in shapes):
+        return _autoencoder(shapes)
+    return _unet(shapes)
+
+
+def _transformer(shapes: Shapes) -> dict[str, str | None]:
+    width, channels, patch, _ = shapes["pos_embed.proj.weight"]
+    last = shapes.get("proj_out_2.weight")
+    classes = shapes.get("transformer_blocks.0.norm1.emb.class_embedder.embedding_table.weight")
+    return {
+        "num_layers": _count(shapes, r"transformer_blocks\.(\d+)\."),
+        "num_attention_heads x attention_head_dim": str(width),
+        "in_channels": str(channels),
+        "patch_size": str(patch),
+        "out_channels": str(last[0] / patch**2).removesuffix(".0") if last else None,
+        # One row more than classes: that of an image of none.
+        "num_embeds_ada_norm": str(classes[0] - 1) if classes else None,
+        "attention_bias": str("transformer_blocks.0.attn1.to_q.bias" in shapes).lower(),
+    }
+
+
+def _autoencoder(shapes: Shapes) -> dict[str, str | None]:
+    first, latent = shapes.get("encoder.conv_in.weight"), shapes.get("decoder.conv_in.weight")
+    codes = shapes.get("quantize.embedding.weight")
+    levels = int(_count(shapes, r"encoder\.down_blocks\.(\d+)\.") or 0)
+    widths = [shapes.get(f"encoder.down_blocks.{level}.resnets.0.conv1.weight", (0,))[0] for level in range(levels)]
+    return {
+        "in_channels": str(first[1]) if first else None,
+        "latent_channels": str(latent[1]) if latent else None,
+        "block_out_channels": str(tuple(widths)) if widths and all(widths) else None,
+        "layers_per_block": _count(shapes, r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
+        "mid_block_add_attention": str(any(".mid_block.attentions." in name for name in shapes)).lower(),
+        "use_quant_conv": str("quant_conv.weight" in shapes).lower(),
+        "num_vq_embeddings": str(codes[0]) if codes else None,
+        "vq_embed_dim": str(codes[1]) if codes else None,
+    }
+
+
+def _unet(shapes: Shapes) -> dict[str, str | None]:
     levels = 1 + max(
         (int(n) for n in re.findall(r"^down_blocks\.(\d+)\.", "\n".join(shapes), re.MULTILINE)), default=-1
     )
@@ -51,6 +92,7 @@ def _read_off(shapes: Shapes) -> dict[str, str | None]:
     linear = shapes.get("time_embedding.linear_1.weight")
     classes = sorted({name.split(".")[1] for name in shapes if name.startswith("class_embedding.")})
     rows = {name: shape[0] for name, shape in shapes.items() if name.endswith(".to_q.weight")}
+    text = sorted({shape[1] for name, shape in shapes.items() if name.endswith(".attn2.to_k.weight")})
     wide = sorted(name.partition(".to_q")[0] for name, row in rows.items() if row != shapes[name][1])
     return {
         "in_channels": str(conv_in[1]) if conv_in else None,
@@ -63,6 +105,8 @@ def _read_off(shapes: Shapes) -> dict[str, str | None]:
         "mid_block_type": "a block" if any(name.startswith("mid_block.") for name in shapes) else "null",
         "resnet_time_scale_shift": _time_scale_shift(shapes),
         "class_embed_type or num_class_embeds": "set" if classes else "null",
+        "cross_attention_dim": ", ".join(map(str, text)) or None,
+        "transformer_layers_per_block": _count(shapes, r".*\.attentions\.0\.transformer_blocks\.(\d+)\."),
         "time_embedding_dim": str(linear[0]) if linear else None,
         "time_embedding_type": "positional" if "time_proj.weight" not in shapes else "another",
         "downsample_type": _resampler(shapes, "downsamplers"),

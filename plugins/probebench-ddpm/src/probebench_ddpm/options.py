@@ -66,6 +66,10 @@ class LatentOptions(Options):
     draws: Draws = 4
 
 
+class DiTOptions(LatentOptions):
+    """Those of a diffusion transformer."""
+
+
 class LDMOptions(LatentOptions):
     """Those of a latent U-Net, which may be told a text."""
 
