@@ -119,7 +119,7 @@ def test_a_grid_of_tokens_keeps_their_places(latent, read, batch, at, full_forwa
 
 @pytest.mark.parametrize("kind", ["dit", "kl"])
 def test_images_are_brought_to_the_size_of_training(latent, read, batch, at, kind):
-    """A constant image is constant at any size; a finer one is read as what Pillow's bicubic filter makes of it."""
+    """A constant image is constant at any size, and what a filter adds at edges stays within the range."""
     folder, _ = latent(kind)
     backbone, points = read(kind, folder), at(["block.1" if kind == "dit" else "mid"])
     assert backbone.image_size == (16, 16)
