@@ -63,8 +63,10 @@ def distributions(project: Path) -> dict[str, list[str]]:
         top = module.partition(".")[0]
         if top in own or top in sys.stdlib_module_names:
             continue
-        # An editable distribution does not say which modules it has; ours are named after them.
-        names = [top.replace("_", "-")] if top.startswith("probebench") else providers.get(top, [f"(unknown) {top}"])
+        # An editable distribution does not say which modules it has; ours are named after them. Nor does one
+        # of an extra that is not installed.
+        named_alike = top.startswith("probebench") or (top not in providers and top in optional(project))
+        names = [top.replace("_", "-")] if named_alike else providers.get(top, [f"(unknown) {top}"])
         found.setdefault(canonicalize_name(names[0]), []).extend(places)
     return found
 
