@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from probebench.registry import resolve
 from probebench_ddpm import checkpoint
-from probebench_ddpm.backbone import DDPM
+from probebench_ddpm.backbone import DDPM, FAMILY
 from probebench_ddpm.export import command
 from probebench_ddpm.layout import WEIGHTS_FILE
 from probebench_ddpm.options import DDPMOptions, DDPMRecipe
@@ -59,10 +59,10 @@ def test_it_predicts_noise(bundled):
     test = dataset_of(options.checkpoint).split("test")
     images = torch.stack([test.image(index) for index in range(32)]).float() / 127.5 - 1
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    loaded = checkpoint.load(folder, options)
+    loaded = checkpoint.load(folder, options, FAMILY)
     steps = torch.full((len(images),), 500)
     with torch.inference_mode():
-        predicted = loaded.unet.eval()(loaded.scheduler.add_noise(images, noise, steps), steps).sample
+        predicted = loaded.network.eval()(loaded.scheduler.add_noise(images, noise, steps), steps).sample
     assert float((predicted - noise).square().mean()) < 0.1
 
 
