@@ -9,7 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from probebench.api import UsageError
 from probebench_ddpm import loop, memory
-from probebench_ddpm.checkpoint import load
+from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.options import DDPMOptions
 from probebench_ddpm.training import train
 from probebench_ddpm.unet import check_attention, random_unet, unet_config
@@ -88,7 +88,7 @@ def test_eager_attention_is_refused(saved, unet, monkeypatch):
 
     monkeypatch.setattr(Attention, "__init__", init)
     with pytest.raises(UsageError, match="attention is computed by AttnProcessor"):
-        load(folder, DDPMOptions(checkpoint=str(folder)))
+        DDPM(DDPMOptions(checkpoint=str(folder)))
 
 
 def test_training_refuses_eager_attention(job, monkeypatch):
