@@ -51,12 +51,6 @@ def changed(options: Options) -> list[str]:
     return [f"{name}={write_value(value)}" for name, value in options.model_dump(mode="json").items() if name in shown]
 
 
-def unsaid(options: Options) -> set[str]:
-    """The fields that are no part of what a component's numbers depend on: places, and new ones at their default."""
-    fields = type(options).model_fields
-    return {*options.places, *(name for name in options.added if getattr(options, name) == fields[name].default)}
-
-
 def _gives(model: type[Options], given: Mapping[str, object], values: Mapping[str, object]) -> bool:
     from pydantic import ValidationError
 

@@ -237,7 +237,7 @@ class Component:
         return {
             "name": self.entry.qualified,
             "version": self.entry.spec.version,
-            "options": self.options.model_dump(mode="json", exclude=option_values.unsaid(self.options)),
+            "options": self.options.model_dump(mode="json", exclude=self.options.unsaid()),
         }
 
     def build(self) -> object:

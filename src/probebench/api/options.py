@@ -28,6 +28,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
+    def unsaid(self) -> set[str]:
+        """The fields that keys and records leave out: `places`, and those of `added` that are at their default."""
+        fields = type(self).model_fields
+        return {*self.places, *(name for name in self.added if getattr(self, name) == fields[name].default)}
+
     @model_validator(mode="before")
     @classmethod
     def _split_tuples(cls, data: Any) -> Any:  # noqa: ANN401 - raw input of any shape

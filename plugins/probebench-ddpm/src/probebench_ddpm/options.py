@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -101,6 +101,9 @@ class DDPMSeries(Options):
 class DDPMRecipe(Options):
     """How `probebench train ddpm` trains; defaults follow Ho et al. 2020 (arXiv 2006.11239), section 4, appendix B."""
 
+    # Runs from before these go on, and keep their place in a curve.
+    added: ClassVar[frozenset[str]] = frozenset({"prediction", "schedule", "min_snr", "holdout"})
+
     lr: float = Field(1e-4, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     batch_size: int = Field(128, ge=1, description="images per optimiser step")
@@ -127,16 +130,8 @@ class DDPMRecipe(Options):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What of the recipe the network depends on: another one of it is another run.
-
-        Options that came after the first runs are left out at their defaults, so that those runs go on, and keep their
-        place in a curve.
-        """
-        fields = self.model_dump(mode="json", exclude={"accumulate", "save_every", "save_early"})
-        later = {
-            name: type(self).model_fields[name].default for name in ("prediction", "schedule", "min_snr", "holdout")
-        }
-        return {name: value for name, value in fields.items() if name not in later or value != later[name]}
+        """What of the recipe the network depends on: another one of it is another run."""
+        return self.model_dump(mode="json", exclude={"accumulate", "save_every", "save_early"} | self.unsaid())
 
     def saves(self, epoch: int) -> bool:
         """Whether a checkpoint is kept of an epoch, counted from 1."""
