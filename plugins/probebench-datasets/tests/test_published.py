@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets
 
@@ -218,7 +219,12 @@ def conforming(which: str, **options):
 
 
 @parametrize_with_checks(
-    [*map(conforming, MAKERS), conforming("stl10", fold=3), conforming("fashion-mnist", image_size=32)]
+    [
+        *map(conforming, MAKERS),
+        conforming("stl10", fold=3),
+        conforming("stl10", image_size=32),
+        conforming("fashion-mnist", image_size=32),
+    ]
 )
 def test_conformance(subject, check):
     check(subject)
@@ -359,6 +365,21 @@ def test_folds_that_do_not_fit(tmp_path, text):
     kind = type("Small", (STL10,), {"forms": (with_sums_of(made.form, made.folder),)})
     with pytest.raises(DataError, match=r"not one for each of 10 folds|fold 0 is none of 40 images"):
         kind(STL10Options(root=str(tmp_path), fold=0)).split("train")
+
+
+def test_smaller_images_are_those_that_pillow_makes(tmp_path):
+    made = make("stl10", tmp_path)
+    large, small = made.build(), made.build(image_size=32)
+    assert (large.image_size, small.image_size) == ((96, 96), (32, 32))
+    for name in ("train", "test"):
+        images, labels = content(small.split(name))
+        assert torch.equal(labels, large.split(name).labels())
+        for image, whole in zip(images, content(large.split(name))[0], strict=True):
+            picture = Image.fromarray(whole.permute(1, 2, 0).numpy()).resize((32, 32), Image.Resampling.BICUBIC)
+            assert np.array_equal(image.permute(1, 2, 0), np.asarray(picture))
+        assert small.split(name).fingerprint() != large.split(name).fingerprint()
+    assert small.split("unlabeled").image(3).shape == (3, 32, 32)
+    assert made.build(fold=3, image_size=32).split("train").image(0).shape == (3, 32, 32)
 
 
 def test_unlabeled_images_reach_generators_only(tmp_path):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, overload
 
 import numpy as np
 import torch
+from PIL import Image
 
 from probebench.api import DataError, Split
 
@@ -156,3 +157,26 @@ class StoredImages:
         stored = values.reshape(count, *self._stored)
         images: NDArray[np.uint8] = stored.transpose(0, *(axis + 1 for axis in self._axes))
         return images
+
+
+class ResizedImages:
+    """Images at another size, bicubic and antialiased as pictures in folders are: resized whenever they are read.
+
+    Args:
+        images: Square ones.
+        side: Height and width to give.
+    """
+
+    def __init__(self, images: Images, side: int) -> None:
+        self._images, self._side = images, side
+        self.shape: tuple[int, ...] = (*images.shape[:2], side, side)
+
+    def __getitem__(self, rows: int | slice) -> NDArray[np.uint8]:
+        if isinstance(rows, slice):
+            images = [self._resized(image) for image in self._images[rows]]
+            return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
+        return self._resized(self._images[rows])
+
+    def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+        return np.asarray(picture.resize((self._side, self._side), Image.Resampling.BICUBIC)).transpose(2, 0, 1)

@@ -28,8 +28,13 @@ class SVHNOptions(RootOptions):
 class STL10Options(RootOptions):
     """Options of `stl10`."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"image_size"})
+
     fold: Literal["all"] | Annotated[int, Field(ge=0, le=9)] = Field(
         "all", description="one of the ten published folds of 1,000 train images, or all 5,000"
+    )
+    image_size: int = Field(
+        96, ge=8, le=1024, description="resized to N x N, antialiased; published diffusion models take 32 or 64"
     )
 
 

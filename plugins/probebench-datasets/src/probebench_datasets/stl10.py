@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probebench.api import DataError
-from probebench_datasets.arrays import ArraySplit, StoredImages, UnlabeledSplit
+from probebench_datasets.arrays import ArraySplit, ResizedImages, StoredImages, UnlabeledSplit
 from probebench_datasets.filesets import FileSet, Source
 from probebench_datasets.published import Published
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from probebench_datasets.arrays import Images
     from probebench_datasets.published_options import STL10Options
 
 _SIDE = 96
@@ -51,25 +52,29 @@ class STL10(Published):
     name = "stl10"
     forms = (STL10_BINARY,)
     classes = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
-    image_size = (_SIDE, _SIDE)
     unlabeled = ("unlabeled",)
 
     def __init__(self, options: STL10Options) -> None:
         super().__init__(options)
         self._fold = options.fold
+        self.image_size = (options.image_size, options.image_size)
 
     def _open(self, name: str) -> ArraySplit:
         _, paths = self._files.part(name)
         if name == "unlabeled":
-            return UnlabeledSplit(_images(paths[0]), "stl10/unlabeled")
+            return UnlabeledSplit(self._images(paths[0]), "stl10/unlabeled")
         labels = np.fromfile(paths[1], np.uint8).astype(np.int64) - 1  # the file counts from 1
-        count = _images(paths[0]).shape[0]
+        count = _stored(paths[0]).shape[0]
         if len(labels) != count:
             raise DataError(f"{len(labels)} labels for {count} images", where=str(paths[1]))
         if name == "test" or self._fold == "all":
-            return ArraySplit(_images(paths[0]), labels)
+            return ArraySplit(self._images(paths[0]), labels)
         chosen = self._chosen(count)
-        return ArraySplit(_images(paths[0], chosen), labels[chosen])
+        return ArraySplit(self._images(paths[0], chosen), labels[chosen])
+
+    def _images(self, path: Path, chosen: NDArray[np.int64] | None = None) -> Images:
+        stored, (side, _) = _stored(path, chosen), self.image_size
+        return stored if side == _SIDE else ResizedImages(stored, side)
 
     def _chosen(self, count: int) -> NDArray[np.int64]:
         """Positions of the fold's images, in the order of the file."""
@@ -86,6 +91,6 @@ class STL10(Published):
 fetch_stl10 = STL10.fetch
 
 
-def _images(path: Path, chosen: NDArray[np.int64] | None = None) -> StoredImages:
+def _stored(path: Path, chosen: NDArray[np.int64] | None = None) -> StoredImages:
     """Images are stored channel by channel and column by column, as Matlab does."""
     return StoredImages(path, (3, _SIDE, _SIDE), axes=(0, 2, 1), chosen=chosen)
