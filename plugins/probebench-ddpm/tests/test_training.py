@@ -195,7 +195,7 @@ def test_bf16_training_loses_no_small_step(job):
 
 def test_input_out_of_its_range_is_refused(job, monkeypatch):
     """The mistake that cost a thesis its first model: Normalize(0.5, 0.45) gives -1.11 to 1.11."""
-    monkeypatch.setattr(loop, "to_input", lambda images: (images.float() / 255 - 0.5) / 0.45)
+    monkeypatch.setattr(loop, "to_input", lambda images, _: (images.float() / 255 - 0.5) / 0.45)
     run = job()
     run.images.pixels[0, 0, 0, 0], run.images.pixels[0, 0, 0, 1] = 0, 255
     with pytest.raises(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import UNet2DModel
 
-from probebench.api import Tap, UsageError
+from probebench.api import ProbebenchWarning, Tap, UsageError
 from probebench_ddpm import checkpoint
 from probebench_ddpm.checkpoint import Checkpoint, Family
 from probebench_ddpm.configs import check_pixels
@@ -18,9 +19,10 @@ from probebench_ddpm.schedule import linear_schedule
 from probebench_ddpm.taps import describe
 from probebench_ddpm.trained import trained
 from probebench_ddpm.tuning import TunableUNet
-from probebench_ddpm.unet import WIDTHS, fingerprint, has_attention, random_unet, unet_config
+from probebench_ddpm.unet import WIDTHS, fingerprint, has_attention, input_range, random_unet, to_input, unet_config
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -48,8 +50,15 @@ class DDPM(Diffusion):
             widest=self._unet.config.block_out_channels[0],
         )
         self.trained = trained(loaded.manifest) if options.weights != "random" else None
+        self.input_range = input_range(options.scale)
+        self._scale = options.scale
+        _check_scale(loaded.manifest, options)
         self._checkpoint = options.checkpoint
         self._fingerprint = fingerprint(self._unet, {"betas": loaded.scheduler.betas.tolist()})
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Scales 0..255 to -1..1, or to what the option says."""
+        return to_input(images, self._scale)
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         """The blocks, nine in a network of four levels, and the fine taps inside them.
@@ -120,6 +129,19 @@ def check_halving(image_size: tuple[int, int], times: int, backbone: str) -> Non
             f"images of {image_size[0]}x{image_size[1]} cannot be halved {times} times",
             where=backbone,
             hint=f"height and width that are multiples of {2**times}",
+        )
+
+
+def _check_scale(manifest: Mapping[str, Any], options: DDPMOptions) -> None:
+    """Warns of a network that is to see other values than it was trained on: the record says so, too."""
+    learnt = tuple(manifest.get("input_range", input_range()))
+    untrained = options.checkpoint == "none" or options.weights == "random"
+    if not untrained and learnt != input_range(options.scale):
+        warnings.warn(
+            f"{options.checkpoint} was trained on images of {learnt[0]:g} to {learnt[1]:g}, and is read with "
+            f"{-options.scale:g} to {options.scale:g}",
+            ProbebenchWarning,
+            stacklevel=2,
         )
 
 

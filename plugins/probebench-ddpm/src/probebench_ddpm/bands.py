@@ -48,12 +48,21 @@ class Bands:
         device: Where to compute.
         precision: Of the pass, as in training.
         batch_size: Images of a pass.
+        scale: Of the network's input.
     """
 
     def __init__(
-        self, sets: Mapping[str, Tensor], objective: Objective, *, device: str, precision: Precision, batch_size: int
+        self,
+        sets: Mapping[str, Tensor],
+        objective: Objective,
+        *,
+        device: str,
+        precision: Precision,
+        batch_size: int,
+        scale: float = 1.0,
     ) -> None:
         self._sets, self._objective, self._batch_size = sets, objective, batch_size
+        self._scale = scale
         self._device, self._dtype = device, torch.bfloat16 if precision == "bf16" else torch.float32
 
     def measure(self, network: UNet2DModel) -> list[dict[str, float | str]]:
@@ -83,7 +92,7 @@ class Bands:
         steps = first + (2 * places + 1) * (end - first) // (2 * len(images))
         total = 0.0
         for start in range(0, len(images), self._batch_size):
-            clean = to_input(images[start : start + self._batch_size])
+            clean = to_input(images[start : start + self._batch_size], self._scale)
             index, t = places[start : start + len(clean)], steps[start : start + len(clean)]
             noise = normal(tuple(clean.shape[1:]), seed=0, source=source, index=index.tolist(), draw=band)
             noised = self._objective.schedule.add_noise(clean, noise, t)

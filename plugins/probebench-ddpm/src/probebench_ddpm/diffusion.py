@@ -13,7 +13,7 @@ from torch import nn
 from probebench.api import Backbone, Batch, Level, Point, Precision, Tap, normal, pool_map
 from probebench_ddpm.schedule import NoiseSchedule
 from probebench_ddpm.taps import sites
-from probebench_ddpm.unet import INPUT_RANGE, to_input
+from probebench_ddpm.unet import input_range, to_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +48,7 @@ class Diffusion(Backbone):
         parts: Networks that are moved along with it.
     """
 
-    input_range = INPUT_RANGE
+    input_range = input_range()
     batch_size = 128
 
     def __init__(

@@ -40,7 +40,7 @@ def shuffled(count: int, purpose: str) -> Tensor:
     return torch.randperm(count, generator=_generator(purpose))
 
 
-def draw(images: Tensor, *, steps: int, flips: bool, seed: int, step: int) -> Drawn:
+def draw(images: Tensor, *, steps: int, flips: bool, seed: int, step: int, scale: float = 1.0) -> Drawn:
     """Mirrors, noise and t of a whole batch, in fp32.
 
     A process that works on a part of the batch draws all of it, too: noise costs little beside the network.
@@ -51,9 +51,10 @@ def draw(images: Tensor, *, steps: int, flips: bool, seed: int, step: int) -> Dr
         flips: Whether mirrored images still belong to the dataset.
         seed: Of the training.
         step: Number of the optimiser step.
+        scale: Of the network's input.
     """
     generator = _generator("step", seed, step)
-    clean = to_input(images)
+    clean = to_input(images, scale)
     if flips:
         mirrored = torch.rand(len(clean), generator=generator) < 0.5
         clean = torch.where(mirrored.view(-1, 1, 1, 1), clean.flip(-1), clean)

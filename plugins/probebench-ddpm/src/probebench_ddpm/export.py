@@ -66,8 +66,10 @@ def command(manifest: dict[str, Any]) -> str:
     widths = "+".join(map(str, network["block_out_channels"]))
     standard = DDPMRecipe().model_dump(mode="json")
     recipe = [f"{name}={value}" for name, value in manifest["recipe"].items() if value != standard[name]]
+    scale = manifest["input_range"][1]
+    scaled = "" if scale == 1 else f",scale={scale:g}"
     words = [
-        f"probebench train ddpm:attention={attention},widths={widths}",
+        f"probebench train ddpm:attention={attention},widths={widths}{scaled}",
         f"--dataset {manifest['dataset']['name']}",
         f"--epochs {manifest['epoch']}",
         f"--seed {manifest['seed']}",

@@ -20,7 +20,7 @@ from probebench_ddpm.objective import Objective
 from probebench_ddpm.run_folder import TrainingState
 from probebench_ddpm.schedule import training_schedule
 from probebench_ddpm.team import Team
-from probebench_ddpm.unet import INPUT_RANGE, WIDTHS, check_attention, random_unet, to_input, unet_config
+from probebench_ddpm.unet import WIDTHS, check_attention, input_range, random_unet, to_input, unet_config
 from probebench_ddpm.worker import Worker
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ class Loop:
         self._team = team or Team()
         self._images = images.train
         self._check_parts()
-        check_range(to_input(self._images[: recipe.batch_size]), INPUT_RANGE, where="training images of ddpm")
+        self._scale = cast("DDPMOptions", job.options).scale
+        first = to_input(self._images[: recipe.batch_size], self._scale)
+        check_range(first, input_range(self._scale), where="training images of ddpm")
         self.network_config = new_network(job, self._images.shape[-1])
         self.unet = random_unet(self.network_config, seed=hash63("weights", job.seed)).to(job.device)
         check_attention(self.unet, where="training of ddpm")
@@ -65,6 +67,7 @@ class Loop:
             device=job.device,
             precision=job.precision,
             batch_size=max(1, recipe.batch_size // recipe.accumulate),
+            scale=self._scale,
         )
         self._optimizer = torch.optim.AdamW(
             self.unet.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
@@ -149,7 +152,9 @@ class Loop:
     def _add_up_gradients(self, images: Tensor) -> Tensor:
         """Puts the batch's gradients on the weights, part by part; gives the batch's loss."""
         steps, seed, device = len(self._objective.schedule), self._job.seed, torch.device(self._job.device)
-        clean, noise, t = draws.draw(images, steps=steps, flips=self._job.flips, seed=seed, step=self.step)
+        clean, noise, t = draws.draw(
+            images, steps=steps, flips=self._job.flips, seed=seed, step=self.step, scale=self._scale
+        )
         noised = self._objective.schedule.add_noise(clean, noise, t)
         target = self._objective.target(clean, noise, t)
         self._worker.clear()

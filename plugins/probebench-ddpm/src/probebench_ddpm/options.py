@@ -33,6 +33,8 @@ Draws = Annotated[int, Field(ge=2, le=64, description="number of draws that nois
 class DDPMOptions(Options):
     """Which U-Net, which weights, and how an image is noised before it is read."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"scale"})
+
     checkpoint: str = Field(
         "scattered-digits",
         description="bundled weights by name; a training run, folder or file; hub:owner/name@revision; or none",
@@ -45,6 +47,12 @@ class DDPMOptions(Options):
     init_seed: InitSeed = 0
     noise: Noise = "per-sample"
     draws: Draws = 4
+    scale: float = Field(
+        1.0,
+        gt=0,
+        le=2,
+        description="black and white are -scale and scale to the network; 1 but for the study of a wrong one",
+    )
 
     @field_validator("widths")
     @classmethod

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from probebench.api import TrainingError, UsageError, differing_fields
 from probebench_ddpm.schedule import stated
+from probebench_ddpm.unet import input_range
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from probebench.api import TrainingJob
-    from probebench_ddpm.options import DDPMRecipe
+    from probebench_ddpm.options import DDPMOptions, DDPMRecipe
 
 _PACKAGES = ("probebench", "probebench-ddpm", "torch", "diffusers")
 
@@ -73,6 +74,7 @@ class RunFolder:
             "flips": job.flips,
             "seed": job.seed,
             "precision": job.precision,
+            **_other_range(job),
         }
         self._claim()
 
@@ -174,10 +176,16 @@ class RunFolder:
             "epoch": state.epoch,
             "step": state.step,
             "weights": {"unet": "ema", "unet_raw": "raw"},
-            "input_range": [-1.0, 1.0],
+            "input_range": list(input_range(cast("DDPMOptions", self._job.options).scale)),
             "schedule": stated(scheduler),
             "versions": {package: version(package) for package in _PACKAGES},
         }
+
+
+def _other_range(job: TrainingJob) -> dict[str, Any]:
+    """The network's input range, where it is not the usual one: another one is another run."""
+    scale = cast("DDPMOptions", job.options).scale
+    return {} if scale == 1 else {"input_range": list(input_range(scale))}
 
 
 def _place(epoch: int, step: int | None) -> str:

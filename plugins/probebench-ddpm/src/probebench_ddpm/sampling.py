@@ -38,7 +38,9 @@ def sample(job: SamplingJob) -> Iterator[tuple[Sequence[int], Tensor]]:
         FeatureError: An image is not finite.
     """
     backbone, options = cast("DDPM", job.backbone), cast("DDPMSampling", job.options)
-    scheduler = make_scheduler(backbone.scheduler, options)
+    scheduler, scale = make_scheduler(backbone.scheduler, options), backbone.input_range[1]
+    if scale != 1:  # what the network draws is clipped where black and white are to it
+        scheduler.register_to_config(clip_sample_range=scale)
     backbone.place(job.device, job.precision)
     for start in range(0, len(job.index), job.batch_size):
         index = job.index[start : start + job.batch_size]
@@ -52,7 +54,7 @@ def sample(job: SamplingJob) -> Iterator[tuple[Sequence[int], Tensor]]:
             eta=options.eta,
             stepped=partial(job.progress, len(index) / options.steps),
         )
-        yield index, to_image(drawn)
+        yield index, to_image(drawn / scale)
 
 
 def make_scheduler(trained: DDPMScheduler, options: DDPMSampling) -> DDIMScheduler | DDPMScheduler:

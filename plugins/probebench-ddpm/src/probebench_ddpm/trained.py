@@ -28,6 +28,8 @@ def trained(manifest: Mapping[str, Any]) -> Trained | None:
     recipe = {field: manifest[field] for field in ("network", "recipe", "flips", "precision")} | {
         "train": data["train"]
     }
+    if manifest["input_range"] != [-1.0, 1.0]:
+        recipe["input_range"] = manifest["input_range"]
     return Trained(
         recipe=hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
         seed=manifest["seed"],

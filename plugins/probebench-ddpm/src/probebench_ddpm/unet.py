@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WIDTHS = (32, 64, 64, 64)
-INPUT_RANGE = (-1.0, 1.0)
 
 
-def to_input(images: Tensor) -> Tensor:
-    """uint8 images as the network is trained on them and read with them: float32 in `INPUT_RANGE`."""
-    return images.float() / 127.5 - 1
+def input_range(scale: float = 1.0) -> tuple[float, float]:
+    """Values of black and white as the network gets them."""
+    return -scale, scale
+
+
+def to_input(images: Tensor, scale: float = 1.0) -> Tensor:
+    """uint8 images as the network is trained on them and read with them: float32 in `input_range`."""
+    clean = images.float() / 127.5 - 1
+    return clean if scale == 1 else clean * scale
 
 
 def unet_config(*, widths: Sequence[int], attention: bool, size: int, dropout: float = 0.0) -> dict[str, Any]:
