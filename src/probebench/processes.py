@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from probebench.stopping import SIGNALS
 
@@ -80,7 +80,7 @@ def launch(words: Sequence[str], count: int) -> int:
         "LOCAL_WORLD_SIZE": str(count),
         _LAUNCHER: str(os.getpid()),
     }
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, _heard_signals() as heard:
         children: list[subprocess.Popen[bytes]] = []
         said: list[IO[bytes] | None] = []
         for index in range(count):
@@ -95,8 +95,7 @@ def launch(words: Sequence[str], count: int) -> int:
                     start_new_session=True,  # a terminal's Ctrl-C comes to them once, from here
                 )
             )
-        with _hand_on_signals(children):
-            first = _wait(children)
+        first = _wait(children, heard)
         code, error = children[first].returncode, said[first]
         if error is not None and code != children[0].returncode:
             error.seek(0)
@@ -107,10 +106,15 @@ def launch(words: Sequence[str], count: int) -> int:
         return code if code >= 0 else 128 - code
 
 
-def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Waits until all have ended; gives the number of the one that failed first, or 0."""
+def _wait(children: Sequence[subprocess.Popen[bytes]], heard: list[int]) -> int:
+    """Hands signals on and waits until all have ended; gives the number of the one that failed first, or 0."""
     first, deadline = None, float("inf")
     while True:
+        while heard:
+            number = heard.pop(0)
+            for child in children:
+                if child.poll() is None:
+                    child.send_signal(number)
         codes = [child.poll() for child in children]
         if first is None and any(codes):
             first = next(number for number, code in enumerate(codes) if code)
@@ -124,18 +128,15 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
 
 
 @contextlib.contextmanager
-def _hand_on_signals(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    def hand_on(number: int, _frame: Any) -> None:  # noqa: ANN401 - a stack frame
-        for child in children:
-            if child.poll() is None:
-                child.send_signal(number)
-
+def _heard_signals() -> Iterator[list[int]]:
+    """Signals that come to this process, which they do not end, from before the first other one is started."""
+    heard: list[int] = []
     usual = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in usual.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, hand_on)
+            signal.signal(number, lambda received, _frame: heard.append(received))
     try:
-        yield
+        yield heard
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)
