@@ -75,7 +75,7 @@ def _usage_error(error: ValidationError, model: type[Options], texts: Mapping[st
         expected = " or ".join(dict.fromkeys(messages)).replace(" or should be", " or")
         parts.append(f"option {option}={write_value(texts[option])} {expected}" if option in texts else expected)
     known = list(model.model_fields)
-    hint = f"probebench show {owner}"
+    hint = f"probebench show {owner.rpartition(' of ')[2]}"
     if unknown:
         hint = suggest(unknown[0], known, "options") if known else f"{owner} has no options"
     return UsageError("; ".join(parts).replace("\n", " "), where=owner, hint=hint)

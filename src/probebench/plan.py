@@ -113,9 +113,10 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
     plans = {dataset.title: _groups(request, dataset, registry) for dataset in datasets}
     if measures := [one.probes[0].probe.title for groups in plans.values() for one in groups if one.extractor]:
         _require_samplers(rivals, measures[0])
+        _require_plain(request, measures[0], "measures drawn images")
     if tuned := [one.probes[0].probe.title for groups in plans.values() for one in groups if one.tunes]:
         _require_networks(rivals, tuned[0])
-        _require_one_training(request, tuned[0])
+        _require_plain(request, tuned[0], "trains the backbone")
     return tuple(
         Job(
             backbone,
@@ -167,11 +168,11 @@ def _require_networks(backbones: Iterable[Component], probe: str) -> None:
         )
 
 
-def _require_one_training(request: Request, probe: str) -> None:
+def _require_plain(request: Request, probe: str, does: str) -> None:
     asked = {"--optimism": request.optimism, "--soft-vote": request.soft_vote}
     if beyond := [option for option, wanted in asked.items() if wanted]:
         raise UsageError(
-            f"{probe} trains the backbone, and {beyond[0]} is of frozen features",
+            f"{probe} {does}, and {beyond[0]} is of frozen features",
             where=beyond[0],
             hint=f"run {probe} without it",
         )

@@ -336,6 +336,12 @@ def compose(entry: Entry, options: Options, registry: Registry) -> Component:
             f"{entry.label} cannot wrap {inner.entry.label}, which wraps {inner.inner.entry.label}",
             hint=f"{entry.label}:{wraps}={inner.inner.entry.label}",
         )
+    if consumes(inner.entry) != "features":
+        raise UsageError(
+            f"{entry.label} cannot wrap {inner.entry.label}, which is not fitted on features",
+            where=f"option {wraps} of {entry.label}",
+            hint=f"{entry.label}:{wraps}=linear",
+        )
     return Component(entry, options, inner)
 
 

@@ -81,11 +81,7 @@ def score(
         StoreError: The store has the neighbours no more.
     """
     if set(record.neighbours) != {"val", "test"}:
-        raise UsageError(
-            "the record has no neighbours to vote again",
-            where=str(path),
-            hint="name one of knn, or of another probe that finds neighbours; older records have to be made again",
-        )
+        raise UsageError("the record has no neighbours to vote again", where=str(path), hint=_remedy(record))
     _check(ks, temperatures)
     kept = {part: kept_neighbours.load(store, digest) for part, digest in record.neighbours.items()}
     most = min(one.neighbours.index.shape[1] for one in kept.values())
@@ -103,6 +99,14 @@ def score(
         for k, val, test in zip(ks, on_val, on_test, strict=True):
             found.append(Scored(Setting(vote, temperature, k), val[primary].value, test))
     return found
+
+
+def _remedy(record: Record) -> str:
+    if record.error is not None:
+        return "its cell failed: run it again"
+    if record.soft_vote:
+        return "a soft vote of levels keeps none: name a record of one point"
+    return "name one of knn, or of another probe that finds neighbours; older records have to be made again"
 
 
 def best_on_val(found: Sequence[Scored]) -> Scored:

@@ -86,6 +86,7 @@ def save_record(
     trained: tuple[str, int, int] | None = None,
     distances: dict[str, float] | None = None,
     floor: float | None = None,
+    frozen: bool = True,
 ) -> Path:
     """Writes a record with its predictions and returns its path."""
     correct = images(140) if correct is None else correct
@@ -180,7 +181,7 @@ def save_record(
             },
             "timing": results["timing"],
         }
-    consumes = {"consumes": "samples"} if distances else {}
+    consumes = {"consumes": "samples"} if distances else {} if frozen else {"consumes": "backbone"}
     record = Record(
         id=sha(backbone, dataset, probe, seed, limit, precision),
         status="success" if ok else "error",

@@ -460,6 +460,13 @@ def test_protocols_stand_side_by_side(save_record, images, records, out):
     ]
 
 
+def test_a_network_that_was_trained_has_a_line_of_its_own(save_record, images, records, out):
+    save_record("ours", correct=images(150))
+    save_record("ours", correct=images(60), probe="finetune", frozen=False)
+    _, rows = table_rows(page_of(records, out, "README.md"), "## Protocols side by side")
+    assert rows == [["`ours`", NONE, "**75.0**"], ["`ours` (trained, not frozen)", "**30.0**", NONE]]
+
+
 def test_one_board_has_nothing_beside_it(save_record, records, out):
     save_record()
     assert "side by side" not in page_of(records, out, "README.md")

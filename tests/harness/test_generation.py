@@ -191,6 +191,17 @@ def test_a_backbone_that_draws_nothing_is_refused_before_any_work(atelier):
     assert not (atelier.folder / "results").exists()
 
 
+@pytest.mark.parametrize(("asked", "option"), [("optimism", "--optimism"), ("soft_vote", "--soft-vote")])
+def test_what_is_of_features_is_refused(atelier, asked, option):
+    with pytest.raises(UsageError) as caught:
+        run(atelier, **{asked: True})
+    assert str(caught.value).splitlines() == [
+        f"gap:point=early@clean measures drawn images, and {option} is of frozen features",
+        f"  in: {option}",
+        "  try: run gap:point=early@clean without it",
+    ]
+
+
 def test_without_as_many_real_images_there_is_no_floor(atelier):
     record = record_of(atelier, "gap:count=40,reference=train,point=early@clean")
     assert record.metrics["gap@40/train60[net@early@clean]"].floor is None

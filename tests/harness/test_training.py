@@ -11,6 +11,7 @@ import pytest
 from pydantic import Field
 
 from probebench.api import Options, PluginError, TrainingError, UsageError
+from probebench.cli.train import _report
 from probebench.registry import resolve
 from probebench.testing.fakes import ToyBackbone, ToyDataset
 from probebench.training import Trained, train
@@ -219,3 +220,10 @@ def test_a_dataset_that_cannot_be_read_is_named(start, lab):
     with pytest.raises(PluginError, match="dataset gone cannot be read: FileNotFoundError"):
         start(dataset="gone")
     assert not Path(lab.folder / "out").exists()
+
+
+def test_the_next_command_names_one_checkpoint(capsys):
+    _report(Trained(Path("runs/a/epoch-0001")), "ddpm:checkpoint=none,widths=8+8+8+8", "digits", [])
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "next:       probebench run --backbone ddpm:checkpoint=runs/a/epoch-0001,widths=8+8+8+8 --dataset digits"
+    )

@@ -52,6 +52,12 @@ def test_a_probe_that_is_not_there_is_found_out_before_the_run(lab):
         plain("around:probe=nothing", lab.registry)
 
 
+def test_what_is_not_fitted_on_features_is_not_wrapped(lab):
+    lab.probe("tuned", ToyProbe, consumes="backbone")
+    with pytest.raises(UsageError, match="around cannot wrap tuned, which is not fitted on features"):
+        plain("around:probe=tuned", lab.registry)
+
+
 def test_a_wrapper_does_not_wrap_a_wrapper(lab):
     with pytest.raises(UsageError, match="around cannot wrap around, which wraps means") as error:
         plain("around:probe=around", lab.registry)

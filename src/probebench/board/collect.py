@@ -33,9 +33,10 @@ class Entry:
 
     @property
     def backbone_key(self) -> str:
-        """What makes two records belong to one row: one network, read in one precision, with the same levels voting."""
+        """What makes two records belong to one row: one network, in one precision, read in one `Record.manner`."""
         levels = [trial.level for trial in self.record.soft_vote]
-        return canonical_json([*self._read, *([levels] if levels else [])])
+        trained = [] if self.record.frozen else ["trained"]
+        return canonical_json([*self._read, *([levels] if levels else []), *trained])
 
     @property
     def _read(self) -> list[JsonValue]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from probebench.config import DEFAULT_DATASET, parse_duration
+from probebench.config import DEFAULT_DATASET, parse_duration, parse_spec, write_value
 
 if TYPE_CHECKING:
     from probebench.training import Trained
@@ -37,7 +37,6 @@ def train(
 ) -> None:
     """Train a backbone; run the same command again to go on after an interruption."""
     from probebench import processes
-    from probebench.config import parse_spec
     from probebench.registry import resolve
     from probebench.training import check_job
     from probebench.training import train as run
@@ -79,7 +78,9 @@ def train(
 
 
 def _report(ended: Trained, backbone: str, dataset: str, words: list[str]) -> None:
-    trained = f"{backbone}{',' if ':' in backbone else ':'}checkpoint={ended.checkpoint}"
+    spec = parse_spec(backbone)
+    options = {**spec.options, "checkpoint": str(ended.checkpoint)}
+    trained = f"{spec.name}:{','.join(f'{name}={write_value(value)}' for name, value in options.items())}"
     typer.echo(f"checkpoint: {ended.checkpoint}")
     typer.echo(f"next:       probebench run --backbone {trained} --dataset {dataset}")
     if ended.place:
