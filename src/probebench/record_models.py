@@ -261,6 +261,14 @@ class Record(_Model):
         return f"soft vote of {len(self.soft_vote)} levels" if self.soft_vote else ""
 
     @property
+    def read_at(self) -> str:
+        """Where the number was read: a point, or a tap with all levels that vote; empty for drawn images."""
+        if self.chosen is None:
+            return ""
+        levels = "+".join(trial.level for trial in self.soft_vote) or self.chosen.level
+        return str(Point(self.chosen.tap, levels, self.chosen.pool))
+
+    @property
     def frozen(self) -> bool:
         """Whether the backbone was left as it was; else the probe trained it, and the number is not of its features."""
         return self.protocol.document.get("consumes") != "backbone"

@@ -188,4 +188,6 @@ def test_the_command_marks_the_row(probebench, lab):
     answer = probebench("--probe", "stating", "--soft-vote", "--no-baselines", "--json")
     (cell,) = json.loads(answer.out)["cells"]
     assert [trial["level"] for trial in cell["record"]["soft_vote"]] == list(LEVELS)
-    assert "net (soft vote of 3 levels)" in probebench("--probe", "stating", "--soft-vote", "--no-baselines").out
+    printed = probebench("--probe", "stating", "--soft-vote", "--no-baselines").out
+    assert "net (soft vote of 3 levels)" in printed
+    assert f"@{'+'.join(LEVELS)}@" in printed, "not the point that was chosen, but all that vote"
