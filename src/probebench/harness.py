@@ -20,6 +20,7 @@ from probebench.plan import jobs
 from probebench.probing import measure
 from probebench.progress import bar, track
 from probebench.store import Store
+from probebench.views import in_turns
 from probebench.workbench import Context, SampleContext, Workbench, heard_warnings
 
 if TYPE_CHECKING:
@@ -177,10 +178,8 @@ def _run_job(
         name: Rows(name, positions, context.labels[name][positions], extraction.features, context.reading.shapes)
         for name, (positions, extraction) in passes.items()
     }
-    if views:
-        # The mirror image goes in turns with the image as it is; crops are all that is trained on.
-        shown_as = [passes["train"][1], *views] if context.job.views == "flip" else views
-        rows["train"] = replace(rows["train"], views=tuple(extraction.features for extraction in shown_as))
+    trained_on = in_turns(context.job.views, passes["train"][1], views)
+    rows["train"] = replace(rows["train"], views=tuple(extraction.features for extraction in trained_on))
     results = []
     with bar(f"probe {job.backbone.title} on {job.dataset.title}", total=len(files)) as shown:
         for file in files:

@@ -16,7 +16,7 @@ from probebench.parts import Rows, divide
 from probebench.probing import Outcome
 from probebench.seeding import hash63
 from probebench.sweep import checked_trial
-from probebench.views import views
+from probebench.views import in_turns, views
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,11 +119,12 @@ def _tunable(context: Context, point: Point) -> Tunable:
 
 def _piece(context: Context, rows: Rows) -> _Piece:
     """All images of a split; those of train with their views."""
-    shown, trained_on = (context.splits[rows.split], context.source(rows.split)), []
+    shown: tuple[Split, str] = context.splits[rows.split], context.source(rows.split)
+    trained_on: tuple[tuple[Split, str], ...] = ()
     if rows.split == "train":
         found = views(context.job.views, *shown, flips=context.dataset.flips, seed=context.request.noise_seed)
-        trained_on = [*([shown] if context.job.views == "flip" else []), *((view, view.source) for view in found)]
-    return _Piece(shown, tuple(trained_on), rows.positions, rows.labels)
+        trained_on = in_turns(context.job.views, shown, [(view, view.source) for view in found])
+    return _Piece(shown, trained_on, rows.positions, rows.labels)
 
 
 def _images(context: Context, point: Point, *pieces: _Piece) -> InputImages:

@@ -7,7 +7,7 @@ Padding and crop are those of CIFAR-10 training in He et al., Deep Residual Lear
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch.nn.functional import pad
 
@@ -16,7 +16,11 @@ from probebench.canonical import digest
 from probebench.seeding import hash63
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+T = TypeVar("T")
 
 
 class View(Split):
@@ -109,6 +113,19 @@ class Cropped(View):
         top, left, mirrored = drawn[0] % (2 * rows + 1), drawn[1] % (2 * columns + 1), drawn[2] % 2
         crop = pad(image, (columns, columns, rows, rows))[:, top : top + height, left : left + width]
         return (crop.flip(2) if self._flips and mirrored else crop).contiguous()
+
+
+def in_turns(text: str, as_they_are: T, views: Sequence[T]) -> tuple[T, ...]:
+    """What is trained on, epoch by epoch; empty where images are taken as they are.
+
+    A mirror image goes in turns with the image; crops are all that is trained on.
+
+    Args:
+        text: As in `views`.
+        as_they_are: The images, in the form of the views.
+        views: What `views` gives, or something made of each.
+    """
+    return (as_they_are, *views) if text == "flip" else tuple(views)
 
 
 def views(text: str, split: Split, source: str, *, flips: bool, seed: int) -> tuple[View, ...]:
