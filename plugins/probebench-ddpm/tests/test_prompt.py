@@ -58,7 +58,7 @@ def test_without_a_tokenizer(described, refused):
 
 def write_text_encoder(folder, *, width: int = 8):
     """A random CLIP text encoder and a tokenizer of letters, saved by transformers; gives the encoder."""
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="needs pip install 'probebench-ddpm[text]'")
     words = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
     vocabulary = {word: number for number, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
     (folder / "tokenizer").mkdir(parents=True)

@@ -85,7 +85,7 @@ def test_time_is_up(tmp_path, trained):
 
 def test_two_processes_train_as_one(tmp_path, trained):
     """Images, noise and t are those of the whole batch; only the order in which gradients are added is another."""
-    pytest.importorskip("accelerate")
+    pytest.importorskip("accelerate", reason="needs pip install 'probebench-ddpm[accelerate]'")
     out = tmp_path / "run"
     ended = train(out, "--recipe", "batch_size=256,lr=1e-3", "--num-processes", "2")
     assert ended.returncode == 0, ended.stderr
@@ -127,4 +127,4 @@ def test_another_recipe_is_refused_in_three_lines(trained):
     assert ended.returncode == 2
     assert "another recipe.lr" in ended.stderr
     assert len(ended.stderr.splitlines()) <= 3
-    assert [line.split(":")[0] for line in ended.stdout.splitlines()] == ["needs"]
+    assert ended.stdout == ""

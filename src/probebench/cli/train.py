@@ -69,7 +69,7 @@ def train(
         precision=precision,
         max_seconds=parse_duration(max_time, where="--max-time") if max_time else None,
         heard=tell if place.main else lambda _: None,
-        told=lambda line: typer.echo(f"needs:      {line}"),
+        told=typer.echo,
     )
     if place.main:
         _report(ended, backbone, dataset, words)

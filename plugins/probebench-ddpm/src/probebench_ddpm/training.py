@@ -41,11 +41,13 @@ def train(job: TrainingJob) -> Path:
 
 
 def _train(job: TrainingJob, team: Team) -> Path:
-    _check_memory(job, team)
+    needs = _checked_memory(job, team)
     loop = Loop(job, load(job, COUNT), team)
     with team.main_first():  # it claims the folder, or says why not
         folder, curves = RunFolder(job, loop.network_config), Curves(job.out)
         state = folder.last_state()
+    if team.main:
+        job.tell(needs)
     if state:
         loop.restore(state)
     _check_epochs(job, loop.epoch)
@@ -76,8 +78,8 @@ def _check_epochs(job: TrainingJob, there: int) -> None:
         )
 
 
-def _check_memory(job: TrainingJob, team: Team) -> None:
-    """Compares what the training needs with what there is, before it has taken any, and tells the user."""
+def _checked_memory(job: TrainingJob, team: Team) -> str:
+    """Compares what the training needs with what there is, before it has taken any; gives a line for the user."""
     recipe, size = cast("DDPMRecipe", job.recipe), side(job)
     wanted = memory.need(
         new_network(job, size), precision=job.precision, device=job.device, data=len(job.images) * 3 * size**2
@@ -89,8 +91,7 @@ def _check_memory(job: TrainingJob, team: Team) -> None:
         sharing=team.count if job.device == "cpu" else 1,
         device=job.device,
     )
-    if team.main:
-        job.tell(line)
+    return f"needs:      {line}"
 
 
 def _check_options(options: DDPMOptions) -> None:
