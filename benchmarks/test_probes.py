@@ -66,7 +66,7 @@ def sets(request) -> Sets:
 
 def allowance(test: Features) -> float:
     """Two tenths of a point at full size; at a tiny one, as far as its few images can tell."""
-    return max(0.002, 5 / len(test.labels))
+    return max(0.002, 3 / len(test.labels))
 
 
 def numpy(features: Features) -> tuple[np.ndarray, np.ndarray]:
@@ -213,8 +213,10 @@ class TestSweep:
         theirs = benchmark.pedantic(lambda: [best(train, test) for train, test in points], rounds=1)
         benchmark.extra_info["top1"] = theirs
         swept = Linear(LinearOptions(weight_decays=DECAYS)).tune_many(points, metric=top1, seed=0)
+        # Two tenths of a point. Thirty epochs of a tiny set are a few steps, which do not come to the optimum.
+        slack = max(0.002, 5 / len(sets.test.labels))
         for trials, reference in zip(swept, theirs, strict=True):
-            assert max(trial.value for trial in trials) >= reference - allowance(sets.test)
+            assert max(trial.value for trial in trials) >= reference - slack
 
 
 @pytest.mark.benchmark(group="logreg, six values of C, the best on the test set")
