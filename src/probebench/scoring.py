@@ -92,7 +92,9 @@ def score(
             hint=f"probebench run --probe knn:ks={max(ks)}",
         )
     ks = sorted(set(ks or (k for k in KS if k <= most)))
-    primary, classes = record.primary or "top1", len(record.cell.dataset.classes)
+    primary, classes = record.primary or "", len(record.cell.dataset.classes)
+    if primary not in metrics.METRICS:
+        raise UsageError(f"the record is ranked by {primary!r}, which no vote gives", where=str(path))
     found = []
     for vote, temperature in _weightings(votes, temperatures):
         on_val, on_test = (_summaries(kept[part], classes, ks, temperature) for part in ("val", "test"))

@@ -174,6 +174,13 @@ def test_a_probe_that_finds_neighbours_now_and_then_fails_the_cell(lab):
     assert "fit() finds neighbours in some calls, not in all" in cell.record.error.message
 
 
+def test_a_record_ranked_by_what_no_vote_gives_is_refused(lab):
+    cell = run(lab, **NOISY)
+    renamed = cell.record.model_copy(update={"primary": "topp1"})
+    with pytest.raises(UsageError, match="the record is ranked by 'topp1', which no vote gives"):
+        scoring.score(renamed, cell.path, lab.folder / "store")
+
+
 def test_records_without_neighbours_are_refused(lab):
     (cell,) = lab.run().cells
     assert cell.record.neighbours == {}

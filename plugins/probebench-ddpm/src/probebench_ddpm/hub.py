@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 PREFIX = "hub:"
 _FORM = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _AUTOENCODERS = ("vae/", "vqvae/")
 _JSON = ("model_index.json", "manifest.json", "scheduler_config.json", "scheduler/scheduler_config.json")
 _TEXT = ("text_encoder/config.json", "text_encoder/model.safetensors", "tokenizer/*")
