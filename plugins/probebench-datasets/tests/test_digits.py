@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from probebench.api import NoOptions, UsageError
@@ -185,6 +186,24 @@ def test_a_scene_does_not_depend_on_the_number_of_scenes():
     assert torch.equal(small(10, 15).split("test").labels(), small(99, 30).split("test").labels()[:15])
 
 
+@pytest.mark.parametrize("side", [8, 32])
+def test_another_size_shows_the_same_scenes(side):
+    dataset, plain = ScatteredDigits(ScatteredDigitsOptions(train=10, test=12, image_size=side)), small(10, 12)
+    assert dataset.image_size == (side, side)
+    for name in ("train", "test"):
+        split, original = dataset.split(name), plain.split(name)
+        assert torch.equal(split.labels(), original.labels())
+        for index in range(len(split)):
+            picture = Image.fromarray(original.image(index).numpy().transpose(1, 2, 0))
+            expected = np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+            assert np.array_equal(split.image(index).numpy(), expected)
+
+
+def test_the_usual_size_is_no_part_of_what_a_record_says():
+    assert "image_size" in ScatteredDigitsOptions().unsaid()
+    assert "image_size" not in ScatteredDigitsOptions(image_size=32).unsaid()
+
+
 def test_a_split_cannot_be_changed_from_outside():
     split = small().split("train")
     before = split.fingerprint()
@@ -206,9 +225,9 @@ def test_a_split_that_does_not_exist(dataset):
     assert error.value.exit_code == 2
 
 
-@pytest.mark.parametrize("options", [{"train": 9}, {"test": 0}, {"train": 100_001}, {"val": 10}])
+@pytest.mark.parametrize("options", [{"train": 9}, {"test": 0}, {"train": 100_001}, {"val": 10}, {"image_size": 7}])
 def test_sizes_that_make_no_dataset(options):
-    with pytest.raises(ValueError, match=r"greater than or equal to 10|less than or equal to 100000|Extra inputs"):
+    with pytest.raises(ValueError, match=r"greater than or equal to \d+|less than or equal to 100000|Extra inputs"):
         ScatteredDigitsOptions(**options)
 
 

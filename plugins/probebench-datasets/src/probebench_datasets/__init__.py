@@ -1,7 +1,7 @@
 """Datasets that need no download, and raw pixels as the floor of every board."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,8 +15,11 @@ PROBEBENCH_API = 1
 class ScatteredDigitsOptions(Options):
     """Options of `scattered-digits`."""
 
+    added: ClassVar[frozenset[str]] = frozenset({"image_size"})
+
     train: int = Field(6000, ge=10, le=100_000, description="number of train scenes")
     test: int = Field(2000, ge=10, le=100_000, description="number of test scenes")
+    image_size: int = Field(16, ge=8, le=64, description="resized from 16 x 16 to N x N, antialiased")
 
 
 class PixelsOptions(Options):

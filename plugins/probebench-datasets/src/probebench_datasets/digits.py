@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch.nn.functional import interpolate
 
 from probebench.api import Dataset, Options, UsageError
-from probebench_datasets.arrays import ArraySplit
+from probebench_datasets.arrays import ArraySplit, ResizedImages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +92,7 @@ class ScatteredDigits(Dataset):
     """A light digit at a random place and in a random colour, on a dark background of another: 16x16 RGB.
 
     Hard for raw pixels, easy for good features. Every scene is a function of its split and position, and scenes of
-    train and test are drawn from different handwritten samples.
+    train and test are drawn from different handwritten samples. Another size shows the same scenes, resized.
     """
 
     classes = tuple(str(digit) for digit in range(10))
@@ -101,10 +101,13 @@ class ScatteredDigits(Dataset):
 
     def __init__(self, options: ScatteredDigitsOptions) -> None:
         self._sizes = {"train": options.train, "test": options.test}
+        self.image_size = (options.image_size, options.image_size)
 
     def split(self, name: str) -> ArraySplit:
         """``train`` or ``test``; takes about a second for 6,000 scenes."""
         _digit_range(name)
         scenes = [_scene(position, name) for position in range(self._sizes[name])]
-        images = np.stack([image for image, _ in scenes])
+        images, (side, _) = np.stack([image for image, _ in scenes]), self.image_size
+        if side != CANVAS:
+            images = ResizedImages(images, side)[:]
         return ArraySplit(images, np.array([label for _, label in scenes], dtype=np.int64))
