@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from probebench import plan
 from probebench.cli.settings import from_file, study_of
 from probebench.config import parse_spec
 from probebench.study import check
@@ -19,12 +20,21 @@ def test_a_shipped_study_is_sound(path):
     study = study_of(from_file(path))
     check(study)
     trained = {str(one.out) for one in study.trainings}
-    probed = {parse_spec(text).options.get("run") for text in study.request.backbones}
+    texts = [text for request in study.requests for text in request.backbones]
+    probed = {parse_spec(text).options.get("run") for text in texts}
     assert probed - {None} == trained  # a bundled network is of no run
-    assert {study.request.results, study.boards, study.plots} == {
+    assert {study.results, study.boards, study.plots} == {
         Path("studies", path.stem, name) for name in ("records", "boards", "plots")
     }
 
 
 def test_there_are_studies():
-    assert {path.stem for path in STUDIES} >= {"attention", "epochs", "noise"}
+    assert {path.stem for path in STUDIES} >= {"attention", "epochs", "image-size", "noise", "normalisation"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "leaderboards").glob("*.toml")), ids=lambda path: path.stem)
+def test_what_a_board_is_made_from_can_be_run(path):
+    study = study_of(from_file(path))
+    assert study.results == Path("leaderboards/records")
+    for request in study.requests:
+        plan.check(request)

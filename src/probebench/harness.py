@@ -78,13 +78,15 @@ class PlannedCell:
 
     Attributes:
         file: The cell.
-        points: How many points are read; None when backbone or dataset could not be built, and of a measure of drawn
-            images, which reads none of the backbone.
+        path: Of its record; None when backbone or dataset could not be built.
+        points: How many points are read; None where there is no path, and of a measure of drawn images, which reads
+            none of the backbone.
         done: Its record, if it is there.
         error: Why nothing could be built.
     """
 
     file: CellFile
+    path: Path | None
     points: int | None
     done: CellResult | None
     error: ProbebenchError | None = None
@@ -110,13 +112,14 @@ def _planned(job: Job, bench: Workbench, argv: tuple[str, ...]) -> list[PlannedC
     except UsageError:
         raise
     except ProbebenchError as error:
-        return [PlannedCell(file, None, None, error) for file in files]
+        return [PlannedCell(file, None, None, None, error) for file in files]
     cells = []
     for file in files:
         record = file.finished(context)
-        done = CellResult(file.path(context), record, fresh=False) if record else None
+        path = file.path(context)
+        done = CellResult(path, record, fresh=False) if record else None
         points = len(context.reading.points) if isinstance(context, Context) else None
-        cells.append(PlannedCell(file, points, done))
+        cells.append(PlannedCell(file, path, points, done))
     return cells
 
 

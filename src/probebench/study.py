@@ -1,23 +1,27 @@
-"""A study: trainings, then a run, then its boards and figures. Each step goes on where it was, or has nothing to do."""
+"""A study: trainings, then runs, then boards and figures. Each step goes on where it was, or has nothing to do."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from probebench import board, plan, plot, training
+from probebench import board, harness, plan, plot, training
 from probebench.config import DEFAULT_DATASET, parse_spec
 from probebench.errors import UsageError
 from probebench.folders import make_writable
 from probebench.registry import installed, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from probebench.plan import Request
     from probebench.registry import Registry
     from probebench.training import Trained
+
+
+_Cell = TypeVar("_Cell")
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,21 @@ class Study:
     """What is to be done.
 
     Attributes:
-        request: The run.
-        trainings: What comes before it.
+        requests: The runs, one or more, which share the folder of their records.
+        trainings: What comes before them.
         boards: Folder of the boards; None for none.
         plots: Folder of the figures; None for none.
     """
 
-    request: Request
+    requests: tuple[Request, ...]
     trainings: tuple[Training, ...] = ()
     boards: Path | None = None
     plots: Path | None = None
+
+    @property
+    def results(self) -> Path:
+        """Folder of the records."""
+        return self.requests[0].results
 
 
 def check(study: Study, registry: Registry | None = None) -> None:
@@ -85,7 +94,8 @@ def check(study: Study, registry: Registry | None = None) -> None:
         if one.out in [other.out for other in study.trainings[: number - 1]]:
             raise UsageError("two trainings share a folder", where=f"out = {str(one.out)!r} of [[train]] {number}")
     if study.trainings:
-        plan.check(study.request, registry)
+        for request in study.requests:
+            plan.check(request, registry)
 
 
 def train(
@@ -104,7 +114,7 @@ def train(
         TrainingError: A training cannot start or go on.
     """
     if study.trainings:
-        make_writable(study.request.results, "--results")
+        make_writable(study.results, "--results")
     for one in study.trainings:
         ended = training.train(
             resolve("backbone", one.backbone, registry),
@@ -123,6 +133,52 @@ def train(
             return
 
 
+def planned(study: Study, registry: Registry | None = None) -> list[harness.PlannedCell]:
+    """The cells of all runs, each once; nothing is forwarded or written.
+
+    Raises:
+        UsageError: A name, option or value is wrong.
+        PluginError: A component is there and cannot be used.
+    """
+    groups = (group for request in study.requests for group in harness.plan(request, registry=registry))
+    return _once((cell for group in groups for cell in group), lambda cell: cell.path)
+
+
+def run(study: Study, argv: Sequence[str] = (), registry: Registry | None = None) -> harness.RunResult:
+    """Does the runs, one after the other.
+
+    Args:
+        study: What is to be done.
+        argv: The command, for the records.
+        registry: Where components are looked up; by default what is installed.
+
+    Raises:
+        UsageError: A name, option or value of any run is wrong: found before the first.
+        PluginError: A component is there and cannot be used.
+        StoreError: The store is a file.
+        RecordError: A record cannot be written. What was written before stays.
+    """
+    for request in study.requests:
+        plan.jobs(request, registry)
+    outcomes = [harness.run(request, argv=argv, registry=registry) for request in study.requests]
+    forwarded: Counter[tuple[str, str]] = Counter()
+    for outcome in outcomes:
+        forwarded.update(outcome.forwarded)
+    return harness.RunResult(
+        cells=_once((cell for outcome in outcomes for cell in outcome.cells), lambda cell: cell.path),
+        forwarded=dict(forwarded),
+        seconds=sum(outcome.seconds for outcome in outcomes),
+    )
+
+
+def _once(cells: Iterable[_Cell], path: Callable[[_Cell], Path | None]) -> list[_Cell]:
+    """Runs may share cells, such as their baselines: each is told of once, as the first run found it."""
+    found: dict[object, _Cell] = {}
+    for cell in cells:
+        found.setdefault(path(cell) or id(cell), cell)
+    return list(found.values())
+
+
 def report(study: Study) -> list[Path]:
     """Builds boards and figures of all records in the study's folder.
 
@@ -135,7 +191,7 @@ def report(study: Study) -> list[Path]:
     """
     changed: list[Path] = []
     if study.boards:
-        changed += board.write(board.outputs(study.request.results, study.boards), study.boards)
+        changed += board.write(board.outputs(study.results, study.boards), study.boards)
     if study.plots:
-        changed += plot.write(plot.outputs(study.request.results, study.plots))
+        changed += plot.write(plot.outputs(study.results, study.plots))
     return changed

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from probebench import harness
 from probebench.api import Options, PluginError, UsageError
 from probebench.cli.settings import from_file, study_of
-from probebench.study import check, report, train
+from probebench.study import check, planned, report, run, train
 from probebench.testing.fakes import ToyBackbone
 
 
@@ -21,6 +22,7 @@ class Series(Options):
 
 
 HEAD = 'backbone = ["learner:run=out"]\ndataset = ["shades"]\nprobe = ["means"]\nresults = "results"\n'
+RUN = "[[run]]\n"
 TRAIN = '[[train]]\nbackbone = "learner"\ndataset = "shades"\nepochs = 2\nout = "out"\n'
 
 
@@ -47,9 +49,9 @@ def study(lab, monkeypatch):
         series_options=Series,
     )
 
-    def read(text):
+    def read(text, **given):
         Path("study.toml").write_text(text)
-        return study_of(from_file(Path("study.toml")))
+        return study_of(from_file(Path("study.toml")), given)
 
     return read
 
@@ -61,6 +63,10 @@ def study(lab, monkeypatch):
         ("boards = 1", "boards = 1 is not a text", "study.toml"),
         ("train = [1]", "train is not a table", "[[train]] 1 of study.toml"),
         (TRAIN + 'recipes = ""', "unknown key 'recipes'", "[[train]] 1 of study.toml"),
+        ("run = 1", "run is not a table", "[[run]] 1 of study.toml"),
+        (RUN + 'results = "elsewhere"', "unknown key 'results'", "[[run]] 1 of study.toml"),
+        (RUN + RUN + "probe = [1]", "probe is not a list of texts", "[[run]] 2 of study.toml"),
+        (RUN + "seeds = [0.5]", "seeds are whole numbers", "[[run]] 1 of study.toml"),
         (TRAIN + "seed = true", "seed = True is not a whole number", "[[train]] 1 of study.toml"),
         (TRAIN + TRAIN.replace("epochs = 2\n", ""), "epochs is missing", "[[train]] 2 of study.toml"),
     ],
@@ -81,6 +87,7 @@ def test_a_wrong_key_or_value_in_the_file(study, text, message, where):
         (HEAD + TRAIN.replace('"learner"', '"net"'), "net cannot be trained"),
         (HEAD + TRAIN.replace("2", "0"), "--epochs 0 trains nothing"),
         (HEAD + TRAIN + 'recipe = "rate=1"', "no option 'rate'"),
+        (HEAD + TRAIN + RUN + RUN + 'probe = ["mean"]', "no probe 'mean'"),
         (HEAD + TRAIN + TRAIN, "two trainings share a folder"),
     ],
 )
@@ -99,12 +106,12 @@ def test_a_series_need_not_be_there_before_its_training(study, lab):
     one = study(HEAD + TRAIN + 'seed = 3\nrecipe = "lr=0.5"\nprecision = "fp32"\ndevice = "cpu"')
     check(one, lab.registry)
     with pytest.raises(PluginError, match="cannot be listed"):
-        lab.plan(backbones=one.request.backbones)
+        lab.plan(backbones=one.requests[0].backbones)
     [(training, ended)] = train(one, lambda _: None, lab.registry)
     assert (training.out, ended.checkpoint, ended.place) == (Path("out"), Path("out/done"), None)
     [job] = lab.jobs
     assert (job.epochs, job.seed, job.recipe.lr, job.device) == (2, 3, 0.5, "cpu")
-    assert lab.plan(backbones=one.request.backbones)
+    assert lab.plan(backbones=one.requests[0].backbones)
 
 
 def test_a_training_that_was_stopped_is_the_last(study, lab):
@@ -116,3 +123,44 @@ def test_a_training_that_was_stopped_is_the_last(study, lab):
 
 def test_a_run_without_reports_writes_none(study, lab):
     assert report(study(HEAD)) == []
+
+
+def test_runs_differ_in_what_they_say_and_share_the_rest(study):
+    one = study(HEAD + "seeds = [0, 1]\n" + RUN + 'dataset = "tones"\nlevels = [10]\n' + RUN + "baselines = false")
+    assert [request.datasets for request in one.requests] == [("tones",), ("shades",)]
+    assert [request.levels for request in one.requests] == [("10",), ()]
+    assert [request.baselines for request in one.requests] == [True, False]
+    assert {(request.seeds, request.results) for request in one.requests} == {((0, 1), Path("results"))}
+
+
+def test_the_command_line_wins_over_every_run(study):
+    one = study(HEAD + RUN + 'probe = ["nearest"]\n' + RUN + "seeds = [5]", probe=["other"], results="elsewhere")
+    assert [request.probes for request in one.requests] == [("other",), ("other",)]
+    assert [request.seeds for request in one.requests] == [(0,), (5,)]
+    assert one.results == Path("elsewhere")
+
+
+def test_a_cell_that_two_runs_share_is_done_and_told_of_once(study, lab):
+    text = 'backbone = ["net"]\ndataset = ["shades"]\nprobe = ["means"]\nresults = "results"\nstore = "store"\n'
+    one = study(text + RUN + RUN + "seeds = [0, 1]")
+    to_do = planned(one, lab.registry)
+    outcome = run(one, ("run",), lab.registry)
+    seeds = [(cell.record.cell.backbone.title, cell.record.cell.seed, cell.fresh) for cell in outcome.cells]
+    assert len(seeds) == len(set(seeds)) == len(to_do)
+    assert all(fresh for _, _, fresh in seeds)
+    assert {seed for name, seed, _ in seeds if name == "net"} == {0, 1}
+    images = harness.run(one.requests[1], registry=lab.registry).forwarded
+    assert not any(images.values())
+
+
+def test_what_is_wrong_in_the_second_run_is_known_before_the_first(study, lab):
+    one = study(
+        'backbone = ["net"]\ndataset = ["shades"]\nresults = "results"\n'
+        + RUN
+        + 'probe = ["means"]\n'
+        + RUN
+        + 'probe = ["mean"]'
+    )
+    with pytest.raises(UsageError, match="no probe 'mean'"):
+        run(one, (), lab.registry)
+    assert not Path("results").exists()

@@ -17,7 +17,6 @@ from probebench.errors import UsageError
 
 if TYPE_CHECKING:
     from probebench.harness import CellResult, PlannedCell, RunResult
-    from probebench.plan import Request
     from probebench.study import Study
 
 
@@ -80,9 +79,9 @@ def run(
         "boards": boards,
         "plots": plots,
     }
-    settings = from_file(config) if config else {}
-    settings |= {name: value for name, value in given.items() if value is not None}
-    study = study_of(settings)
+    study = study_of(
+        from_file(config) if config else {}, {name: value for name, value in given.items() if value is not None}
+    )
     if dry_run:
         with quiet_stdout(as_json), told_warnings():
             cells = _plan(study)
@@ -90,7 +89,7 @@ def run(
         return
     with quiet_stdout(as_json), told_warnings():
         _prepare(study, download=download)
-        outcome = _execute(study.request)
+        outcome = _execute(study)
     _show_outcome(outcome, as_json=as_json, debug=bool(context.obj))
     with quiet_stdout(as_json):
         _report(study)
@@ -108,7 +107,8 @@ def _prepare(study: Study, *, download: bool) -> None:
 
     studies.check(study)
     if download:
-        data = [*study.request.datasets, *(one.dataset for one in study.trainings)]
+        data = [text for request in study.requests for text in request.datasets]
+        data += [one.dataset for one in study.trainings]
         fetch_missing(resolve("dataset", text) for text in dict.fromkeys(data))
     for one, ended in studies.train(study, tell):
         typer.echo(f"trained: {ended.checkpoint}")
@@ -116,15 +116,16 @@ def _prepare(study: Study, *, download: bool) -> None:
             typer.echo(f"stopped: {one.out} at {ended.place}; the same command goes on where it was", err=True)
             raise typer.Exit(128 + (ended.signal or 0))
     if download:
-        fetch_missing(backbone for text in study.request.backbones for backbone in expand(text))
-        extractors = (job.extractor for job in jobs(study.request))
+        backbones = dict.fromkeys(text for request in study.requests for text in request.backbones)
+        fetch_missing(backbone for text in backbones for backbone in expand(text))
+        extractors = (job.extractor for request in study.requests for job in jobs(request))
         fetch_missing(dict.fromkeys(extractor.component for extractor in extractors if extractor))
 
 
 def _report(study: Study) -> None:
     from probebench import study as studies
 
-    if study.request.limit is None:
+    if study.requests[0].limit is None:
         for path in studies.report(study):
             typer.echo(f"{'wrote' if path.exists() else 'removed'} {path}")
     elif study.boards or study.plots:
@@ -133,11 +134,10 @@ def _report(study: Study) -> None:
 
 def _plan(study: Study) -> list[PlannedCell]:
     from probebench import study as studies
-    from probebench.harness import plan
 
     studies.check(study)
     try:
-        return [cell for group in plan(study.request) for cell in group]
+        return studies.planned(study)
     except UsageError as error:
         if not study.trainings:
             raise
@@ -146,11 +146,11 @@ def _plan(study: Study) -> list[PlannedCell]:
         return []
 
 
-def _execute(request: Request) -> RunResult:
-    from probebench.harness import run as execute
+def _execute(study: Study) -> RunResult:
+    from probebench import study as studies
 
     try:
-        return execute(request, argv=sys.argv[1:])
+        return studies.run(study, argv=sys.argv[1:])
     except KeyboardInterrupt:
         typer.echo("interrupted: the same command goes on where it was", err=True)
         raise typer.Exit(130) from None

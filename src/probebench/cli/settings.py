@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from probebench.plan import Request
     from probebench.study import Study, Training
 
+_PLACES = ("results", "store", "boards", "plots")
+
 KEYS: dict[str, type] = {
     "backbone": list,
     "dataset": list,
@@ -43,8 +45,12 @@ KEYS: dict[str, type] = {
     "boards": str,
     "plots": str,
     "train": list,
+    "run": list,
 }
-"""What a config file may hold: the options of the command, lists as TOML lists, and tables ``[[train]]``."""
+"""What a config file may hold: the options of the command, lists as TOML lists; tables ``[[train]]`` and ``[[run]]``."""
+
+RUN_KEYS = {name: kind for name, kind in KEYS.items() if name not in {"limit", *_PLACES, "train", "run"}}
+"""What a table ``[[run]]`` may hold: what is read, of what, and how. Where things lie is the same for all runs."""
 
 TRAIN_KEYS: dict[str, type] = {
     "backbone": str,
@@ -68,33 +74,53 @@ def from_file(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: It cannot be read, or a key or a value is wrong.
     """
-    settings = load_config(path, KEYS)
-    for name, value in settings.items():
-        if KEYS[name] is list and not isinstance(value, list):
-            settings[name] = [value]
-        elif KEYS[name] is not list:
-            _require(name, value, KEYS[name], str(path))
-    if "levels" in settings:
-        settings["levels"] = [str(level) for level in settings["levels"]]
-    if any(not isinstance(seed, int) or isinstance(seed, bool) for seed in settings.get("seeds", [])):
-        raise UsageError("seeds are whole numbers", where=str(path), hint="seeds = [0, 1, 2]")
-    for name in ("backbone", "dataset", "probe", "protocol", "taps"):
-        if any(not isinstance(text, str) for text in settings.get(name, [])):
-            raise UsageError(f"{name} is not a list of texts", where=str(path), hint=f'{name} = ["...", "..."]')
+    settings = _read_options(load_config(path, KEYS), str(path))
     for number, table in enumerate(settings.get("train", []), start=1):
         _check_training(table, f"[[train]] {number} of {path}")
+    settings["run"] = [
+        _run_options(table, f"[[run]] {number} of {path}")
+        for number, table in enumerate(settings.get("run", []), start=1)
+    ]
     return settings
 
 
+def _read_options(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Options of ``probebench run`` whose names are known, each as its type says."""
+    settings = {
+        name: [value] if KEYS[name] is list and not isinstance(value, list) else value for name, value in table.items()
+    }
+    for name, value in settings.items():
+        if KEYS[name] is not list:
+            _require(name, value, KEYS[name], where)
+    if "levels" in settings:
+        settings["levels"] = [str(level) for level in settings["levels"]]
+    if any(not isinstance(seed, int) or isinstance(seed, bool) for seed in settings.get("seeds", [])):
+        raise UsageError("seeds are whole numbers", where=where, hint="seeds = [0, 1, 2]")
+    for name in ("backbone", "dataset", "probe", "protocol", "taps"):
+        if any(not isinstance(text, str) for text in settings.get(name, [])):
+            raise UsageError(f"{name} is not a list of texts", where=where, hint=f'{name} = ["...", "..."]')
+    return settings
+
+
+def _run_options(table: Any, where: str) -> dict[str, Any]:  # noqa: ANN401 - any TOML value
+    _check_table("run", table, RUN_KEYS, where)
+    return _read_options(table, where)
+
+
 def _check_training(table: Any, where: str) -> None:  # noqa: ANN401 - any TOML value
-    if not isinstance(table, dict):
-        raise UsageError("train is not a table", where=where, hint="[[train]], and below it its options")
+    _check_table("train", table, TRAIN_KEYS, where)
     for name, value in table.items():
-        if name not in TRAIN_KEYS:
-            raise UsageError(f"unknown key {name!r}", where=where, hint=suggest(name, TRAIN_KEYS))
         _require(name, value, TRAIN_KEYS[name], where)
     if missing := [name for name in ("backbone", "epochs", "out") if name not in table]:
         raise UsageError(f"{missing[0]} is missing", where=where, hint="a training needs backbone, epochs and out")
+
+
+def _check_table(kind: str, table: Any, keys: Mapping[str, type], where: str) -> None:  # noqa: ANN401 - any TOML value
+    if not isinstance(table, dict):
+        raise UsageError(f"{kind} is not a table", where=where, hint=f"[[{kind}]], and below it its options")
+    for name in table:
+        if name not in keys:
+            raise UsageError(f"unknown key {name!r}", where=where, hint=suggest(name, keys))
 
 
 def _require(name: str, value: object, kind: type, where: str) -> None:
@@ -102,13 +128,20 @@ def _require(name: str, value: object, kind: type, where: str) -> None:
         raise UsageError(f"{name} = {value!r} is not {_TYPE_NAMES[kind]}", where=where)
 
 
-def study_of(settings: Mapping[str, Any]) -> Study:
-    """What is to be done, by settings that have been checked."""
+def study_of(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Study:
+    """What is to be done.
+
+    Args:
+        file: A config file's settings, checked. What stands above its tables ``[[run]]`` holds for each of them.
+        given: Options of the command line, which win over both.
+    """
     from probebench.study import Study
 
+    given = given or {}
+    settings = {**file, **given}
     boards, plots = settings.get("boards"), settings.get("plots")
     return Study(
-        request=_request(settings),
+        requests=tuple(_request({**file, **table, **given}) for table in file.get("run") or [{}]),
         trainings=tuple(_training(table) for table in settings.get("train", [])),
         boards=Path(boards) if boards else None,
         plots=Path(plots) if plots else None,
