@@ -43,6 +43,8 @@ class Request:
         baselines: Whether raw pixels and each network with random weights are run as well.
         optimism: Whether every trial is measured on test as well, after the choice.
         soft_vote: Whether all levels at the chosen tap vote, of backbones that have several.
+        borrowed: Whether taps and levels were named for other backbones than these, as where the command line asks for
+            one in place of a config file's: one with a single tap or without noise is read there, though it is alone.
         results: Folder of the records.
         store: Folder of the feature store.
     """
@@ -64,6 +66,7 @@ class Request:
     baselines: bool = True
     optimism: bool = False
     soft_vote: bool = False
+    borrowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
             dataset,
             group.asked,
             tuple(product(group.probes, dict.fromkeys(request.seeds))),
-            alone=len(rivals) == 1 and backbone in rivals,
+            alone=len(rivals) == 1 and backbone in rivals and not request.borrowed,
             fixed=group.fixed,
             extractor=group.extractor,
             views=group.views,

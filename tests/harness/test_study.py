@@ -21,6 +21,13 @@ class Series(Options):
     run: str = ""
 
 
+class Flat(ToyBackbone):
+    """One without noise levels."""
+
+    def levels(self):
+        return super().levels()[:1]
+
+
 HEAD = 'backbone = ["learner:run=out"]\ndataset = ["shades"]\nprobe = ["means"]\nresults = "results"\n'
 RUN = "[[run]]\n"
 TRAIN = '[[train]]\nbackbone = "learner"\ndataset = "shades"\nepochs = 2\nout = "out"\n'
@@ -138,6 +145,19 @@ def test_the_command_line_wins_over_every_run(study):
     assert [request.probes for request in one.requests] == [("other",), ("other",)]
     assert [request.seeds for request in one.requests] == [(0,), (5,)]
     assert one.results == Path("elsewhere")
+
+
+def test_a_backbone_in_place_of_a_files_is_read_where_it_can_be(study, lab):
+    """The levels of a file are those of its backbones; levels on the command line are meant for what is named there."""
+    lab.backbone("flat", Flat)
+    text = HEAD + 'levels = ["t=10"]\n'
+    [request] = study(text, backbone=["flat"]).requests
+    assert request.borrowed
+    assert not any(cell.error for cell in planned(study(text, backbone=["flat"]), lab.registry))
+    for other in (study(text), study(text, backbone=["flat"], levels=["t=10"])):
+        assert not other.requests[0].borrowed
+    with pytest.raises(UsageError, match="no level 't=10'"):
+        planned(study(text, backbone=["flat"], levels=["t=10"]), lab.registry)
 
 
 def test_a_cell_that_two_runs_share_is_done_and_told_of_once(study, lab):

@@ -47,7 +47,7 @@ KEYS: dict[str, type] = {
     "train": list,
     "run": list,
 }
-"""What a config file may hold: the options of the command, lists as TOML lists; tables ``[[train]]`` and ``[[run]]``."""
+"""What a config file may hold: options of the command, lists as TOML lists; tables ``[[train]]`` and ``[[run]]``."""
 
 RUN_KEYS = {name: kind for name, kind in KEYS.items() if name not in {"limit", *_PLACES, "train", "run"}}
 """What a table ``[[run]]`` may hold: what is read, of what, and how. Where things lie is the same for all runs."""
@@ -141,7 +141,7 @@ def study_of(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) ->
     settings = {**file, **given}
     boards, plots = settings.get("boards"), settings.get("plots")
     return Study(
-        requests=tuple(_request({**file, **table, **given}) for table in file.get("run") or [{}]),
+        requests=tuple(_request({**file, **table}, given) for table in file.get("run") or [{}]),
         trainings=tuple(_training(table) for table in settings.get("train", [])),
         boards=Path(boards) if boards else None,
         plots=Path(plots) if plots else None,
@@ -154,9 +154,10 @@ def _training(table: Mapping[str, Any]) -> Training:
     return Training(**{**table, "out": Path(table["out"])})
 
 
-def _request(settings: Mapping[str, Any]) -> Request:
+def _request(file: Mapping[str, Any], given: Mapping[str, Any]) -> Request:
     from probebench.plan import Request
 
+    settings = {**file, **given}
     return Request(
         backbones=tuple(settings.get("backbone", [DEFAULT_BACKBONE])),
         datasets=tuple(settings.get("dataset", [DEFAULT_DATASET])),
@@ -175,4 +176,5 @@ def _request(settings: Mapping[str, Any]) -> Request:
         baselines=settings.get("baselines", True),
         optimism=settings.get("optimism", False),
         soft_vote=settings.get("soft_vote", False),
+        borrowed="backbone" in file and "backbone" in given and not {"taps", "levels"} & given.keys(),
     )
