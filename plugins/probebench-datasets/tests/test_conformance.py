@@ -6,7 +6,7 @@ from probebench.testing import parametrize_with_checks
 
 
 @parametrize_with_checks(
-    ["digits", "scattered-digits:train=300,test=100", "pixels", "pixels:grid=4"],
+    ["digits", "scattered-digits:train=300,test=100", "pixels", "pixels:grid=4", "digits-classifier"],
 )
 def test_conformance(subject, check):
     check(subject)

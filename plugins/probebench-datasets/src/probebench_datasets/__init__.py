@@ -78,11 +78,17 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
 
 @hookimpl
 def probebench_backbones() -> Iterator[BackboneSpec]:
-    """Yields the floor."""
+    """Yields the floor, and the ceiling of `scattered-digits`."""
     yield BackboneSpec(
         name="pixels",
         factory="probebench_datasets.pixels:Pixels",
         options=PixelsOptions,
         summary="the image itself, optionally averaged to a grid: what every backbone has to beat",
         floor=True,
+    )
+    yield BackboneSpec(
+        name="digits-classifier",
+        factory="probebench_datasets.classifier:DigitsClassifier",
+        summary="a small network taught to read scattered-digits: its ceiling, and a judge of drawn digits",
+        license="CC-BY-4.0 (UCI Optical Recognition of Handwritten Digits)",
     )
