@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from probebench import kept_neighbours
+from probebench import drawn_folders, kept_neighbours
 from probebench.api import Point
 from probebench.canonical import digest
 from probebench.errors import StoreError
@@ -31,15 +31,16 @@ _HOUR, _DAY = 3600, 86400
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One entry of a store, or one file of kept neighbours.
+    """One entry of a store, one file of kept neighbours, or one set of drawn images.
 
     Attributes:
         key: Its key; of neighbours, the digest of the file.
-        backbone: Name, and the head of the fingerprint.
+        backbone: Name, and the head of the fingerprint; of drawn images, its title.
         split: Source of the images.
         point: Tap, level and pool; after that of neighbours stands what they are.
         rows: Number of rows.
-        dim: Width of the rows; nothing while the entry is unfinished. Of neighbours, how many each image has.
+        dim: Width of the rows; nothing while the entry is unfinished. Of neighbours, how many each image has; 0 of
+            images.
         size: Bytes on disk.
         used: Time of the last use, in seconds since 1970.
     """
@@ -68,7 +69,7 @@ class Removed:
 
 
 def summaries(root: Path) -> list[Summary]:
-    """All entries whose key document is sound, and all neighbours whose file is, the last used first."""
+    """All entries whose key document is sound, all neighbours whose file is, and drawn images; the last used first."""
     found = []
     for folder in _folders(root):
         if (document := _key_document(folder)) is None:
@@ -85,6 +86,10 @@ def summaries(root: Path) -> list[Summary]:
         manifest, files = _manifest(folder), _files(folder)
         dim = manifest.dim if manifest else None
         found.append(Summary(folder.name, *words, document["rows"], dim, _size(files), _used(files)))
+    for folder in drawn_folders.folders(root):
+        drawing, files = drawn_folders.describe(folder), drawn_folders.files(folder)
+        words = (drawing.backbone, "samples", f"seed {drawing.seed}")
+        found.append(Summary(folder.name, *words, len(files) - 1, 0, _size(files), _used(files)))
     for path in _kept_files(root):
         with suppress(ValueError):
             origin, rows, count = kept_neighbours.describe(path)
@@ -112,7 +117,9 @@ def verify(root: Path) -> list[tuple[Path, str]]:
 
 
 def collect(root: Path, *, max_size: int | None = None) -> Removed:
-    """Removes what nobody can use any more and, with a limit, what was not used for longest: entries and neighbours.
+    """Removes what nobody can use any more and, with a limit, what was not used for longest.
+
+    That is entries, neighbours, and sets of drawn images.
 
     Of no use are temporary files older than an hour (a writer may be at work on a younger one), shards that the
     manifest of their entry does not list, and entries that have been unfinished for a day.
@@ -138,6 +145,10 @@ def collect(root: Path, *, max_size: int | None = None) -> Removed:
     for path in _kept_files(root):
         size += _size([path])
         complete.append((_used([path]), [path]))
+    for folder in drawn_folders.folders(root):
+        files = drawn_folders.files(folder)
+        size += _size(files)
+        complete.append((_used(files), files))
     gone += [path for path in _children(root / kept_neighbours.FOLDER) if _abandoned(path, now)]
     for _, files in sorted(complete):
         if max_size is None or size <= max_size:
@@ -146,7 +157,7 @@ def collect(root: Path, *, max_size: int | None = None) -> Removed:
         size -= _size(files)
     removed = Removed(len(gone), _size(gone))
     # Manifests go first: from then on an entry is unfinished, and not broken.
-    for path in sorted(gone, key=lambda path: path.name != MANIFEST):
+    for path in drawn_folders.removal_order(sorted(gone, key=lambda path: path.name != MANIFEST)):
         with storage_errors("remove", path):
             path.unlink(missing_ok=True)
     for folder in {path.parent for path in gone}:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from probebench import option_values
+from probebench import drawn_folders, option_values
 from probebench.api import (
     BackboneSpec,
     ImageSet,
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from probebench.registry import Component
     from probebench.store import Store
     from probebench.workbench import SampleContext
-
-FOLDER = "samples"
-"""Of the store: a folder in it for each set of drawn images."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ def _draw(
     backbone = context.job.backbone
     options = _sampler_options(backbone, sampling)
     run = drawn_from(backbone, context.backbone, options, seed=seed, precision=context.precision)
-    root = store.root / FOLDER / digest(run)[:32]
+    root = store.root / drawn_folders.FOLDER / digest(run)[:32]
     folder = SampleFolder(root, run, notes(backbone, context.device), "--store")
     present = folder.present()
     missing = [number for number in range(count) if number not in present]

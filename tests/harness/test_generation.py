@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from probebench import records
 from probebench.api import Options, ProbeSpec, SampleOptions, UsageError, hash63
+from probebench.housekeeping import collect, summaries
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure
 
 
@@ -321,6 +324,45 @@ def test_a_measure_that_gives_nothing_or_no_number(atelier):
         "  in: Endless",
         "  try: finite numbers only",
     ]
+
+
+def test_housekeeping_sees_drawn_images_and_may_remove_them(atelier):
+    run(atelier)
+    root = atelier.folder / "store"
+    (drawn,) = [one for one in summaries(root) if one.split == "samples"]
+    [folder] = (root / "samples").iterdir()
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert (drawn.key, drawn.point, drawn.rows, drawn.size) == (folder.name, "seed 0", 5, size)
+    assert drawn.backbone.startswith("artist ")
+    (folder / "mine.txt").write_text("not of the store")
+    everything = sum(one.size for one in summaries(root))
+    assert collect(root, max_size=everything).files == 0
+    collect(root, max_size=0)
+    assert [path.name for path in folder.rglob("*")] == ["mine.txt"]
+    (folder / "mine.txt").unlink()
+    atelier.drawn.clear()
+    assert record_of(atelier, "gap:count=6,point=early@clean").samples.count == 6
+    assert atelier.drawn == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_is_left_of_a_removal_that_was_cut_short_is_a_set_of_fewer(atelier, monkeypatch):
+    run(atelier)
+    root = atelier.folder / "store"
+    unlink, calls = Path.unlink, []
+
+    def cut_short(path, **options):
+        calls.append(path)
+        if path.suffix == ".png" and sum(one.suffix == ".png" for one in calls) == 3:
+            raise KeyboardInterrupt
+        unlink(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            collect(root, max_size=0)
+    atelier.drawn.clear()
+    assert record_of(atelier, "gap:count=6,point=early@clean").samples.count == 6
+    assert len(atelier.drawn) == 3  # the two that are gone, and the sixth
 
 
 def test_a_damaged_image_names_its_file(atelier):

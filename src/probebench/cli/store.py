@@ -27,7 +27,7 @@ StoreOption = Annotated[
 
 @app.command("ls")
 def list_entries(store: StoreOption = None) -> None:
-    """List the stored features, the last used first."""
+    """List the stored features, neighbours and drawn images, the last used first."""
     from tabulate import tabulate
 
     from probebench.housekeeping import summaries
@@ -44,7 +44,7 @@ def list_entries(store: StoreOption = None) -> None:
             one.split,
             one.point,
             one.rows,
-            "unfinished" if one.dim is None else one.dim,
+            "unfinished" if one.dim is None else one.dim or "",
             format_size(one.size),
             datetime.fromtimestamp(one.used, tz=UTC).strftime("%Y-%m-%d %H:%M"),
         )

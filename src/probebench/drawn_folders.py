@@ -1,0 +1,71 @@
+"""The part of the feature store in which drawn images lie, a folder for each set, as its housekeeping sees it.
+
+Layout, below the root of the store::
+
+    samples/<digest of what they were drawn from>/    a `probebench.sample_folder.SampleFolder`
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+FOLDER = "samples"
+
+MANIFEST = "samples.json"
+"""Without it a folder with images in it belongs to nobody, so it is removed last."""
+
+_SET = re.compile(r"[0-9a-f]{32}")
+_IMAGE = re.compile(r"\d{6,}\.png")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What a set of images was drawn from, for people.
+
+    Attributes:
+        backbone: Title, and the head of the fingerprint.
+        seed: Of the images.
+    """
+
+    backbone: str
+    seed: int
+
+
+def folders(root: Path) -> list[Path]:
+    """The folders of drawn images in a store, sorted."""
+    if not (root / FOLDER).is_dir():
+        return []
+    return sorted(
+        path for path in (root / FOLDER).iterdir() if _SET.fullmatch(path.name) and (path / MANIFEST).is_file()
+    )
+
+
+def images(folder: Path) -> list[Path]:
+    """The images of a set, sorted."""
+    return sorted(path for path in (folder / "images").glob("*.png") if _IMAGE.fullmatch(path.name))
+
+
+def files(folder: Path) -> list[Path]:
+    """All that a store writes in such a folder."""
+    return [*images(folder), folder / MANIFEST]
+
+
+def describe(folder: Path) -> Drawing:
+    """What a set was drawn from; question marks where its manifest does not say."""
+    try:
+        document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return Drawing(f"{document['title']} {document['run']['fingerprint'][:8]}", int(document["run"]["seed"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return Drawing("?", 0)
+
+
+def removal_order(paths: Iterable[Path]) -> list[Path]:
+    """Paths with the manifests of drawn images last: what is left of a removal that was cut short is a set of fewer."""
+    return sorted(paths, key=lambda path: path.name == MANIFEST)
