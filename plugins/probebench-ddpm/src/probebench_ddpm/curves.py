@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from probebench_ddpm.tensorboard import EventFile
+
 
 class Curves:
     """Lines of CSV, forgotten from where a run goes on.
@@ -19,14 +21,25 @@ class Curves:
 
     def __init__(self, root: Path) -> None:
         self._loss, self._bands = root / "loss.csv", root / "bands.csv"
+        self._events: EventFile | None = None
+
+    def show(self, events: EventFile) -> None:
+        """Puts every line, those that are there and those to come, into an event file too."""
+        self._events = events
+        events.add_epochs(_read(self._loss))
+        events.add_bands(_read(self._bands))
 
     def add_epoch(self, row: Mapping[str, Any]) -> None:
         """Appends an epoch to the loss curve."""
         _append(self._loss, [row])
+        if self._events:
+            self._events.add_epochs([row])
 
     def add_bands(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Appends what was measured at a checkpoint; each row has its ``step``, second."""
         _append(self._bands, rows)
+        if self._events:
+            self._events.add_bands(rows)
 
     def rewind(self, epoch: int, step: int) -> None:
         """Forgets what came after the state that the run goes on from: it is trained again.
@@ -48,6 +61,13 @@ def _append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         if new:
             writer.writeheader()
         writer.writerows(rows)
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _keep(path: Path, choose: Callable[[list[str]], list[str]]) -> None:

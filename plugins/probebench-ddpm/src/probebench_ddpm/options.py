@@ -130,6 +130,7 @@ class DDPMRecipe(Options):
     )
     save_every: int = Field(10, ge=1, description="epochs between checkpoints")
     save_early: bool = Field(False, description="also save epochs 1, 2, 4, 8, ... before the first of those")
+    tensorboard: bool = Field(False, description="also write the curves for TensorBoard, into the run's folder")
 
     @model_validator(mode="after")
     def _parts_are_not_empty(self) -> Self:
@@ -139,7 +140,8 @@ class DDPMRecipe(Options):
 
     def identity(self) -> dict[str, Any]:
         """What of the recipe the network depends on: another one of it is another run."""
-        return self.model_dump(mode="json", exclude={"accumulate", "save_every", "save_early"} | self.unsaid())
+        aside = {"accumulate", "save_every", "save_early", "tensorboard"}
+        return self.model_dump(mode="json", exclude=aside | self.unsaid())
 
     def saves(self, epoch: int) -> bool:
         """Whether a checkpoint is kept of an epoch, counted from 1."""

@@ -5,6 +5,7 @@
     run.json               what is trained: a folder goes on with this run or with none
     loss.csv               a line an epoch
     bands.csv              losses by band of noise, for each checkpoint of a whole epoch
+    tensorboard/           both of them as event files, where the recipe asks for them
     epoch-0010/            a checkpoint, loadable as `ddpm:checkpoint=...` and by diffusers
         unet/  unet_raw/  scheduler/  model_index.json  manifest.json
     epoch-0010-step-4017/  one of a run that was stopped after 10 epochs and some steps, 4017 in all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, cast
 
 from probebench.api import TrainingJob, UsageError
@@ -12,6 +13,7 @@ from probebench_ddpm.images import load, side
 from probebench_ddpm.loop import Loop, new_network
 from probebench_ddpm.run_folder import RunFolder
 from probebench_ddpm.team import joined
+from probebench_ddpm.tensorboard import EventFile, check_installed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,11 +33,13 @@ def train(job: TrainingJob) -> Path:
 
     Raises:
         UsageError: The options do not describe a new network, the images do not fit it, memory will not do, or the
-            folder holds another run or more epochs.
+            folder holds another run or more epochs; tensorboard is asked for and not installed.
         TrainingError: The loss or the gradient is not finite, or the run's state cannot be read.
         FeatureError: The network's input is out of its range.
     """
     _check_options(cast("DDPMOptions", job.options))
+    if cast("DDPMRecipe", job.recipe).tensorboard:
+        check_installed()
     with joined(job) as team:
         return _train(job, team)
 
@@ -53,6 +57,14 @@ def _train(job: TrainingJob, team: Team) -> Path:
     _check_epochs(job, loop.epoch)
     if team.main:
         curves.rewind(loop.epoch, loop.step)
+    shown = team.main and cast("DDPMRecipe", job.recipe).tensorboard
+    with EventFile(job.out) if shown else nullcontext() as events:
+        if events:
+            curves.show(events)
+        return _go_on(job, team, loop, folder, curves)
+
+
+def _go_on(job: TrainingJob, team: Team, loop: Loop, folder: RunFolder, curves: Curves) -> Path:
     recipe, last = cast("DDPMRecipe", job.recipe), folder.checkpoint(loop.epoch)
     while loop.epoch < job.epochs and not loop.stopped:
         row = loop.run_epoch()
