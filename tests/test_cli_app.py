@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 import typer
@@ -121,6 +122,19 @@ def test_a_command_may_choose_its_exit_code(cli, command):
 
     command(boom)
     assert cli("boom").code == 3
+
+
+def test_a_warning_for_the_user_is_one_line_whatever_the_command(cli, command):
+    def boom() -> None:
+        for _ in range(2):
+            warnings.warn("k is clamped to 54", errors.ProbebenchWarning, stacklevel=1)
+        with pytest.warns(FutureWarning, match="soon gone"):
+            warnings.warn("soon gone", FutureWarning, stacklevel=1)
+        typer.echo("done")
+
+    command(boom)
+    answer = cli("boom")
+    assert (answer.code, answer.out, answer.err) == (0, "done\n", "warning: k is clamped to 54\n")
 
 
 def test_main_reads_the_arguments_of_the_process(monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 from pydantic import Field
 
-from probebench.api import DataError, Options, PluginError, UsageError, hash63
+from probebench.api import DataError, Options, PluginError, ProbebenchWarning, UsageError, hash63
 from probebench.registry import resolve
 from probebench.sampling import sample
 from probebench.sheet import image_grid
@@ -98,6 +99,18 @@ def test_what_is_there_is_not_drawn_again(start, lab):
     whole = start(count=7, out=lab.folder / "whole").folder
     for path in whole.images.iterdir():
         assert path.read_bytes() == (lab.folder / "out" / "images" / path.name).read_bytes()
+
+
+def test_a_warning_is_told_as_those_of_a_run_are(start, lab, cli):
+    class Talker(ToyBackbone):
+        def __init__(self, options):
+            warnings.warn("read at its newest checkpoint", ProbebenchWarning, stacklevel=1)
+            super().__init__(options)
+
+    lab.module.sampler = painter
+    lab.backbone("talker", Talker, sampler="laboratory_parts:sampler", sampling=Sampling)
+    answer = cli("sample", "--backbone", "talker", "--count", "1", "--out", str(lab.folder / "out"), "--device", "cpu")
+    assert (answer.code, answer.err) == (0, "warning: read at its newest checkpoint\n")
 
 
 @pytest.mark.parametrize(

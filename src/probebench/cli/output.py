@@ -55,7 +55,8 @@ def quiet_stdout(wanted: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def told_warnings() -> Iterator[None]:
-    """Tells a person of broken files in the store, in one line each; Python's way shows our source code as well."""
+    """Tells a person what each `ProbebenchWarning` says, in one line and once; Python's way shows our source too."""
+    told: set[str] = set()
 
     def show(
         message: Warning | str,
@@ -65,10 +66,11 @@ def told_warnings() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if issubclass(category, ProbebenchWarning):
-            typer.echo(f"warning: {message}", err=True)
-        else:
+        if not issubclass(category, ProbebenchWarning):
             pythons_way(message, category, filename, lineno, file, line)
+        elif str(message) not in told:
+            told.add(str(message))
+            typer.echo(f"warning: {message}", err=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", ProbebenchWarning)

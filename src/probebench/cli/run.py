@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probebench.cli.output import print_json, print_table, quiet_stdout, told_warnings
+from probebench.cli.output import print_json, print_table, quiet_stdout
 from probebench.cli.settings import from_file, study_of
 from probebench.cli.train import tell
 from probebench.config import parse_ints, parse_words
@@ -83,11 +83,11 @@ def run(
         from_file(config) if config else {}, {name: value for name, value in given.items() if value is not None}
     )
     if dry_run:
-        with quiet_stdout(as_json), told_warnings():
+        with quiet_stdout(as_json):
             cells = _plan(study)
         _show_plan(cells, study, as_json=as_json)
         return
-    with quiet_stdout(as_json), told_warnings():
+    with quiet_stdout(as_json):
         _prepare(study, download=download)
         outcome = _execute(study)
     _show_outcome(outcome, as_json=as_json, debug=bool(context.obj))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probebench.cli.output import print_json, print_table, quiet_stdout, told_warnings
+from probebench.cli.output import print_json, print_table, quiet_stdout
 from probebench.config import DEFAULT_DATASET, default_store, parse_words
 from probebench.errors import UsageError
 
@@ -60,7 +60,7 @@ def similarity(
         precision=precision,
         device=device,
     )
-    with quiet_stdout(as_json), told_warnings():
+    with quiet_stdout(as_json):
         first, second = _sides(request, b, taps or [], levels or [])
         matrix = compare_taps(first, second, split=split, minibatch=minibatch)
     for warning in matrix.warnings:
