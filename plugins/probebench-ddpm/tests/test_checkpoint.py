@@ -10,6 +10,7 @@ from diffusers import UNet2DModel
 from safetensors.torch import load_file, save_file
 
 from probebench.api import UsageError
+from probebench.registry import resolve
 from probebench_ddpm import checkpoint
 from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.options import DDPMOptions
@@ -305,8 +306,11 @@ def test_a_latent_network(saved, unet):
 
 @pytest.mark.parametrize("widths", [(8, 8, 8), (8, 8, 8, 6), (0, 8, 8, 8), (-4, 8, 8, 8)])
 def test_widths_that_make_no_network(widths):
-    with pytest.raises(ValueError, match=r"four multiples of 4, such as 32\+64\+64\+64"):
-        DDPMOptions(widths=widths)
+    with pytest.raises(UsageError) as error:
+        resolve("backbone", f"ddpm:widths={'+'.join(map(str, widths))}")
+    assert str(error.value).splitlines()[0] == (
+        f"option widths={'+'.join(map(str, widths))} should be four multiples of 4, such as 32+64+64+64"
+    )
 
 
 def test_widths_from_the_command_line():

@@ -58,7 +58,7 @@ class DDPMOptions(Options):
     @classmethod
     def _four_levels(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
         if widths and (len(widths) != 4 or min(widths) < 4 or any(width % 4 for width in widths)):
-            raise ValueError("four multiples of 4, such as 32+64+64+64")
+            raise ValueError("should be four multiples of 4, such as 32+64+64+64")
         return widths
 
 
