@@ -78,6 +78,8 @@ __all__ = [
     "write_record",
 ]
 
+_REPAIR = "remove the file, or run its cell again"
+
 _SAME_ACCURACY = 1e-6  # a mean in fp32 is off by 1e-7, one image of a million by 1e-6
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
@@ -146,9 +148,9 @@ def read_record(path: Path) -> Record:
     try:
         document = json.loads(_read(path, "record"), parse_constant=_refuse_constant)
     except ValueError as error:
-        raise RecordError(f"record is not valid JSON: {error}", where=str(path)) from error
+        raise RecordError(f"record is not valid JSON: {error}", where=str(path), hint=_REPAIR) from error
     if not isinstance(document, dict):
-        raise RecordError("record is not a JSON object", where=str(path))
+        raise RecordError("record is not a JSON object", where=str(path), hint=_REPAIR)
     try:
         return Record.model_validate_json(json.dumps(migrate(document)))
     except RecordError as error:

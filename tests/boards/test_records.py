@@ -176,12 +176,17 @@ def test_further_faults_are_counted(save_record):
         ("{}", "no schema_version"),
     ],
 )
-def test_what_is_no_record_is_refused(tmp_path, text, words):
+def test_what_is_no_record_is_refused_with_its_place_and_what_to_do(tmp_path, text, words):
     path = tmp_path / "x.json"
     path.write_text(text)
-    with pytest.raises(RecordError, match=words) as caught:
+    with pytest.raises(RecordError) as caught:
         read_record(path)
-    assert str(path) in str(caught.value)
+    what, where, hint = lines_of(caught.value)
+    assert words in what
+    assert where == f"  in: {path}"
+    last = "check that the file is a probebench record" if text == "{}" else "remove the file, or run its cell again"
+    assert hint == f"  try: {last}"
+    assert caught.value.exit_code == 1
 
 
 def test_a_file_that_is_not_utf8_is_refused(tmp_path):
