@@ -181,6 +181,15 @@ def _require_plain(request: Request, probe: str, does: str) -> None:
         )
 
 
+def _require_probabilities(probes: Iterable[RuledProbe]) -> None:
+    if silent := [ruled.probe.title for ruled in probes if not ruled.logits]:
+        raise UsageError(
+            f"{silent[0]} states no probabilities that could be averaged",
+            where="--soft-vote",
+            hint=f"run {silent[0]} without it",
+        )
+
+
 def _require_samplers(backbones: Iterable[Component], probe: str) -> None:
     if silent := [backbone.title for backbone in backbones if not _draws(backbone)]:
         raise UsageError(
@@ -216,6 +225,8 @@ def _groups(request: Request, dataset: Component, registry: Registry) -> list[_G
     named = [find(text, registry) for text in request.protocols]
     probes = {ruled.protocol.name: ruled for ruled in (plain(text, registry) for text in request.probes)}
     probes |= {ruled.protocol.name: ruled for one in named for ruled in one.ruled(dataset.entry, registry)}
+    if request.soft_vote:
+        _require_probabilities(probes.values())
     groups: dict[tuple[Request, Extractor | None, str, bool], _Group] = {}
     for ruled in probes.values():
         asked, fixed = _fix(request, ruled)

@@ -19,7 +19,7 @@ from probebench.record_models import Protocol
 from probebench.registry import Component, Registry, compose, consumes, consumes_samples, resolve
 
 if TYPE_CHECKING:
-    from probebench.api import ProtocolSpec, SampleOptions
+    from probebench.api import ProbeSpec, ProtocolSpec, SampleOptions
     from probebench.protocol_documents import Document
     from probebench.registry import Entry
 
@@ -75,6 +75,11 @@ class RuledProbe:
     def tunes(self) -> bool:
         """Whether it trains the backbone."""
         return consumes(self.probe.entry) == "backbone"
+
+    @property
+    def logits(self) -> bool:
+        """Whether the probe, or the one it wraps, may state probabilities; see `ProbeSpec`."""
+        return all(cast("ProbeSpec", one.entry.spec).logits for one in (self.probe, self.probe.inner) if one)
 
     @property
     def views(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from probebench import records
-from probebench.api import Batch, Fitted, Point, Trial
+from probebench.api import Batch, Fitted, Options, Point, Trial
 from probebench.board.collect import load
 from probebench.board.files import outputs
 from probebench.board.ranking import boards
@@ -128,6 +128,25 @@ def test_a_probe_without_probabilities_fails_with_advice(lab):
         "  in: --soft-vote",
         "  try: take a probe whose records have an ece15, or leave the option out",
     ]
+
+
+@pytest.mark.parametrize("spec", ["margins", "around:probe=margins"])
+def test_a_probe_that_says_that_it_states_none_is_refused_before_anything_is_read(lab, spec):
+    class AroundOptions(Options):
+        probe: str = "stating"
+
+    lab.probe("margins", ToyProbe, logits=False)
+    lab.probe("around", lambda options, inner: inner, wraps="probe", options=AroundOptions)
+    for ask in (lab.run, lab.plan):
+        with pytest.raises(UsageError) as caught:
+            ask(probes=("stating", spec), soft_vote=True)
+        assert str(caught.value).splitlines() == [
+            f"{spec} states no probabilities that could be averaged",
+            "  in: --soft-vote",
+            f"  try: run {spec} without it",
+        ]
+    assert lab.forwarded() == 0
+    assert lab.record(probes=(spec,), levels=("t=10",)).status == "success"
 
 
 def test_one_level_is_the_same_cell_with_and_without(lab):

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 import probebench_probes.ridge as module
 from probebench.api import Features
 from probebench.metrics import mean_per_class, predictions, top1, top_k
+from probebench.registry import installed
 from probebench_probes import RidgeOptions
 from probebench_probes.ridge import Ridge
 
@@ -162,3 +163,10 @@ def test_features_that_do_not_vary_on_train_are_left_alone():
             probe = Ridge(RidgeOptions(inputs=inputs))
             with_them = probe.fit(more, {"alpha": 1.0}, seed=0).scores(seen_later)
             assert torch.allclose(with_them, probe.fit(data, {"alpha": 1.0}, seed=0).scores(data.vectors), atol=1e-5)
+
+
+def test_its_card_says_that_it_states_no_probabilities():
+    """So that a soft vote is refused before anything is read."""
+    cards = {entry.spec.name: entry.spec.logits for entry in installed().entries("probe") if "probes" in entry.origin}
+    assert [name for name, logits in cards.items() if not logits] == ["ridge"]
+    assert not Ridge(RidgeOptions()).fit(TRAIN, {"alpha": 10.0}, seed=0).logits

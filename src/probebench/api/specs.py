@@ -125,11 +125,14 @@ class ProbeSpec(Spec):
             that reads maps 16 positions, and keeps the full map out of the store.
         wraps: The option, a string, that is the spec of another probe. The factory is then called with the options and
             that probe, built; its identity is part of the protocol. Empty for a probe that stands alone.
+        logits: False where nothing that the probe fits states probabilities (`Fitted.logits`): a soft vote of it is
+            then refused before anything is read, and not when its cell is run.
     """
 
     consumes: Literal["features", "samples", "backbone"] = "features"
     pool: str = "gap"
     wraps: str = ""
+    logits: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

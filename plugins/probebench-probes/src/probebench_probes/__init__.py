@@ -62,6 +62,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         name="ridge",
         factory="probebench_probes.ridge:Ridge",
         options=RidgeOptions,
+        logits=False,
         summary="least squares on one-hot classes, in closed form; one decomposition serves every penalty",
         citation="Hoerl and Kennard, Ridge Regression: Biased Estimation for Nonorthogonal Problems, "
         "Technometrics 12, 1970",
