@@ -62,7 +62,7 @@ class RecordError(ProbebenchError):
 
 
 class TrainingError(ProbebenchError):
-    """A training run cannot start, go on, or be resumed."""
+    """A training, of a backbone or of a probe, cannot start or go on, or diverges."""
 
 
 class ProbebenchWarning(UserWarning):

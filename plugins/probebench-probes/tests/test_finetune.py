@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from probebench.api import InputImages, ProbebenchWarning, Tunable, hash63
+from probebench.api import InputImages, TrainingError, Tunable, hash63
 from probebench.metrics import top1
 from probebench_probes import FinetuneOptions
 from probebench_probes.finetune import Finetune
@@ -99,8 +99,14 @@ def test_a_class_without_a_train_image_is_no_candidate():
     assert (tuned.scores(VAL)[:, 2] == -torch.inf).all()
 
 
-def test_a_training_that_diverges_is_told_of():
+def test_a_training_that_diverges_is_a_trial_like_others_and_an_error_when_it_is_chosen():
     options = FinetuneOptions(optimizer="sgd", learning_rates=(1e38,), epochs=2)
-    with pytest.warns(ProbebenchWarning, match=r"finetune: training with learning rate 1e\+38 diverges"):
-        tuned = Finetune(options).fit(TUNABLE, TRAIN, {"learning_rate": 1e38}, seed=0)
-    assert (tuned.scores(VAL) == 0).all()
+    (trial,) = Finetune(options).tune(TUNABLE, TRAIN, VAL, metric=top1, seed=0)
+    assert trial.value == top1(torch.zeros(80, 3), VAL.labels)
+    with pytest.raises(TrainingError) as error:
+        Finetune(options).fit(TUNABLE, TRAIN, trial.params, seed=0)
+    assert str(error.value).splitlines() == [
+        "finetune diverges with the learning rate 1e+38, the best on val",
+        "  in: option learning_rates of finetune",
+        "  try: smaller ones",
+    ]

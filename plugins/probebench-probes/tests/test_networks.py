@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from probebench.api import Features, ProbebenchWarning, UsageError, hash63
+from probebench.api import Features, TrainingError, UsageError, hash63
 from probebench.metrics import predictions, top1
 from probebench_probes.heads import batches
 from probebench_probes.network_probes import AttentionProbe, CnnProbe, MlpProbe
-from probebench_probes.network_training import Maps
+from probebench_probes.network_training import Maps, minimise
 from probebench_probes.options import AttentionOptions, CnnOptions, MlpOptions
 
 SHAPE = (4, 3, 3)
@@ -211,15 +211,33 @@ def test_channels_are_standardised_and_positions_keep_their_differences():
     assert read[:, 0].mean(0).std() > 0.05
 
 
-def test_a_training_that_diverges_is_not_chosen_and_is_told_of_when_it_is():
+def test_a_training_that_diverges_is_not_chosen_and_an_error_when_it_is():
     options = MlpOptions(optimizer="sgd", learning_rates=(1e38, 0.3), epochs=8, batch_size=32)
     with warnings.catch_warnings(record=True) as heard:
         worse, better = MlpProbe(options).tune(TRAIN, VAL, metric=top1, seed=0)
     assert not heard
     assert worse.value < 0.5 < better.value
-    with pytest.warns(ProbebenchWarning, match=r"mlp: training with learning rate 1e\+38 diverges; scores are all 0"):
-        fitted = MlpProbe(options).fit(TRAIN, worse.params, seed=0)
-    assert (fitted.scores(VAL.vectors) == 0).all()
+    with pytest.raises(TrainingError, match=r"mlp diverges with the learning rate 1e\+38.*\n.*of mlp\n.*smaller"):
+        MlpProbe(options).fit(TRAIN, worse.params, seed=0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3e38])
+def test_an_infinite_loss_is_divergence_though_weights_are_finite(scale):
+    network = torch.nn.Linear(1, 2, bias=False)
+    network.weight.data = torch.tensor([[scale], [-scale]])
+    options = MlpOptions(optimizer="sgd", epochs=1)
+    finite = minimise(
+        network,
+        torch.ones(4, dtype=torch.int64),
+        lambda rows, _: torch.ones(len(rows), 1),
+        options,
+        learning_rate=1e-3,
+        seed=0,
+        device="cpu",
+        precision="fp32",
+    )
+    assert network.weight.isfinite().all()
+    assert finite == (scale == 1.0)
 
 
 def test_bf16_is_the_precision_of_training_where_the_run_has_it():

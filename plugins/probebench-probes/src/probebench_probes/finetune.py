@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 
-from probebench.api import ProbebenchWarning, Trial, Tuned, TuningProbe, hash63
+from probebench.api import Trial, Tuned, TuningProbe, hash63
+from probebench_probes.divergence import diverged
 from probebench_probes.network_training import arithmetic, build, minimise
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ CHUNK = 128
 class Finetune(TuningProbe):
     """Everything up to the tap is trained, at one learning rate, which is chosen on val.
 
-    A class without a train image is no candidate. A training that diverges gives all images the same score.
+    A class without a train image is no candidate. A training that diverges gives all images the same score while the
+    learning rate is chosen, and is an error where it is the chosen one.
     """
 
     def __init__(self, options: FinetuneOptions) -> None:
@@ -49,12 +50,15 @@ class Finetune(TuningProbe):
         return trials
 
     def fit(self, backbone: Tunable, train: InputImages, params: Mapping[str, Scalar], *, seed: int) -> Tuned:
-        """Trains one network; ``params`` holds ``learning_rate``."""
+        """Trains one network; ``params`` holds ``learning_rate``.
+
+        Raises:
+            TrainingError: The training diverges.
+        """
         rate = cast("float", params["learning_rate"])
         tuned = self._tuned(backbone, train, rate, seed=seed)
         if not tuned.finite:
-            message = f"finetune: training with learning rate {rate:g} diverges; scores are all 0"
-            warnings.warn(ProbebenchWarning(message), stacklevel=2)
+            raise diverged("finetune", rate)
         return tuned
 
     def _tuned(self, backbone: Tunable, train: InputImages, rate: float, *, seed: int) -> TunedNetwork:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import product
 from typing import TYPE_CHECKING, cast
 
 import torch
 
-from probebench.api import Features, Fitted, Probe, ProbebenchWarning, Trial
+from probebench.api import Features, Fitted, Probe, Trial
+from probebench_probes.divergence import diverged
 from probebench_probes.heads import Heads, Recipe, train_heads
 
 if TYPE_CHECKING:
@@ -56,12 +56,15 @@ class Linear(Probe):
         ]
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
-        """Trains one head; ``params`` holds ``learning_rate`` and ``weight_decay``."""
+        """Trains one head; ``params`` holds ``learning_rate`` and ``weight_decay``.
+
+        Raises:
+            TrainingError: The training diverges.
+        """
         setting = cast("float", params["learning_rate"]), cast("float", params["weight_decay"])
         fitted = self._train([train], [setting], seed=seed)[0]
         if not fitted.finite:
-            message = f"linear: training with learning rate {setting[0]:g} diverges; its scores say nothing"
-            warnings.warn(ProbebenchWarning(message), stacklevel=2)
+            raise diverged("linear", setting[0])
         return fitted
 
     def _train(

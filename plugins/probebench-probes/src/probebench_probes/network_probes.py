@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 
 import torch
 
-from probebench.api import Features, Fitted, Probe, ProbebenchWarning, Trial, hash63
+from probebench.api import Features, Fitted, Probe, Trial, hash63
+from probebench_probes.divergence import diverged
 from probebench_probes.network_training import Maps, arithmetic, build, train_network
 from probebench_probes.networks import Attention, Cnn, Mlp, as_map, check_grid
 from probebench_probes.options import AttentionOptions, CnnOptions, MlpOptions, NetworkOptions
@@ -30,7 +30,7 @@ class NetworkProbe(Probe, Generic[_Options]):
     """A network on frozen features, with the learning rate chosen on val.
 
     A class without a train image is no candidate. A training that diverges gives all images the same score, so that it
-    is not chosen where any other does better; if the chosen one does, that is a warning in the record.
+    is not chosen where any other does better; if the chosen one does, that is an error.
 
     Attributes:
         name: Of the probe, for messages.
@@ -64,12 +64,15 @@ class NetworkProbe(Probe, Generic[_Options]):
         return trials
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
-        """Trains one network; ``params`` holds ``learning_rate``."""
+        """Trains one network; ``params`` holds ``learning_rate``.
+
+        Raises:
+            TrainingError: The training diverges.
+        """
         rate = cast("float", params["learning_rate"])
         fitted = self._fitted(train, rate, seed=seed)
         if not fitted.finite:
-            message = f"{self.name}: training with learning rate {rate:g} diverges; scores are all 0"
-            warnings.warn(ProbebenchWarning(message), stacklevel=2)
+            raise diverged(self.name, rate)
         return fitted
 
     def _fitted(self, train: Features, rate: float, *, seed: int) -> FittedNetwork:

@@ -102,7 +102,7 @@ def train_network(
         precision: Of the forward and backward pass; weights are float32.
 
     Returns:
-        Whether all weights are finite.
+        Whether the last loss and all weights are finite.
     """
     views = train.views or (train.vectors,)
 
@@ -145,7 +145,7 @@ def minimise(
         precision: Of the forward and backward pass; weights are float32.
 
     Returns:
-        Whether all weights are finite.
+        Whether the last loss and all weights are finite.
     """
     network.to(device).train()
     optimizer: SGD | AdamW
@@ -167,4 +167,4 @@ def minimise(
                 optimizer.step()
                 step += 1
     network.eval().requires_grad_(requires_grad=False)
-    return all(bool(weight.isfinite().all()) for weight in network.parameters())
+    return bool(loss.isfinite()) and all(bool(weight.isfinite().all()) for weight in network.parameters())
