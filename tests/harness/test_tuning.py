@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from probebench.api import Batch, Point, Trial, UsageError, ViewOptions, hash63
+from probebench.api import Batch, Point, TrainingError, Trial, UsageError, ViewOptions, hash63
+from probebench.board.collect import load
+from probebench.board.markdown import page
+from probebench.board.ranking import boards
 from probebench.splits import carve
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToySplit, ToyTuned, ToyTuning
 
@@ -113,10 +116,6 @@ def test_a_record_says_that_the_backbone_was_trained(lab):
 
 
 def test_it_has_a_board_of_its_own_that_says_so(lab):
-    from probebench.board.collect import load
-    from probebench.board.markdown import page
-    from probebench.board.ranking import boards
-
     lab.run(probes=("tuner", "means"), **ONE)
     found = {board.newest.protocol.name: board for board in boards(load(lab.folder / "results"))}
     assert set(found) == {"tuner", "means"}
@@ -124,6 +123,19 @@ def test_it_has_a_board_of_its_own_that_says_so(lab):
     assert "**not frozen**" in texts["tuner"]
     assert "`net` (trained, not frozen)" in texts["tuner"]
     assert "not frozen" not in texts["means"]
+
+
+def test_a_training_that_diverges_is_a_failed_cell_that_no_board_ranks(lab):
+    class Diverging(Tuner):
+        def fit(self, backbone, train, params, *, seed):
+            raise TrainingError("it diverges", where="option rates of diverging", hint="smaller ones")
+
+    lab.probe("diverging", Diverging, consumes="backbone", options=ViewOptions)
+    (cell,) = lab.run(probes=("diverging",), **ONE).cells
+    assert str(cell.error).splitlines() == ["it diverges", "  in: option rates of diverging", "  try: smaller ones"]
+    assert (cell.record.status, cell.record.error.type) == ("error", "TrainingError")
+    (board,) = boards(load(lab.folder / "results"))
+    assert (board.places, len(board.excluded)) == ((), 1)
 
 
 def test_a_backbone_without_a_network_to_train_is_refused_before_any_work(lab):
