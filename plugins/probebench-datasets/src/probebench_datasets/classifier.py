@@ -1,4 +1,4 @@
-"""A small network that was taught to read `scattered-digits`: the ceiling of its board, and a judge of drawn digits."""
+"""A small network that was taught to read `scattered-digits`: its ceiling, and a judge of drawn digits."""
 
 from __future__ import annotations
 
