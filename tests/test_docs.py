@@ -300,12 +300,12 @@ def test_the_failures_of_others_are_tests():
             assert f"def {name}(" in (ROOT / path).read_text(), f"{number}: {path} has no {name}"
 
 
-def test_the_plugin_of_the_tutorial_keeps_the_laws(workplace, monkeypatch):
+def test_the_plugin_of_the_tutorial_keeps_the_laws(forks, workplace, monkeypatch):
     write_files(ROOT / "docs/plugins.md", workplace, monkeypatch)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(workplace / "src"), str(workplace / "site")])}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    pytest_alone = "import pytest; raise SystemExit(pytest.console_main())"
+    done = forks.python(pytest_alone, "-q", "-p", "no:cacheprovider", "tests", environment=environment)
+    assert done.wait() == 0, done.stdout + done.stderr
     assert re.search(r"\d\d passed", done.stdout)
 
 

@@ -1,7 +1,7 @@
 """Processes that die, and processes that share a store.
 
-The work is done in one child process that imports PyTorch once and forks from there, so that every moment at which a
-run can be killed is tried, and not a few of them.
+The work is done in one process with PyTorch that forks from there, so that every moment at which a run can be killed is
+tried, and not a few of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,18 +18,27 @@ import pytest
 IMAGES = 25
 
 
-def scenario(name: str, folder: Path):
-    """Runs a function of this file in a fresh process, and gives what it returns."""
-    command = [sys.executable, __file__, name, str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    sys.stderr.write(result.stderr)  # pytest shows it when a test fails
-    assert result.returncode == 0
-    return json.loads(result.stdout)
+HERE = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+runpy.run_path(sys.argv[2], run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
-def kills(tmp_path_factory):
+def scenario(forks):
+    """Runs a function of this file in a process of its own, and gives what it returns."""
+
+    def run(name: str, folder: Path):
+        process = forks.python(HERE, Path(__file__).parent, __file__, name, folder)
+        assert process.wait() == 0, process.stderr
+        return json.loads(process.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def kills(scenario, tmp_path_factory):
     return scenario("kill_everywhere", tmp_path_factory.mktemp("kills"))
 
 
@@ -52,7 +60,7 @@ def test_what_a_killed_run_leaves_is_rubbish_and_not_broken(kills):
     assert [kill for kill in kills if kill["broken"] or kill["left"]] == []
 
 
-def test_two_processes_and_a_cleaner_share_a_store(tmp_path):
+def test_two_processes_and_a_cleaner_share_a_store(scenario, tmp_path):
     rounds = scenario("share", tmp_path)
     assert len(rounds) == 3
     for outcome in rounds:
@@ -166,4 +174,5 @@ def share(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(globals()[sys.argv[1]](Path(sys.argv[2]))))
+    name, folder = sys.argv[3:]
+    sys.stdout.write(json.dumps(globals()[name](Path(folder))))

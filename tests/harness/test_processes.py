@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -85,23 +84,25 @@ def command(place, *more):
     return ["run", *ARGUMENTS, "--results", str(place / "results"), "--store", str(place / "store"), *more]
 
 
-def start(arguments, environment, **more):
-    words = [sys.executable, "-m", "probebench", *arguments]
-    return subprocess.Popen(words, env=environment | more, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def start(forks, environment):
+    """Starts the run in a process of its own."""
+    return lambda place, *more, **mood: forks.probebench(*command(place, *more), environment=environment | mood)
 
 
 def finish(process):
     """Output of a process that has to end well."""
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out
+    assert process.wait() == 0, process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
 def undisturbed(environment, tmp_path_factory):
-    """Where the run went through without a disturbance."""
+    """Where the run went through without a disturbance, in a process that came fresh to it."""
     place = tmp_path_factory.mktemp("undisturbed")
-    finish(start(command(place), environment))
+    words = [sys.executable, "-m", "probebench", *command(place)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return place
 
 
@@ -121,30 +122,24 @@ def assert_as_undisturbed(undisturbed, comparable, files):
 
 
 KILLER = """
-import gc, os, signal, shutil, sys
+import os, signal, shutil, sys
 from pathlib import Path
-import safetensors.numpy, safetensors.torch, scipy.stats, torch, toys_parts
-import probebench.harness, probebench.cli.report
+import toys_parts
 from probebench.cli import main
-
-toys_parts.Net()  # as the imports above: done here once, and not in every copy of this process
-gc.freeze()
 
 def run(place, kill_at=0, mood=""):
     '''Exit code of the run in a process that dies at its n-th fsync: before a file gets its name, or just after.'''
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    torch.set_num_threads(1)
     os.environ["TOY_MOOD"] = mood
-    sync, count = os.fsync, 0
+    count = 0
 
     def fsync(handle):
         nonlocal count
         count += 1
         if count == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        sync(handle)
 
     os.fsync = fsync
     try:
@@ -167,13 +162,12 @@ print(code, moment - 1)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills copies of a process")
-def test_killed_before_and_after_every_file_the_same_command_ends_alike(environment, assert_as_undisturbed, tmp_path):
+def test_killed_before_and_after_every_file_the_same_command_ends_alike(
+    forks, environment, assert_as_undisturbed, tmp_path
+):
     """Also from a start at which both cells had failed before."""
-    words = [sys.executable, "-W", "ignore", "-c", KILLER, str(tmp_path), "run", *ARGUMENTS]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    code, kills = map(int, done.stdout.split()[-2:])
+    killer = forks.python(KILLER, tmp_path, "run", *ARGUMENTS, environment=environment)
+    code, kills = map(int, finish(killer).split()[-2:])
     assert code == 0
     written = 2 + SHARDS + 2 + 2 * 2  # keys, shards, manifests; predictions and record of each cell
     assert kills == 2 * written  # the file, then its folder
@@ -186,23 +180,18 @@ def test_killed_before_and_after_every_file_the_same_command_ends_alike(environm
     [("store/**/000000-*.safetensors", TRAIN + TEST - 1024), ("results/**/*.json", 0)],
     ids=["while it reads", "between two cells"],
 )
-def test_killed_from_outside_it_goes_on_where_it_was(
-    environment, assert_as_undisturbed, tmp_path, sign, most_forwarded
-):
-    process = start(command(tmp_path), environment, TOY_PAUSE="0.3")
-    while not list(tmp_path.glob(sign)):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    document = json.loads(finish(start(command(tmp_path, "--json"), environment)))
+def test_killed_from_outside_it_goes_on_where_it_was(start, assert_as_undisturbed, tmp_path, sign, most_forwarded):
+    process = start(tmp_path, TOY_PAUSE="0.3")
+    process.wait_for(tmp_path, sign)
+    process.send(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    document = json.loads(finish(start(tmp_path, "--json")))
     assert sum(item["images"] for item in document["forwarded"]) <= most_forwarded
     assert_as_undisturbed(tmp_path)
 
 
-def test_two_processes_with_one_store_and_one_results_folder(environment, assert_as_undisturbed, tmp_path):
-    both = [start(command(tmp_path), environment, TOY_PAUSE="0.05") for _ in range(2)]
+def test_two_processes_with_one_store_and_one_results_folder(start, assert_as_undisturbed, tmp_path):
+    both = [start(tmp_path, TOY_PAUSE="0.05") for _ in range(2)]
     for process in both:
         finish(process)
     assert_as_undisturbed(tmp_path)
@@ -215,22 +204,25 @@ REAL += ["--probe", "knn", "--probe", "linear:epochs=3", "--levels", "10", "--pr
 
 
 @pytest.fixture
-def real(tmp_path):
-    """Runs of the installed components, in a fresh process and without a terminal."""
+def real(forks, tmp_path):
+    """Runs of the installed components, without a terminal: in a fresh process or in a fork, which starts sooner."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PROBEBENCH_STORE": str(tmp_path / "store")}
     environment.pop("PROBEBENCH_PLUGINS", None)
 
-    def run(*arguments, code=0):
-        words = [sys.executable, "-m", "probebench", "run", *REAL, *arguments]
-        done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stderr
-        return done
+    def run(*arguments, fresh=False):
+        words = ["run", *REAL, *arguments]
+        if not fresh:
+            fork = forks.probebench(*words, folder=tmp_path, environment=environment)
+            return subprocess.CompletedProcess(words, fork.wait(), fork.stdout, fork.stderr)
+        words = [sys.executable, "-m", "probebench", *words]
+        return subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     return run
 
 
 def test_real_components_from_nothing_to_a_report(real, tmp_path):
-    done = real()
+    done = real(fresh=True)
+    assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout + done.stderr
     assert done.stderr == ""
     for text in (f"{SCENES}, knn: ", "down.0", "up.3", "pixels (baseline)"):
@@ -252,7 +244,8 @@ def test_real_components_from_nothing_to_a_report(real, tmp_path):
 
 
 def test_real_components_with_an_image_size_they_cannot_take(real):
-    done = real("--dataset", "digits", "--backbone", "ddpm", code=2)
+    done = real("--dataset", "digits", "--backbone", "ddpm")
+    assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines()[0] == "error: the checkpoint was trained on 16x16 images, these are 8x8"
     assert len(done.stderr.splitlines()) == 3

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from probebench.api import UsageError
@@ -42,15 +39,12 @@ def test_there_is_one_test_per_component_and_check():
     ]
 
 
-def test_outcomes_of_an_authors_test_file(tmp_path):
+def test_outcomes_of_an_authors_test_file(forks, tmp_path):
     (tmp_path / "test_mine.py").write_text(AUTHORS_TEST)
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
+    pytest_alone = "import pytest; raise SystemExit(pytest.console_main())"
+    words = ["-q", "-rA", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
+    run = forks.python(pytest_alone, *words, folder=tmp_path)
+    assert run.wait() == pytest.ExitCode.TESTS_FAILED
     lines = [line for line in run.stdout.splitlines() if "test_mine.py" in line]
 
     def line(outcome: str, test: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -16,6 +16,7 @@ backbone = ["ddpm:run=runs/on,epochs=all", "ddpm:run=runs/off,epochs=1"]
 dataset = ["digits"]
 probe = ["knn"]
 taps = ["mid", "up.0"]
+levels = ["t=10", "t=100"]
 results = "study/records"
 store = "study/store"
 boards = "study/boards"
@@ -37,37 +38,29 @@ out = "runs/off"
 """
 
 
-def start(folder):
+def laid_out(folder):
+    """The study in a folder, and the environment it is run in."""
     folder.mkdir(exist_ok=True)
     (folder / "study.toml").write_text(STUDY)
     # Without git nobody finds out that the tree is being worked on, and boards would leave such records out.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": str(folder)}
-    command = [sys.executable, "-m", "probebench", "run", "--config", "study.toml"]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PATH": str(folder)}
 
 
-def finish(folder):
-    with start(folder) as process:
-        printed, told = process.communicate(timeout=600)
-    assert process.returncode == 0, told
-    return printed
-
-
-def kill_when(folder, pattern):
-    """Ends the study, as nothing can be caught, once there is such a file."""
-    with start(folder) as process:
-        while not list(folder.glob(pattern)):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.02)
-        process.kill()
+@pytest.fixture
+def start(forks):
+    """Starts the study in a process of its own."""
+    return lambda folder: forks.probebench("run", "--config", "study.toml", folder=folder, environment=laid_out(folder))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
+    """The study without an interruption, in a process that comes fresh to it."""
     folder = tmp_path_factory.mktemp("study") / "whole"
-    return folder, finish(folder)
+    environment = laid_out(folder)
+    command = [sys.executable, "-m", "probebench", "run", "--config", "study.toml"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
 
 
 def outcome(folder):
@@ -99,11 +92,15 @@ def test_it_trains_probes_and_reports(whole):
     }, "one untrained network for each series, not for each of its members"
 
 
-def test_killed_twice_it_ends_in_the_same(whole, tmp_path):
+def test_killed_twice_it_ends_in_the_same(start, whole, tmp_path):
     folder = tmp_path / "killed"
-    kill_when(folder, "runs/on/epoch-0001")
-    kill_when(folder, "study/records/**/*.json")
-    finish(folder)
+    for moment in ("runs/on/epoch-0001", "study/records/**/*.json"):
+        process = start(folder)
+        process.wait_for(folder, moment)
+        process.send(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    process = start(folder)
+    assert process.wait() == 0, process.stderr
     told, files = outcome(folder)
     expected, expected_files = outcome(whole[0])
     assert told == expected
@@ -111,9 +108,11 @@ def test_killed_twice_it_ends_in_the_same(whole, tmp_path):
     assert [path for path, data in files.items() if data != expected_files[path]] == []
 
 
-def test_a_finished_study_does_nothing(whole):
+def test_a_finished_study_does_nothing(start, whole):
     folder, _ = whole
     before = {path: path.stat().st_mtime_ns for path in (folder / "study").rglob("*.*") if path.is_file()}
-    assert "wrote" not in finish(folder)
+    process = start(folder)
+    assert process.wait() == 0, process.stderr
+    assert "wrote" not in process.stdout
     written = {path for path, at in before.items() if path.stat().st_mtime_ns != at}
     assert not [path for path in written if "store" not in path.parts]

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,26 +16,39 @@ from safetensors.torch import load_file
 from probebench_ddpm.backbone import DDPM
 from probebench_ddpm.options import DDPMOptions
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
-def start(out, *arguments):
-    command = [
-        *(sys.executable, "-m", "probebench", "train", "ddpm:widths=8+8+8+8,attention=false"),
+
+def command(out, *arguments):
+    return [
+        *("train", "ddpm:widths=8+8+8+8,attention=false"),
         *("--dataset", "digits", "--epochs", "1", "--out", str(out), *arguments),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def train(out, *arguments):
-    with start(out, *arguments) as process:
-        printed, told = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(process.args, process.returncode, printed, told)
+@pytest.fixture
+def start(forks):
+    """Starts a training in a process of its own."""
+    return lambda *arguments: forks.probebench(*command(*arguments), environment=ENVIRONMENT)
+
+
+@pytest.fixture
+def train(start):
+    """Trains in a process of its own."""
+
+    def run(*arguments):
+        process = start(*arguments)
+        return subprocess.CompletedProcess(arguments, process.wait(), process.stdout, process.stderr)
+
+    return run
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
+    """A training in a process that comes fresh to it."""
     out = tmp_path_factory.mktemp("train") / "run"
-    return out, train(out, "--recipe", "batch_size=256,lr=1e-3")
+    words = [sys.executable, "-m", "probebench", *command(out, "--recipe", "batch_size=256,lr=1e-3")]
+    return out, subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def test_it_trains_and_says_what_to_do_next(trained):
@@ -65,17 +77,27 @@ def test_the_checkpoint_is_read(trained, batch, at):
     assert len((out / "loss.csv").read_text().splitlines()) == 2
 
 
-def test_time_is_up(tmp_path, trained):
+HASTE = """
+import itertools, types
+from probebench import stopping
+from probebench.cli import main
+stopping.time = types.SimpleNamespace(monotonic=itertools.count().__next__)
+main()
+"""
+"""The command line with a clock that is a second later whenever it is looked at, which is after each step."""
+
+
+def test_time_is_up(forks, train, tmp_path, trained):
     """It says how far it came and how to go on; that command ends where a run without a stop does."""
     words = ("--recipe", "batch_size=256,lr=1e-3")
     out = tmp_path / "run"
-    ended = train(out, *words, "--max-time", "1s")
-    assert ended.returncode == 0, ended.stderr
+    ended = forks.python(HASTE, *command(out, *words, "--max-time", "3s"), environment=ENVIRONMENT)
+    assert ended.wait() == 0, ended.stderr
     *_, stopped, go_on = ended.stdout.splitlines()
-    assert re.fullmatch(r"stopped:    time is up at epoch 1 of 1, step \d of 5", stopped)
+    assert stopped == "stopped:    time is up at epoch 1 of 1, step 3 of 5"
     assert go_on == (
         "go on:      probebench train ddpm:widths=8+8+8+8,attention=false --dataset digits --epochs 1 "
-        f"--out {out} --recipe batch_size=256,lr=1e-3 --max-time 1s"
+        f"--out {out} --recipe batch_size=256,lr=1e-3 --max-time 3s"
     )
     ended = train(out, *words)
     assert ended.stdout.splitlines()[1] == f"checkpoint: {out / 'epoch-0001'}"
@@ -83,7 +105,7 @@ def test_time_is_up(tmp_path, trained):
     assert (out / weights).read_bytes() == (trained[0] / weights).read_bytes()
 
 
-def test_two_processes_train_as_one(tmp_path, trained):
+def test_two_processes_train_as_one(train, tmp_path, trained):
     """Images, noise and t are those of the whole batch; only the order in which gradients are added is another."""
     pytest.importorskip("accelerate", reason="needs pip install 'probebench-ddpm[accelerate]'")
     out = tmp_path / "run"
@@ -105,23 +127,20 @@ def test_two_processes_train_as_one(tmp_path, trained):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals end a process otherwise on this system")
-def test_a_terminated_process_saves_first(tmp_path):
+def test_a_terminated_process_saves_first(start, tmp_path):
     out = tmp_path / "run"
-    with start(out, "--recipe", "batch_size=16,save_every=1000", "--epochs", "1000") as process:
-        while not (out / "loss.csv").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.terminate()
-        printed, told = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert told == "SIGTERM: saving after this step; once more ends it at once\n"
-    lines = printed.splitlines()
+    process = start(out, "--recipe", "batch_size=256,save_every=1000", "--epochs", "1000")
+    process.wait_for(out, "loss.csv")
+    process.send(signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGTERM
+    assert process.stderr == "SIGTERM: saving after this step; once more ends it at once\n"
+    lines = process.stdout.splitlines()
     assert lines[3].startswith("stopped:    interrupted at epoch ")
     assert Path(lines[1].removeprefix("checkpoint: ")).is_dir()
     assert len(list(out.glob("state-*"))) == 1
 
 
-def test_another_recipe_is_refused_in_three_lines(trained):
+def test_another_recipe_is_refused_in_three_lines(train, trained):
     out, _ = trained
     ended = train(out, "--recipe", "batch_size=256,lr=1e-2")
     assert ended.returncode == 2
