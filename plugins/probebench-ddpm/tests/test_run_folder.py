@@ -6,11 +6,8 @@ import csv
 import dataclasses
 import itertools
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -52,12 +49,26 @@ class Killed(BaseException):
     """What no code of the run catches, as it cannot catch SIGKILL."""
 
 
-@pytest.fixture
-def whole(job):
-    """Three epochs without interruption."""
-    run = job("whole", recipe=RECIPE)
+@pytest.fixture(scope="module")
+def whole(job_in, tmp_path_factory):
+    """Three epochs without interruption, which no test changes."""
+    run = job_in(tmp_path_factory.mktemp("three") / "whole", recipe=RECIPE)
     train(run)
     return run.out
+
+
+@pytest.fixture(scope="module")
+def _one(job_in, tmp_path_factory):
+    run = job_in(tmp_path_factory.mktemp("one") / "run", epochs=1)
+    train(run)
+    return run.out
+
+
+@pytest.fixture
+def begun(_one, job, tmp_path):
+    """A run after its first epoch, of the test's own; `job` makes the job that goes on with it."""
+    shutil.copytree(_one, tmp_path / "run")
+    return job(epochs=1)
 
 
 def test_more_epochs_later_give_what_one_run_gives(job, whole):
@@ -67,11 +78,11 @@ def test_more_epochs_later_give_what_one_run_gives(job, whole):
     assert_same(whole, last.parent)
 
 
-def test_a_finished_run_trains_nothing(job, whole, monkeypatch):
+def test_a_finished_run_trains_nothing(job_in, whole):
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file() and path.name != "loss.csv"}
     curve = (whole / "loss.csv").read_text()
     told = []
-    last = train(job("whole", recipe=RECIPE, progress=lambda *report: told.append(report)))
+    last = train(job_in(whole, recipe=RECIPE, progress=lambda *report: told.append(report)))
     assert last == whole / "epoch-0003"
     assert told == []
     assert (whole / "loss.csv").read_text() == curve
@@ -157,7 +168,7 @@ def test_killed_while_it_saves(job, whole, monkeypatch, call, when):
         train(job("killed", recipe=RECIPE))
     monkeypatch.undo()
     assert_same(whole, train(job("killed", recipe=RECIPE)).parent)
-    assert not [path for path in (whole.parent / "killed").iterdir() if path.name.endswith(".tmp")]
+    assert not [path for path in job("killed").out.iterdir() if path.name.endswith(".tmp")]
 
 
 def test_killed_before_the_first_checkpoint(job):
@@ -177,16 +188,21 @@ def test_killed_before_the_first_checkpoint(job):
     assert_same(killed.out.parent / "whole", killed.out)
 
 
-@pytest.mark.parametrize("torn", ["2", "2,", "2,6,0.9", "1"])
-def test_a_torn_line_of_the_loss_curve(job, torn):
-    """Cut off, ``12,...`` looks like epoch 1."""
-    train(job("whole", epochs=3))
-    run = job("torn", epochs=1)
+@pytest.fixture(scope="module")
+def untorn(job_in, tmp_path_factory):
+    """Three epochs of the run that is begun, which no test changes."""
+    run = job_in(tmp_path_factory.mktemp("untorn") / "run")
     train(run)
-    with (run.out / "loss.csv").open("a") as file:
+    return run.out
+
+
+@pytest.mark.parametrize("torn", ["2", "2,", "2,6,0.9", "1"])
+def test_a_torn_line_of_the_loss_curve(job, begun, untorn, torn):
+    """Cut off, ``12,...`` looks like epoch 1."""
+    with (begun.out / "loss.csv").open("a") as file:
         file.write(torn)
-    train(job("torn", epochs=3))
-    assert_same(run.out.parent / "whole", run.out)
+    train(job(epochs=3))
+    assert_same(untorn, begun.out)
 
 
 KILL = """
@@ -203,20 +219,12 @@ train(toys["make_job"](Path(sys.argv[2]), recipe={"dropout": 0.1}, progress=prog
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
-def test_kill_9_in_the_middle_of_an_epoch(job, whole):
+def test_kill_9_in_the_middle_of_an_epoch(forks, job, whole):
     """In another process, for real: nothing is flushed, closed or caught."""
     run = job("killed", recipe=RECIPE)
     toys = Path(__file__).with_name("conftest.py")
-    ended = subprocess.run(
-        [sys.executable, "-c", KILL, str(toys), str(run.out), str(torch.get_num_threads())],
-        env={**os.environ, "PYTHONWARNINGS": "default"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    process = forks.python(KILL, toys, run.out, torch.get_num_threads())
+    assert process.wait() == -signal.SIGKILL, process.stderr
     assert (run.out / "state-0001").is_dir()
     assert not (run.out / "epoch-0002").exists()
     assert_same(whole, train(run).parent)
@@ -238,31 +246,26 @@ def test_kill_9_in_the_middle_of_an_epoch(job, whole):
         ({"options": {"widths": (8, 16, 16, 16)}}, "network.block_out_channels, network.attention_head_dim"),
     ],
 )
-def test_a_folder_of_another_run_is_refused(job, changed, named):
-    run = job(epochs=1)
-    train(run)
-    before = outcome(run.out)
+def test_a_folder_of_another_run_is_refused(job, begun, changed, named):
+    before = outcome(begun.out)
     with pytest.raises(UsageError) as error:
         train(job(epochs=2, **changed))
     assert error.value.what == f"the folder holds a run with another {named}"
-    assert error.value.where == str(run.out / "run.json")
+    assert error.value.where == str(begun.out / "run.json")
     assert error.value.hint == "the options it was started with, or a new --out"
-    assert outcome(run.out)[1:] == before[1:]
+    assert outcome(begun.out)[1:] == before[1:]
 
 
-def test_many_changes_are_counted(job):
-    train(job(epochs=1))
+def test_many_changes_are_counted(job, begun):
     recipe = {"lr": 0.5, "weight_decay": 0.1, "batch_size": 4, "warmup": 9, "clip": 2.0, "ema": 0.5}
     with pytest.raises(UsageError, match=r"recipe.lr, recipe.weight_decay, .*, recipe.warmup and 2 more\n"):
         train(job(recipe=recipe))
 
 
-def test_other_images_under_the_same_name_are_refused(job):
-    run = job(epochs=1)
-    train(run)
-    run.images.pixels[0, 0, 0, 0] ^= 1
+def test_other_images_under_the_same_name_are_refused(begun):
+    begun.images.pixels[0, 0, 0, 0] ^= 1
     with pytest.raises(UsageError, match=r"another dataset\.train\n"):
-        train(dataclasses.replace(run, epochs=2))
+        train(dataclasses.replace(begun, epochs=2))
 
 
 def test_checkpoints_may_be_saved_more_often_than_before(job):
@@ -288,15 +291,13 @@ def test_fewer_epochs_than_the_run_has(job):
     assert error.value.exit_code == 2
 
 
-def test_the_newest_state_is_found_beyond_four_digits(job):
+def test_the_newest_state_is_found_beyond_four_digits(begun):
     """By number: as text, 10000 comes before 9999."""
-    run = job(epochs=1)
-    train(run)
-    (run.out / "state-0001").rename(run.out / "state-10000")
-    older = run.out / "state-9999"
+    (begun.out / "state-0001").rename(begun.out / "state-10000")
+    older = begun.out / "state-9999"
     older.mkdir()
     (older / "state.json").write_text("not read")
-    assert train(run) == run.out / "epoch-0001"
+    assert train(begun) == begun.out / "epoch-0001"
 
 
 def test_a_folder_of_something_else_is_left_alone(job):
@@ -314,12 +315,10 @@ def test_what_a_kill_in_the_first_moment_leaves_is_no_foreign_file(job):
 
 
 @pytest.mark.parametrize("content", ["", '{"backbone": "dd'])
-def test_a_truncated_run_json(job, content):
-    run = job(epochs=1)
-    train(run)
-    (run.out / "run.json").write_text(content)
+def test_a_truncated_run_json(begun, content):
+    (begun.out / "run.json").write_text(content)
     with pytest.raises(TrainingError, match=r"run.json cannot be read: .*\n.*\n.*a new --out"):
-        train(run)
+        train(begun)
 
 
 @pytest.mark.parametrize(
@@ -332,24 +331,20 @@ def test_a_truncated_run_json(job, content):
         ("state.json", b"[]"),
     ],
 )
-def test_a_truncated_state(job, name, content):
-    run = job(epochs=1)
-    train(run)
-    path = run.out / "state-0001" / name
+def test_a_truncated_state(job, begun, name, content):
+    path = begun.out / "state-0001" / name
     path.write_bytes(path.read_bytes()[:-7] if content is None else content)
-    curve = (run.out / "loss.csv").read_text()
+    curve = (begun.out / "loss.csv").read_text()
     with pytest.raises(TrainingError) as error:
         train(job(epochs=2))
     assert error.value.what.startswith("the training state cannot be read: ")
-    assert error.value.where == str(run.out / "state-0001")
+    assert error.value.where == str(begun.out / "state-0001")
     assert error.value.hint == "a new --out; its checkpoints are intact"
-    assert (run.out / "loss.csv").read_text() == curve
+    assert (begun.out / "loss.csv").read_text() == curve
 
 
-def test_a_missing_state_file(job):
-    run = job(epochs=1)
-    train(run)
-    (run.out / "state-0001" / "state.safetensors").unlink()
+def test_a_missing_state_file(job, begun):
+    (begun.out / "state-0001" / "state.safetensors").unlink()
     with pytest.raises(TrainingError, match=r"the training state cannot be read"):
         train(job(epochs=2))
 
@@ -385,11 +380,9 @@ def test_the_manifest_says_what_the_checkpoint_is(job):
     }
 
 
-def test_a_run_from_before_an_option_goes_on(job):
+def test_a_run_from_before_an_option_goes_on(job, begun):
     """Options that came later are in run.json only where they are used, so it is what it was before there were any."""
-    run = job(epochs=1)
-    train(run)
-    assert json.loads((run.out / "run.json").read_text())["recipe"].keys() == {
+    assert json.loads((begun.out / "run.json").read_text())["recipe"].keys() == {
         *("lr", "weight_decay", "batch_size", "warmup", "clip", "dropout", "ema")
     }
     train(job("other", epochs=1, recipe={"prediction": "v", "schedule": "cosine", "min_snr": 5.0}))
@@ -403,8 +396,8 @@ def test_the_manifest_tells_a_cosine_schedule(job):
     assert stated == {"beta": "squaredcos_cap_v2", "steps": 1000, "prediction": "v_prediction"}
 
 
-def test_the_manifest_tells_the_schedule_that_diffusers_reads(job):
-    checkpoint = train(job(epochs=1))
+def test_the_manifest_tells_the_schedule_that_diffusers_reads(begun):
+    checkpoint = begun.out / "epoch-0001"
     stated = json.loads((checkpoint / "manifest.json").read_text())["schedule"]
     saved = json.loads((checkpoint / "scheduler" / "scheduler_config.json").read_text())
     assert [stated[key] for key in ("beta", "from", "to", "steps", "prediction")] == [

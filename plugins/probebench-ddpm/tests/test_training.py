@@ -76,7 +76,9 @@ def test_the_loss_falls(job):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_two_runs_give_the_same_bits(job, precision):
-    first, second = (train(job(name, epochs=2, precision=precision)) for name in ("first", "second"))
+    first, second = (
+        train(job(name, epochs=2, precision=precision, recipe={"save_every": 2})) for name in ("first", "second")
+    )
     assert same(weights(first), weights(second))
     assert same(weights(first, "unet_raw"), weights(second, "unet_raw"))
     assert losses(first.parent) == losses(second.parent)
@@ -103,7 +105,7 @@ def test_the_seed_changes_weights_and_noise(job, noising):
 
 
 def test_every_step_draws_its_own_noise_and_t(job, noising):
-    train(job(epochs=2))
+    train(job(epochs=2, recipe={"save_every": 2}))
     assert len(noising) == 6
     for first in range(6):
         for second in range(first):
@@ -117,7 +119,7 @@ def test_every_step_draws_its_own_noise_and_t(job, noising):
 
 
 def test_an_epoch_reads_every_image_once_in_a_new_order(job, noising):
-    run = job(epochs=2)
+    run = job(epochs=2, recipe={"save_every": 2})
     train(run)
     every = {image.numpy().tobytes() for image in run.images.pixels.float() / 127.5 - 1}
     assert len(every) == 24
@@ -139,7 +141,7 @@ def test_an_incomplete_batch_is_left_out_but_a_small_dataset_is_one_batch(job, n
 
 @pytest.mark.parametrize("flips", [True, False])
 def test_images_are_mirrored_only_where_the_dataset_allows_it(job, noising, flips):
-    run = job(epochs=4, flips=flips)
+    run = job(epochs=4, flips=flips, recipe={"save_every": 4})
     train(run)
     straight = {image.numpy().tobytes() for image in run.images.pixels.float() / 127.5 - 1}
     mirrored = {image.numpy().tobytes() for image in (run.images.pixels.float() / 127.5 - 1).flip(-1)}
@@ -184,8 +186,8 @@ def test_only_the_pass_is_bf16_in_bf16_training(job, passes, noising, monkeypatc
 
 def test_bf16_training_loses_no_small_step(job):
     """A step of a thousandth of a weight is below bf16's resolution: weights kept in bf16 would stand still."""
-    recipe = {"lr": 1e-6, "warmup": 0}
-    first, last = (train(job(f"{epochs}", epochs=epochs, recipe=recipe, precision="bf16")) for epochs in (1, 4))
+    recipe = {"lr": 1e-6, "warmup": 0, "save_every": 4}
+    first, last = (train(job(epochs=epochs, recipe=recipe, precision="bf16")) for epochs in (1, 4))
     moved = [
         (before != after).float().mean()
         for before, after in zip(weights(first, "unet_raw").values(), weights(last, "unet_raw").values(), strict=True)
@@ -216,7 +218,7 @@ def test_the_average_follows_its_warm_up(job, monkeypatch):
         original(self, parameters)
 
     monkeypatch.setattr(loop.EMAModel, "step", step)
-    checkpoint = train(job(epochs=4, recipe={"ema": 0.7}))
+    checkpoint = train(job(epochs=4, recipe={"ema": 0.7, "save_every": 4}))
     expected = history[0]
     decays = [min(0.7, 1 - (1 + number) ** -0.75) for number in range(len(history))]
     assert decays[0] == 0
@@ -229,7 +231,7 @@ def test_the_average_follows_its_warm_up(job, monkeypatch):
 
 
 def test_averaged_and_raw_weights_differ(job, batch, at):
-    checkpoint = train(job(epochs=2))
+    checkpoint = train(job(epochs=2, recipe={"save_every": 2}))
     assert not same(weights(checkpoint), weights(checkpoint, "unet_raw"))
     ema, raw = (
         DDPM(DDPMOptions(checkpoint=str(checkpoint), weights=kind)).extract(batch(size=8), at(["up.1"]), seed=0)
@@ -247,7 +249,7 @@ def test_the_learning_rate_warms_up(job, monkeypatch):
         return original(self, *arguments, **named)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
-    train(job(epochs=2, recipe={"lr": 1e-3, "warmup": 4}))
+    train(job(epochs=2, recipe={"lr": 1e-3, "warmup": 4, "save_every": 2}))
     assert rates == pytest.approx([0.00025, 0.0005, 0.00075, 0.001, 0.001, 0.001])
 
 
@@ -365,17 +367,21 @@ def test_parts_of_dropout_have_masks_of_their_own(job):
 
 def test_progress_tells_epoch_step_and_loss(job):
     told = []
-    run = job(epochs=2, progress=lambda *report: told.append(report))
+    run = job(epochs=2, recipe={"save_every": 2}, progress=lambda *report: told.append(report))
     train(run)
     assert [report[:3] for report in told] == [(epoch, step, 3) for epoch in (1, 2) for step in (1, 2, 3)]
     means = [sum(loss for *_, loss in told[start : start + 3]) / 3 for start in (0, 3)]
     assert losses(run.out) == pytest.approx(means, abs=1e-6)
 
 
-def test_the_loss_curve_has_a_line_an_epoch(job):
-    run = job(epochs=3)
-    train(run)
-    with (run.out / "loss.csv").open() as file:
+@pytest.fixture(scope="module")
+def untroubled(job_in, tmp_path_factory):
+    """Last checkpoint of three epochs in which nothing happens, which no test changes."""
+    return train(job_in(tmp_path_factory.mktemp("untroubled") / "run", epochs=3))
+
+
+def test_the_loss_curve_has_a_line_an_epoch(untroubled):
+    with (untroubled.parent / "loss.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6"), ("3", "9")]
     assert all(float(row["seconds"]) >= 0 and float(row["images_per_second"]) > 0 for row in rows)
@@ -400,7 +406,7 @@ def break_step(monkeypatch, number, what):
 
 
 @pytest.mark.parametrize(("what", "name"), [("loss", "loss"), ("gradient", "gradient's norm")])
-def test_training_stops_at_what_is_not_finite(job, monkeypatch, what, name):
+def test_training_stops_at_what_is_not_finite(job, untroubled, monkeypatch, what, name):
     """Step 5 is the last of the second epoch: the step would be taken, and NaN saved."""
     break_step(monkeypatch, 5, what)
     run = job(epochs=3)
@@ -415,7 +421,7 @@ def test_training_stops_at_what_is_not_finite(job, monkeypatch, what, name):
     ]
     assert all(tensor.isfinite().all() for tensor in weights(run.out / "epoch-0001").values())
     monkeypatch.undo()
-    assert same(weights(train(run)), weights(train(job("untroubled", epochs=3)))), "and it goes on from there"
+    assert same(weights(train(run)), weights(untroubled)), "and it goes on from there"
 
 
 def test_too_large_a_learning_rate(job):
