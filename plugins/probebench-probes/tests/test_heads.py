@@ -118,6 +118,19 @@ def test_a_converged_head_is_logistic_regression():
         assert np.allclose(scores.softmax(1), reference.predict_proba(standard), atol=5e-3)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_converged_head_is_logistic_regression_under_sgd_too(momentum):
+    """Also where features repeat each other, so that most axes have no variance and the penalty there is very large."""
+    data, decays = features(), [1e-1, 1e-2, 1e-3]
+    twice = Features(torch.cat([data.vectors, 3 * data.vectors + 1], 1), data.labels, data.classes)
+    how = recipe(epochs=600, batch_size=300, optimizer="sgd", momentum=momentum)
+    (heads,) = train_heads([twice], how, learning_rates=[0.5] * 3, weight_decays=decays, seed=0)
+    standard = StandardScaler().fit_transform(twice.vectors.double())
+    for decay, scores in zip(decays, heads.scores(twice.vectors), strict=True):
+        reference = LogisticRegression(C=1 / (300 * decay), tol=1e-8, max_iter=2000).fit(standard, twice.labels)
+        assert np.allclose(scores.softmax(1), reference.predict_proba(standard), atol=5e-3)
+
+
 def test_few_epochs_suffice_where_plain_standardised_inputs_do_not():
     # The signal lies across the direction that all features share: a narrow valley of the loss.
     train, test = features(3000), features(1000, seed=1)

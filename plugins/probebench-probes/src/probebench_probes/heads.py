@@ -12,7 +12,7 @@ from torch.nn.functional import pad, threshold
 from probebench.api import Features, hash63
 from probebench_probes.batchnorm import BatchNorm
 from probebench_probes.inputs import CHUNK, Inputs
-from probebench_probes.optimizers import Adam, Sgd
+from probebench_probes.optimizers import Adam, Optimizer, ProximalSgd, Sgd
 from probebench_probes.schedules import Schedule, factor
 
 if TYPE_CHECKING:
@@ -156,10 +156,18 @@ def _train(
     start = initial(dimensions, classes, recipe.inputs, seed=seed).to(device)
     weights = start.T.repeat_interleave(heads, 0).repeat(len(points), 1, 1)
     by_row = torch.tensor(rates, device=device).repeat(classes)[:, None]
-    optimizer = Adam(weights, by_row) if recipe.optimizer == "adam" else Sgd(weights, by_row, recipe.momentum)
     norm = BatchNorm(len(points), dimensions, device) if recipe.inputs == "batchnorm" else None
     squares = torch.stack([pad(one.penalty, (0, 1)) for one in inputs])[:, None]
     penalty = squares * torch.tensor(decays, device=device).repeat(classes)[:, None]
+    optimizer: Optimizer
+    if recipe.optimizer == "adam":
+        optimizer = Adam(weights, by_row)
+    elif recipe.inputs == "standardized":
+        # Along an axis on which the features hardly differ the penalty is a million times the decay.
+        optimizer = ProximalSgd(weights, by_row, recipe.momentum, penalty)
+        penalty = torch.zeros_like(penalty)
+    else:
+        optimizer = Sgd(weights, by_row, recipe.momentum)
     steps = recipe.epochs * math.ceil(images / recipe.batch_size)
     for epoch in range(recipe.epochs):
         for index in batches(images, recipe.batch_size, epoch, seed=seed):

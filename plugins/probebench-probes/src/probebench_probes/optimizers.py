@@ -63,3 +63,27 @@ class Sgd(Optimizer):
     def _update(self, gradient: Tensor, factor: float) -> None:
         self._velocity.mul_(self._momentum).add_(gradient)
         self._weights.addcmul_(self._velocity, self._rates, value=-factor)
+
+
+class ProximalSgd(Sgd):
+    """`Sgd` for a loss with ``penalty / 2 * weight ** 2`` in it, which is not part of the gradients that it is given.
+
+    After each step the weights shrink by as much as the penalty asks for there. That leads to the same optimum, and is
+    stable however large a penalty is, where its gradient would have to be followed in steps below ``2 / penalty``.
+    Source: Parikh and Boyd, Proximal Algorithms, 2014, section 4.2.
+
+    Args:
+        weights: ``(P, K, D)``.
+        rates: Learning rate of each row, ``(K, 1)``.
+        momentum: From 0 to below 1.
+        penalty: Of each weight; of a shape that broadcasts to theirs.
+    """
+
+    def __init__(self, weights: Tensor, rates: Tensor, momentum: float, penalty: Tensor) -> None:
+        super().__init__(weights, rates, momentum)
+        # A gradient that stays the same is followed 1 / (1 - momentum) times as far as its own step.
+        self._pull = penalty * rates / (1 - momentum)
+
+    def _update(self, gradient: Tensor, factor: float) -> None:
+        super()._update(gradient, factor)
+        self._weights.div_(1 + factor * self._pull)
