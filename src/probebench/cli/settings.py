@@ -103,6 +103,8 @@ def _read_options(table: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _run_options(table: Any, where: str) -> dict[str, Any]:  # noqa: ANN401 - any TOML value
+    if isinstance(table, dict) and (shared := [name for name in table if name in KEYS and name not in RUN_KEYS]):
+        raise UsageError(f"{shared[0]!r} is the same for all runs", where=where, hint="write it above the tables")
     _check_table("run", table, RUN_KEYS, where)
     return _read_options(table, where)
 
