@@ -51,6 +51,14 @@ def test_features_are_the_means_of_the_maps_that_the_scores_are_made_from(bundle
         torch.testing.assert_close(net.head(features), net(images.float() / 127.5 - 1))
 
 
+def test_costs_are_shares_of_the_products(bundled):
+    """Two convolutions of 3x3 in each block, and the head, counted by hand at 16x16."""
+    blocks = [(3 * 16 + 16 * 16) * 9 * 256, (16 * 32 + 32 * 32) * 9 * 64, (32 * 64 + 64 * 64) * 9 * 16]
+    whole = sum(blocks) + 64 * 10
+    expected = [sum(blocks[: number + 1]) / whole for number in range(3)]
+    assert [tap.cost for tap in bundled.taps((16, 16))] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("size", [(3, 16), (16, 2)])
 def test_an_image_of_which_nothing_would_be_left(bundled, size):
     message = f"images of {size[0]}x{size[1]} are too small for digits-classifier\n.*4x4 or more"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from probebench.api import Backbone, Batch, NoOptions, Point, Precision, Tap, UsageError, pool_map
 
@@ -32,17 +34,18 @@ class Classifier(nn.Module):
         self.blocks = nn.ModuleList(_block(*channels) for channels in zip((3, *WIDTHS), WIDTHS, strict=False))
         self.head = nn.Linear(WIDTHS[-1], 10)
 
-    def maps(self, images: Tensor) -> list[Tensor]:
+    def maps(self, images: Tensor, deepest: int = len(WIDTHS) - 1) -> list[Tensor]:
         """Output of each block.
 
         Args:
             images: ``(B, 3, H, W)``, -1 to 1.
+            deepest: The last block that is run.
 
         Returns:
             ``(B, width, h, w)``, each half as high and wide as the one before, rounded down.
         """
         found = []
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self.blocks[: deepest + 1]):
             images = block(nn.functional.max_pool2d(images, 2) if number else images)
             found.append(images)
         return found
@@ -67,6 +70,21 @@ def _block(inside: int, outside: int) -> nn.Sequential:
 def to_input(images: Tensor) -> Tensor:
     """uint8 to float32, -1 to 1."""
     return images.float() / 127.5 - 1
+
+
+@lru_cache
+def _costs(image_size: tuple[int, int]) -> tuple[float, ...]:
+    """Share of the whole network's FLOPs that is spent when each block is done."""
+    with torch.device("meta"), torch.no_grad():
+        net, image = Classifier().eval(), torch.empty(1, 3, *image_size)
+        with FlopCounterMode(display=False) as whole:
+            net(image)
+        spent = []
+        for deepest in range(len(WIDTHS)):
+            with FlopCounterMode(display=False) as part:
+                net.maps(image, deepest)
+            spent.append(part.get_total_flops() / whole.get_total_flops())
+    return tuple(spent)
 
 
 class DigitsClassifier(Backbone):
@@ -103,8 +121,8 @@ class DigitsClassifier(Backbone):
             )
         height, width = image_size
         return tuple(
-            Tap(f"block.{number}", "spatial", (channels, height >> number, width >> number), cost=(number + 1) / 3)
-            for number, channels in enumerate(WIDTHS)
+            Tap(f"block.{number}", "spatial", (channels, height >> number, width >> number), cost=cost)
+            for number, (channels, cost) in enumerate(zip(WIDTHS, _costs(image_size), strict=True))
         )
 
     def place(self, device: str, precision: Precision) -> None:
@@ -120,7 +138,8 @@ class DigitsClassifier(Backbone):
         """One pass; nothing is random."""
         del seed
         with torch.inference_mode():
-            maps = self._net.maps(self.prepare(batch.images).to(*self._place))
+            deepest = max(int(point.tap.removeprefix("block.")) for point in points)
+            maps = self._net.maps(self.prepare(batch.images).to(*self._place), deepest)
             found = {f"block.{number}": one.float() for number, one in enumerate(maps)}
             return {point: pool_map(found[point.tap], "spatial", point.pool) for point in points}
 
