@@ -1,4 +1,4 @@
-"""The part of the feature store in which drawn images lie, a folder for each set, as its housekeeping sees it.
+"""Where drawn images lie: the names in a folder of them, and the folders of a feature store. Needs no image library.
 
 Layout, below the root of the store::
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,24 +17,13 @@ if TYPE_CHECKING:
 
 FOLDER = "samples"
 
+IMAGES = "images"
+
 MANIFEST = "samples.json"
-"""Without it a folder with images in it belongs to nobody, so it is removed last."""
+"""What the images were drawn from. Without it a folder with images in it belongs to nobody, so it is removed last."""
 
 _SET = re.compile(r"[0-9a-f]{32}")
 _IMAGE = re.compile(r"\d{6,}\.png")
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """What a set of images was drawn from, for people.
-
-    Attributes:
-        backbone: Title, and the head of the fingerprint.
-        seed: Of the images.
-    """
-
-    backbone: str
-    seed: int
 
 
 def folders(root: Path) -> list[Path]:
@@ -49,7 +37,7 @@ def folders(root: Path) -> list[Path]:
 
 def images(folder: Path) -> list[Path]:
     """The images of a set, sorted."""
-    return sorted(path for path in (folder / "images").glob("*.png") if _IMAGE.fullmatch(path.name))
+    return sorted(path for path in (folder / IMAGES).glob("*.png") if _IMAGE.fullmatch(path.name))
 
 
 def files(folder: Path) -> list[Path]:
@@ -57,13 +45,13 @@ def files(folder: Path) -> list[Path]:
     return [*images(folder), folder / MANIFEST]
 
 
-def describe(folder: Path) -> Drawing:
-    """What a set was drawn from; question marks where its manifest does not say."""
+def describe(folder: Path) -> tuple[str, str]:
+    """Whom a set was drawn from, with the head of its fingerprint, and with which seed; ``?`` where nothing says."""
     try:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return Drawing(f"{document['title']} {document['run']['fingerprint'][:8]}", int(document["run"]["seed"]))
+        return f"{document['title']} {document['run']['fingerprint'][:8]}", f"seed {document['run']['seed']}"
     except (OSError, ValueError, LookupError, TypeError):
-        return Drawing("?", 0)
+        return "?", "?"
 
 
 def removal_order(paths: Iterable[Path]) -> list[Path]:

@@ -37,7 +37,7 @@ class Summary:
         key: Its key; of neighbours, the digest of the file.
         backbone: Name, and the head of the fingerprint; of drawn images, its title.
         split: Source of the images.
-        point: Tap, level and pool; after that of neighbours stands what they are.
+        point: Tap, level and pool; after that of neighbours stands what they are. Of drawn images, their seed.
         rows: Number of rows.
         dim: Width of the rows; nothing while the entry is unfinished. Of neighbours, how many each image has; 0 of
             images.
@@ -87,9 +87,8 @@ def summaries(root: Path) -> list[Summary]:
         dim = manifest.dim if manifest else None
         found.append(Summary(folder.name, *words, document["rows"], dim, _size(files), _used(files)))
     for folder in drawn_folders.folders(root):
-        drawing, files = drawn_folders.describe(folder), drawn_folders.files(folder)
-        words = (drawing.backbone, "samples", f"seed {drawing.seed}")
-        found.append(Summary(folder.name, *words, len(files) - 1, 0, _size(files), _used(files)))
+        (backbone, seed), files = drawn_folders.describe(folder), drawn_folders.files(folder)
+        found.append(Summary(folder.name, backbone, "samples", seed, len(files) - 1, 0, _size(files), _used(files)))
     for path in _kept_files(root):
         with suppress(ValueError):
             origin, rows, count = kept_neighbours.describe(path)
@@ -146,6 +145,9 @@ def collect(root: Path, *, max_size: int | None = None) -> Removed:
         size += _size([path])
         complete.append((_used([path]), [path]))
     for folder in drawn_folders.folders(root):
+        gone += [
+            path for path in (*_children(folder), *_children(folder / drawn_folders.IMAGES)) if _abandoned(path, now)
+        ]
         files = drawn_folders.files(folder)
         size += _size(files)
         complete.append((_used(files), files))

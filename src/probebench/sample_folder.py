@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from probebench import drawn_folders
 from probebench.atomic import replacing, write_bytes
 from probebench.canonical import differing_fields
 from probebench.errors import DataError, UsageError
@@ -47,12 +48,12 @@ class SampleFolder:
     """
 
     def __init__(self, root: Path, run: Mapping[str, Any], notes: Mapping[str, Any], option: str = "--out") -> None:
-        self.root, self.images, self._option = root, root / "images", option
+        self.root, self.images, self._option = root, root / drawn_folders.IMAGES, option
         make_writable(root, option)
         self._claim(json.loads(json.dumps(run)), notes)
 
     def _claim(self, run: dict[str, Any], notes: Mapping[str, Any]) -> None:
-        path = self.root / "samples.json"
+        path = self.root / drawn_folders.MANIFEST
         if not path.is_file():
             # A run that was killed in its first moment leaves nothing but a hidden temporary file.
             if any(not entry.name.startswith(".") for entry in self.root.iterdir()):
@@ -78,7 +79,7 @@ class SampleFolder:
 
     def present(self) -> set[int]:
         """Numbers of the images that are there."""
-        return {int(path.stem) for path in self.images.glob("*.png") if path.stem.isdecimal()}
+        return {int(path.stem) for path in drawn_folders.images(self.root)}
 
     def write(self, number: int, image: Tensor) -> None:
         """Writes one image, uint8 ``(3, H, W)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -335,6 +336,10 @@ def test_housekeeping_sees_drawn_images_and_may_remove_them(atelier):
     assert (drawn.key, drawn.point, drawn.rows, drawn.size) == (folder.name, "seed 0", 5, size)
     assert drawn.backbone.startswith("artist ")
     (folder / "mine.txt").write_text("not of the store")
+    for path in (folder / ".samples.json.tmp", folder / "images" / ".000009.png.tmp"):
+        path.write_bytes(b"left by a run that was killed")
+        os.utime(path, (0, 0))
+    assert collect(root).files == 2
     everything = sum(one.size for one in summaries(root))
     assert collect(root, max_size=everything).files == 0
     collect(root, max_size=0)
@@ -343,6 +348,15 @@ def test_housekeeping_sees_drawn_images_and_may_remove_them(atelier):
     atelier.drawn.clear()
     assert record_of(atelier, "gap:count=6,point=early@clean").samples.count == 6
     assert atelier.drawn == [0, 1, 2, 3, 4, 5]
+
+
+def test_drawn_images_of_which_nothing_tells_the_origin_are_listed_all_the_same(atelier):
+    run(atelier)
+    root = atelier.folder / "store"
+    [folder] = (root / "samples").iterdir()
+    (folder / "samples.json").write_text("{")
+    (drawn,) = [one for one in summaries(root) if one.split == "samples"]
+    assert (drawn.backbone, drawn.point, drawn.rows) == ("?", "?", 5)
 
 
 def test_what_is_left_of_a_removal_that_was_cut_short_is_a_set_of_fewer(atelier, monkeypatch):
