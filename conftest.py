@@ -165,7 +165,7 @@ class Forks:
 def forks(tmp_path_factory: pytest.TempPathFactory):
     """Starts programs in processes of their own, at once."""
     if not hasattr(os, "fork"):
-        pytest.skip("this system has no fork")
+        pytest.skip("this system has no fork: kills and processes side by side are not tested here")
     forks = Forks(tmp_path_factory.mktemp("forks"))
     yield forks
     forks.close()
