@@ -314,6 +314,31 @@ def test_what_a_kill_in_the_first_moment_leaves_is_no_foreign_file(job):
     assert train(run).is_dir()
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_without_its_state_is_not_trained_over(job, begun):
+    shutil.rmtree(begun.out / "state-0001")
+    before = contents(begun.out)
+    with pytest.raises(TrainingError) as error:
+        train(job(epochs=2))
+    assert error.value.what == "the run has 1 epochs and no training state to go on from"
+    assert error.value.where == str(begun.out)
+    assert error.value.hint == "a new --out; its checkpoints are intact"
+    assert contents(begun.out) == before
+
+
+def test_a_finished_run_needs_no_state(job, begun):
+    """It is as large as three networks: somebody may have made room."""
+    shutil.rmtree(begun.out / "state-0001")
+    before = contents(begun.out)
+    assert train(begun) == begun.out / "epoch-0001"
+    assert contents(begun.out) == before
+    with pytest.raises(UsageError, match="the run has 1 epochs already, more than 0"):
+        train(job(epochs=0))
+
+
 @pytest.mark.parametrize("content", ["", '{"backbone": "dd'])
 def test_a_truncated_run_json(begun, content):
     (begun.out / "run.json").write_text(content)

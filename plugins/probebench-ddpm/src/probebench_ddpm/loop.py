@@ -83,6 +83,11 @@ class Loop:
     def _steps_per_epoch(self) -> int:
         return max(1, len(self._images) // self._recipe.batch_size)
 
+    @property
+    def inside(self) -> bool:
+        """Whether an epoch is begun and not finished."""
+        return self._place > 0
+
     def run_epoch(self) -> dict[str, float] | None:
         """What is left of an epoch, or up to the step at which the job says stop.
 

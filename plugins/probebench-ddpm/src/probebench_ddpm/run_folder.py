@@ -111,8 +111,13 @@ class RunFolder:
         """
         return self._root / f"epoch-{_place(epoch, step)}"
 
+    def whole_epochs(self) -> int:
+        """Epochs of the newest checkpoint of a whole one; 0 where there is none."""
+        found = (re.fullmatch(r"epoch-(\d+)", path.name) for path in self._root.iterdir())
+        return max((int(match[1]) for match in found if match), default=0)
+
     def last_state(self) -> TrainingState | None:
-        """The state to go on from; None for a new run.
+        """The state to go on from; None where there is none.
 
         Raises:
             TrainingError: The state cannot be read.
@@ -141,7 +146,10 @@ class RunFolder:
         *,
         inside: bool = False,
     ) -> Path:
-        """Writes a checkpoint and then the state to go on from it.
+        """Writes the state to go on from, and then the checkpoint.
+
+        In this order no checkpoint is without its state, unless somebody removed it; and from a state that a killed run
+        left without its checkpoint that can be made.
 
         Args:
             state: To go on from.
@@ -155,17 +163,17 @@ class RunFolder:
         """
         step = state.step if inside else None
         final, kept = self.checkpoint(state.epoch, step), self._root / f"state-{_place(state.epoch, step)}"
-        folder = _scratch(final)
-        DDPMPipeline(averaged, scheduler).save_pretrained(folder)
-        raw.save_pretrained(folder / "unet_raw")
-        _write_json(folder / "manifest.json", self._manifest(state, scheduler))
-        _replace(folder, final)
         folder = _scratch(kept)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
         save_file(tensors, folder / "state.safetensors")
         counters = {field.name: getattr(state, field.name) for field in fields(state) if field.name != "tensors"}
         _write_json(folder / "state.json", counters)
         _replace(folder, kept)
+        folder = _scratch(final)
+        DDPMPipeline(averaged, scheduler).save_pretrained(folder)
+        raw.save_pretrained(folder / "unet_raw")
+        _write_json(folder / "manifest.json", self._manifest(state, scheduler))
+        _replace(folder, final)
         for older in self._root.glob("state-*"):
             if older != kept:
                 shutil.rmtree(older)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, cast
 
-from probebench.api import TrainingJob, UsageError
+from probebench.api import TrainingError, TrainingJob, UsageError
 from probebench_ddpm import memory
 from probebench_ddpm.bands import COUNT
 from probebench_ddpm.curves import Curves
@@ -34,7 +34,7 @@ def train(job: TrainingJob) -> Path:
     Raises:
         UsageError: The options do not describe a new network, the images do not fit it, memory will not do, or the
             folder holds another run or more epochs; tensorboard is asked for and not installed.
-        TrainingError: The loss or the gradient is not finite, or the run's state cannot be read.
+        TrainingError: The loss or the gradient is not finite, or the run's state cannot be read or is gone.
         FeatureError: The network's input is out of its range.
     """
     _check_options(cast("DDPMOptions", job.options))
@@ -54,9 +54,14 @@ def _train(job: TrainingJob, team: Team) -> Path:
         job.tell(needs)
     if state:
         loop.restore(state)
-    _check_epochs(job, loop.epoch)
+    there = loop.epoch if state else folder.whole_epochs()
+    _check_epochs(job, there)
+    if there and not state:
+        return _without_state(job, folder, there)
     if team.main:
         curves.rewind(loop.epoch, loop.step)
+        if state and not loop.inside and not folder.checkpoint(loop.epoch).is_dir():  # killed in between
+            folder.save(state, loop.unet, loop.averaged(), loop.scheduler)
     shown = team.main and cast("DDPMRecipe", job.recipe).tensorboard
     with EventFile(job.out) if shown else nullcontext() as events:
         if events:
@@ -79,6 +84,17 @@ def _go_on(job: TrainingJob, team: Team, loop: Loop, folder: RunFolder, curves: 
                 curves.add_bands(loop.measure(averaged))
             folder.save(loop.state(), loop.unet, averaged, loop.scheduler, inside=not row)
     return last
+
+
+def _without_state(job: TrainingJob, folder: RunFolder, there: int) -> Path:
+    """A state is as large as three networks, and of no use once a run is finished: somebody may have made room."""
+    if there < job.epochs:
+        raise TrainingError(
+            f"the run has {there} epochs and no training state to go on from",
+            where=str(job.out),
+            hint="a new --out; its checkpoints are intact",
+        )
+    return folder.checkpoint(there)
 
 
 def _check_epochs(job: TrainingJob, there: int) -> None:
