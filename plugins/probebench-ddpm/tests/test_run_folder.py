@@ -330,7 +330,7 @@ def test_a_run_without_its_state_is_not_trained_over(job, begun):
 
 
 def test_a_finished_run_needs_no_state(job, begun):
-    """It is as large as three networks: somebody may have made room."""
+    """It is as large as four networks: somebody may have made room."""
     shutil.rmtree(begun.out / "state-0001")
     before = contents(begun.out)
     assert train(begun) == begun.out / "epoch-0001"

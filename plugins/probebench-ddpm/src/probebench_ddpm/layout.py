@@ -78,6 +78,12 @@ def newest_epoch(run: Path) -> Path | None:
     return max(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)], default=None)
 
 
+def whole_epochs(run: Path) -> dict[int, Path]:
+    """The checkpoints of a training run's folder, by epochs; what a stop saved inside an epoch is none of them."""
+    found = ((re.fullmatch(r"epoch-(\d+)", path.name), path) for path in run.iterdir() if path.is_dir())
+    return {int(match[1]): path for match, path in found if match}
+
+
 def part_of_pipeline(place: Path, *names: str) -> Path | None:
     """The folder of another part of the pipeline that a network belongs to.
 

@@ -111,11 +111,6 @@ class RunFolder:
         """
         return self._root / f"epoch-{_place(epoch, step)}"
 
-    def whole_epochs(self) -> int:
-        """Epochs of the newest checkpoint of a whole one; 0 where there is none."""
-        found = (re.fullmatch(r"epoch-(\d+)", path.name) for path in self._root.iterdir())
-        return max((int(match[1]) for match in found if match), default=0)
-
     def last_state(self) -> TrainingState | None:
         """The state to go on from; None where there is none.
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probebench.api import UsageError
+from probebench_ddpm.layout import whole_epochs
 
 if TYPE_CHECKING:
     from probebench_ddpm.options import DDPMSeries
-
-_EPOCH = re.compile(r"epoch-(\d+)")
-"""What a stopped run saved inside an epoch is called otherwise, and is no point of a curve over epochs."""
 
 
 def members(options: DDPMSeries) -> list[dict[str, str]]:
@@ -28,11 +25,7 @@ def members(options: DDPMSeries) -> list[dict[str, str]]:
     run = Path(options.run)
     folder = run.expanduser()
     attention = _attention(folder)
-    found = {
-        int(match[1]): path.name
-        for path in folder.iterdir()
-        if (match := _EPOCH.fullmatch(path.name)) and path.is_dir()
-    }
+    found = whole_epochs(folder)
     if not found:
         raise UsageError(
             "the training run has no checkpoint of a whole epoch", where=str(run), hint="wait for its first epoch-NNNN/"
@@ -45,7 +38,7 @@ def members(options: DDPMSeries) -> list[dict[str, str]]:
         )
     wanted = sorted(set(options.epochs) or found)
     # As a user would write them, so that a checkpoint named by itself is the same backbone.
-    return [{"checkpoint": str(run / found[epoch]), **attention} for epoch in wanted]
+    return [{"checkpoint": str(run / found[epoch].name), **attention} for epoch in wanted]
 
 
 def _attention(folder: Path) -> dict[str, str]:

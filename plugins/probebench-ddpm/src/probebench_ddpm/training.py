@@ -10,6 +10,7 @@ from probebench_ddpm import memory
 from probebench_ddpm.bands import COUNT
 from probebench_ddpm.curves import Curves
 from probebench_ddpm.images import load, side
+from probebench_ddpm.layout import whole_epochs
 from probebench_ddpm.loop import Loop, new_network
 from probebench_ddpm.run_folder import RunFolder
 from probebench_ddpm.team import joined
@@ -54,7 +55,7 @@ def _train(job: TrainingJob, team: Team) -> Path:
         job.tell(needs)
     if state:
         loop.restore(state)
-    there = loop.epoch if state else folder.whole_epochs()
+    there = loop.epoch if state else max(whole_epochs(job.out), default=0)
     _check_epochs(job, there)
     if there and not state:
         return _without_state(job, folder, there)
@@ -87,7 +88,7 @@ def _go_on(job: TrainingJob, team: Team, loop: Loop, folder: RunFolder, curves: 
 
 
 def _without_state(job: TrainingJob, folder: RunFolder, there: int) -> Path:
-    """A state is as large as three networks, and of no use once a run is finished: somebody may have made room."""
+    """A state is as large as four networks, and of no use once a run is finished: somebody may have made room."""
     if there < job.epochs:
         raise TrainingError(
             f"the run has {there} epochs and no training state to go on from",
