@@ -15,11 +15,11 @@ import os
 import pytest
 import torch
 
-from probebench import registry
 from probebench.api import Batch, Point, Split
-from probebench.extract import extract
-from probebench.forward import place
-from probebench.store import Store
+from probebench.extraction.forward import place
+from probebench.extraction.passes import extract
+from probebench.plugins import registry
+from probebench.store.features import Store
 
 SPEC = "ddpm:checkpoint=none"
 LEVEL = "t=10"

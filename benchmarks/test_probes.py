@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from probebench.api import Features
-from probebench.metrics import predictions, top1
+from probebench.stats.metrics import predictions, top1
 from probebench_probes import KnnOptions, LinearOptions, LogregOptions, RidgeOptions
 from probebench_probes.knn import Knn
 from probebench_probes.linear import Linear

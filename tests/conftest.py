@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.fixtures.lab import _comparable, _files, lab, probebench  # noqa: F401 - fixtures
+from tests.fixtures.records import _images, _save_record  # noqa: F401 - fixtures
 
-from probebench.plugins import Discovery, discover
-from probebench.registry import Registry, installed
+from probebench.plugins.discovery import Discovery, discover
+from probebench.plugins.registry import Registry, installed
 
 if TYPE_CHECKING:
     from pathlib import Path

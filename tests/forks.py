@@ -18,7 +18,12 @@ import torch
 
 # What commands import when they come to it, so that it is done here once and not in every fork.
 for name in (
-    *("probebench.cli.report", "probebench.harness", "probebench.training", "probebench.sampling"),
+    *(
+        "probebench.cli.report",
+        "probebench.harness.runner",
+        "probebench.harness.training",
+        "probebench.generation.sample",
+    ),
     *("probebench_datasets.digits", "probebench_ddpm.backbone", "probebench_ddpm.training", "probebench_probes.knn"),
     *("safetensors.torch", "scipy.stats"),
 ):

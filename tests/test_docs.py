@@ -26,11 +26,11 @@ from pydantic import BaseModel
 
 from probebench.cli import app
 from probebench.cli.app import INTERRUPTED
-from probebench.errors import ProbebenchError
-from probebench.plugins import discover
-from probebench.record_models import Record
-from probebench.registry import KINDS, installed, resolve
-from probebench.series import validate
+from probebench.planning.series import validate
+from probebench.plugins.discovery import discover
+from probebench.plugins.registry import KINDS, installed, resolve
+from probebench.records.schema import Record
+from probebench.util.errors import ProbebenchError
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = sorted(
@@ -257,7 +257,9 @@ def test_every_exit_code_is_explained():
     explained = {int(code): set(SPAN.findall(errors)) for code, _, errors in rows}
     classes = {ProbebenchError}
     while (
-        more := {part for one in classes for part in one.__subclasses__() if part.__module__ == "probebench.errors"}
+        more := {
+            part for one in classes for part in one.__subclasses__() if part.__module__ == "probebench.util.errors"
+        }
         - classes
     ):
         classes |= more

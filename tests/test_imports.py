@@ -44,7 +44,7 @@ def imports(folder: Path) -> dict[str, list[str]]:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and not node.level:
-                # `from probebench import records` imports probebench.records.
+                # `from probebench import records` imports probebench.records.files.
                 whole = node.module == "probebench"
                 names = [f"probebench.{alias.name}" for alias in node.names] if whole else [str(node.module)]
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "numpy":

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from probebench import plan
 from probebench.cli.settings import from_file, study_of
-from probebench.config import parse_spec
-from probebench.study import check
+from probebench.harness.study import check
+from probebench.planning import jobs
+from probebench.util.parsing import parse_spec
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.toml"))
@@ -37,4 +37,4 @@ def test_what_a_board_is_made_from_can_be_run(path):
     study = study_of(from_file(path))
     assert study.results == Path("leaderboards/records")
     for request in study.requests:
-        plan.check(request)
+        jobs.check(request)

@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from probebench.extract import StoredFeatures
+from probebench.extraction.passes import StoredFeatures
 from probebench.testing.fakes import ToyProbe
 
 PEAKS = """

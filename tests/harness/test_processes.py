@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from probebench.housekeeping import verify
+from probebench.store.maintenance import verify
 
 TRAIN, TEST = 1300, 60
 SHARDS = 2 + 1

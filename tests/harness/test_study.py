@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from probebench import harness
 from probebench.api import Options, PluginError, UsageError
 from probebench.cli.settings import from_file, study_of
-from probebench.study import check, planned, report, run, train
+from probebench.harness import runner
+from probebench.harness.study import check, planned, report, run, train
 from probebench.testing.fakes import ToyBackbone
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_name_before_any_training(study, lab, text, message):
 
 
 def test_figures_that_cannot_be_drawn_are_known_before_any_training(study, lab, monkeypatch):
-    monkeypatch.setattr("probebench.plot.files.find_spec", lambda _: None)
+    monkeypatch.setattr("probebench.board.figures.files.find_spec", lambda _: None)
     with pytest.raises(UsageError, match="matplotlib"):
         check(study('plots = "plots"\n' + HEAD + TRAIN), lab.registry)
 
@@ -170,7 +170,7 @@ def test_a_cell_that_two_runs_share_is_done_and_told_of_once(study, lab):
     assert len(seeds) == len(set(seeds)) == len(to_do)
     assert all(fresh for _, _, fresh in seeds)
     assert {seed for name, seed, _ in seeds if name == "net"} == {0, 1}
-    images = harness.run(one.requests[1], registry=lab.registry).forwarded
+    images = runner.run(one.requests[1], registry=lab.registry).forwarded
     assert not any(images.values())
 
 

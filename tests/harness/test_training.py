@@ -1,4 +1,4 @@
-"""`probebench.training`: the trainer is found, handed its job, and blamed for its own faults only."""
+"""`probebench.harness.training`: the trainer is found, handed its job, and blamed for its own faults only."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from pydantic import Field
 
 from probebench.api import Options, PluginError, TrainingError, UsageError
-from probebench.cli.train import _report
-from probebench.registry import resolve
+from probebench.cli.commands.train import _report
+from probebench.harness.training import Trained, train
+from probebench.plugins.registry import resolve
 from probebench.testing.fakes import ToyBackbone, ToyDataset
-from probebench.training import Trained, train
 
 
 class Recipe(Options):
@@ -24,7 +24,7 @@ class Recipe(Options):
 @pytest.fixture
 def start(lab, monkeypatch):
     """Trains `learner` with a trainer of the test's own."""
-    monkeypatch.setattr("probebench.registry.installed", lambda: lab.registry)
+    monkeypatch.setattr("probebench.plugins.registry.installed", lambda: lab.registry)
 
     def run(trainer=lambda job: job.out, backbone="learner", dataset="shades", **changes):
         lab.module.trainer = trainer

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from probebench.plugins import Discovery, Problem, discover
+from probebench.plugins.discovery import Discovery, Problem, discover
 
 GOOD = """
 @hookimpl

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from probebench.errors import PluginError, UsageError
-from probebench.plugins import Discovery
-from probebench.registry import Component, Registry, installed, load_target, resolve
+from probebench.plugins.discovery import Discovery
+from probebench.plugins.registry import Component, Registry, installed, load_target, resolve
+from probebench.util.errors import PluginError, UsageError
 
 SOURCE = """
 from typing import Literal
@@ -376,7 +376,7 @@ def test_an_error_for_the_user_passes_through_the_factory(build):
 
 
 def test_a_target_is_imported(site):
-    assert load_target("probebench.errors:PluginError") is PluginError
+    assert load_target("probebench.util.errors:PluginError") is PluginError
     (site.folder / "fake_exit.py").write_text("raise SystemExit(1)")
     with pytest.raises(PluginError, match=r"fake_exit:x cannot be imported: SystemExit: 1\n  in: somebody 1.0"):
         load_target("fake_exit:x", where="somebody 1.0")

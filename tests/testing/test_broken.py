@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from probebench.testing import CONTRACTS, checks_for, run_check
-from probebench.testing.broken import broken_fakes
+from probebench.testing.broken.catalogue import broken_fakes
 
 FAKES = broken_fakes()
 

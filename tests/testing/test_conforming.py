@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from probebench.testing import NotApplicableError, Subject, checks_for, parametrize_with_checks
-from probebench.testing.broken_backbones import RefusesHalfPrecision
+from probebench.testing.broken.backbones import RefusesHalfPrecision
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe, ToyTuning
 
 

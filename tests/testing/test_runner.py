@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from probebench.testing import CONTRACTS, ConformanceError, Subject, checks_for, run_check, run_checks
-from probebench.testing.checks import Check
+from probebench.testing.checks.contract import Check
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe, ToyTuning
-from probebench.testing.watch import no_network, without_random_state
+from probebench.testing.side_effects import no_network, without_random_state
 
 TOYS = {
     "backbone": ToyBackbone,

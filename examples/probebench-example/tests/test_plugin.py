@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from probebench.api import Batch, Point
-from probebench.registry import resolve
+from probebench.plugins.registry import resolve
 from probebench.testing import parametrize_with_checks
 
 

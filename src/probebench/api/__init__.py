@@ -3,16 +3,14 @@
 Importing this module is cheap: it brings no torch with it, so a plugin's light module may use it freely.
 """
 
-from probebench.api.contracts import Backbone, Dataset, Fitted, Metric, Probe, Split
+from probebench.api.contracts import Backbone, Dataset, Fitted, Metric, Probe, Split, check_range
+from probebench.api.finetuning import InputImages, Tunable, Tuned, TuningProbe
+from probebench.api.generation import ImageSet, Measured, SampleOptions, SampleProbe, SamplingJob
 from probebench.api.hooks import API_VERSION, hookimpl
-from probebench.api.measures import ImageSet, Measured, SampleOptions, SampleProbe
 from probebench.api.neighbours import FittedNeighbours, Neighbours, neighbour_votes
-from probebench.api.options import NoOptions, Options
+from probebench.api.options import NoOptions, Options, ViewOptions
 from probebench.api.pooling import check_pool, pool_for, pool_map, pooled_shape
-from probebench.api.ranges import check_range
-from probebench.api.sampling import SamplingJob
 from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec, Spec
-from probebench.api.tuning import InputImages, Tunable, Tuned, TuningProbe
 from probebench.api.types import (
     CLEAN,
     Batch,
@@ -27,9 +25,7 @@ from probebench.api.types import (
     TrainingJob,
     Trial,
 )
-from probebench.api.views import ViewOptions
-from probebench.canonical import differing_fields
-from probebench.errors import (
+from probebench.util.errors import (
     DataError,
     FeatureError,
     PluginError,
@@ -38,8 +34,9 @@ from probebench.errors import (
     TrainingError,
     UsageError,
 )
-from probebench.progress import bar
-from probebench.seeding import hash63, normal
+from probebench.util.hashing import differing_fields
+from probebench.util.progress import bar
+from probebench.util.seeding import hash63, normal
 
 __all__ = [
     "API_VERSION",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from probebench.errors import UsageError
+from probebench.util.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor

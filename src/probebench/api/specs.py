@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from probebench.api.measures import SampleOptions
+from probebench.api.generation import SampleOptions
 from probebench.api.options import NoOptions, Options
 from probebench.api.pooling import check_pool
 

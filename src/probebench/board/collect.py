@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - annotations of dataclasses
 from typing import TYPE_CHECKING
 
-from probebench.canonical import canonical_json
-from probebench.errors import RecordError, UsageError
-from probebench.records import Record, read_predictions, read_record
+from probebench.records.files import Record, read_predictions, read_record
+from probebench.util.errors import RecordError, UsageError
+from probebench.util.hashing import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

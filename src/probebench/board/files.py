@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from probebench.atomic import write_bytes
 from probebench.board.collect import load
 from probebench.board.generation import GenerationTable, generation_tables
-from probebench.board.generation_page import generation_csv, generation_page
 from probebench.board.index import index, insert
-from probebench.board.markdown import page
+from probebench.board.pages.csv_json import csv_text, json_text
+from probebench.board.pages.generation_page import generation_csv, generation_page
+from probebench.board.pages.markdown import page
+from probebench.board.pages.summary import side_by_side
+from probebench.board.pages.text import MARK, slug
 from probebench.board.published import FILE, beside, read_published
 from probebench.board.ranking import boards
-from probebench.board.side_by_side import side_by_side
-from probebench.board.tables import csv_text, json_text
-from probebench.board.text import MARK, slug
-from probebench.errors import RecordError, StaleBoardError, UsageError
+from probebench.util.errors import RecordError, StaleBoardError, UsageError
+from probebench.util.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,13 +12,13 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from probebench.board.collect import Excluded, unfit
-from probebench.canonical import canonical_json
+from probebench.util.hashing import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from probebench.board.collect import Entry
-    from probebench.records import DatasetCell, Record
+    from probebench.records.files import DatasetCell, Record
 
 
 @dataclass(frozen=True)

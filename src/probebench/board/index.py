@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from probebench.board.markdown import metric_name, name_of, point_of
-from probebench.board.side_by_side import side_by_side
-from probebench.board.text import MARK, NONE, link, table, with_interval
-from probebench.errors import UsageError
+from probebench.board.pages.markdown import metric_name, name_of, point_of
+from probebench.board.pages.summary import side_by_side
+from probebench.board.pages.text import MARK, NONE, link, table, with_interval
+from probebench.util.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

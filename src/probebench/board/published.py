@@ -6,14 +6,14 @@ import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probebench.board.text import METRICS, NONE, code, percent, table
-from probebench.errors import UsageError
+from probebench.board.pages.text import METRICS, NONE, code, percent, table
+from probebench.util.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from probebench.records import Record
+    from probebench.records.files import Record
 
 FILE = "published.csv"
 COLUMNS = (

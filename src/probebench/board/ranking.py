@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from probebench.board.collect import Excluded, groups
 from probebench.board.generation import Value, beside_features, dataset_key, generation_tables
 from probebench.board.rows import Row, rows, speeds
-from probebench.records import Record  # noqa: TC001 - annotations of dataclasses
+from probebench.records.files import Record  # noqa: TC001 - annotations of dataclasses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +106,7 @@ def _split_complete(found: Sequence[Row]) -> tuple[list[Row], list[Excluded]]:
 
 
 def _places(ranked: Sequence[Row], correct: dict[Path, NDArray[np.bool_]]) -> list[Place]:
-    from probebench.stats import holm, mcnemar, tie_groups
+    from probebench.stats.significance import holm, mcnemar, tie_groups
 
     pairs = list(combinations(range(len(ranked)), 2))
     found = []

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from probebench.records import BackboneCell, Chosen  # noqa: TC001 - annotations of dataclasses
+from probebench.records.files import BackboneCell, Chosen  # noqa: TC001 - annotations of dataclasses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from probebench.board.collect import Entry
-    from probebench.records import Measure
+    from probebench.records.files import Measure
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _row(entries: Sequence[Entry], speeds: dict[str, float]) -> Row:
 
 
 def _interval(measures: Sequence[Measure], value: float) -> tuple[float | None, float | None]:
-    from probebench.stats import wilson
+    from probebench.stats.intervals import wilson
 
     if any(measure.method != "wilson" for measure in measures):
         return None, None

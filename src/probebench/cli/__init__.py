@@ -1,6 +1,7 @@
 """The command line. Each command is a function in a module of its own, registered here by one line."""
 
-from probebench.cli import (
+from probebench.cli.app import app, main
+from probebench.cli.commands import (
     check,
     compare,
     confusion,
@@ -19,7 +20,6 @@ from probebench.cli import (
     store,
     train,
 )
-from probebench.cli.app import app, main
 
 __all__ = ["app", "main"]
 

@@ -10,7 +10,7 @@ import typer
 
 from probebench import __version__
 from probebench.cli.output import told_warnings
-from probebench.errors import ProbebenchError
+from probebench.util.errors import ProbebenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from probebench.errors import ProbebenchWarning
+from probebench.util.errors import ProbebenchWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

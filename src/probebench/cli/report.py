@@ -14,8 +14,8 @@ from probebench.cli.report_samples import print_measures
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probebench.harness import CellResult, RunResult
-    from probebench.records import Record
+    from probebench.harness.runner import CellResult, RunResult
+    from probebench.records.files import Record
 
 _SPREAD = ["sd over seeds", "t-interval over seeds"]
 
@@ -103,7 +103,7 @@ def _line(backbone: str, records: Sequence[Record], *, spread: bool) -> list[str
     value = _mean(records, primary)
     interval = ""
     if measures[0].method == "wilson":
-        from probebench.stats import wilson
+        from probebench.stats.intervals import wilson
 
         low, high = wilson(value * measures[0].n, measures[0].n)
         interval = f"{100 * low:.1f} to {100 * high:.1f}"
@@ -123,7 +123,7 @@ def _spread(values: Sequence[float]) -> list[str]:
     """What `_SPREAD` heads; one seed has none."""
     if len(values) < 2:
         return ["", ""]
-    from probebench.stats import t_interval
+    from probebench.stats.intervals import t_interval
 
     low, high = t_interval(values)
     return [f"{100 * stdev(values):.2f}", f"{100 * low:.1f} to {100 * high:.1f}"]

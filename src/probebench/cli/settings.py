@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probebench.config import (
+from probebench.util.errors import UsageError
+from probebench.util.parsing import (
     DEFAULT_BACKBONE,
     DEFAULT_DATASET,
     DEFAULT_PROBE,
@@ -14,13 +15,12 @@ from probebench.config import (
     load_config,
     suggest,
 )
-from probebench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from probebench.plan import Request
-    from probebench.study import Study, Training
+    from probebench.harness.study import Study, Training
+    from probebench.planning.request import Request
 
 _PLACES = ("results", "store", "boards", "plots")
 
@@ -137,7 +137,7 @@ def study_of(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) ->
         file: A config file's settings, checked. What stands above its tables ``[[run]]`` holds for each of them.
         given: Options of the command line, which win over both.
     """
-    from probebench.study import Study
+    from probebench.harness.study import Study
 
     given = given or {}
     settings = {**file, **given}
@@ -151,13 +151,13 @@ def study_of(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) ->
 
 
 def _training(table: Mapping[str, Any]) -> Training:
-    from probebench.study import Training
+    from probebench.harness.study import Training
 
     return Training(**{**table, "out": Path(table["out"])})
 
 
 def _request(file: Mapping[str, Any], given: Mapping[str, Any]) -> Request:
-    from probebench.plan import Request
+    from probebench.planning.request import Request
 
     settings = {**file, **given}
     return Request(

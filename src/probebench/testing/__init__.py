@@ -11,7 +11,7 @@ In a plugin's tests::
 On the command line, the same checks: ``probebench check my-backbone``.
 """
 
-from probebench.testing.checks import Check, ConformanceError, NotApplicableError
+from probebench.testing.checks.contract import Check, ConformanceError, NotApplicableError
 from probebench.testing.marks import parametrize_with_checks
 from probebench.testing.runner import Result, checks_for, run_check, run_checks
 from probebench.testing.subjects import CONTRACTS, Subject, SubjectLike, subjects

@@ -42,7 +42,7 @@ from probebench.api import (
     normal,
     pool_map,
 )
-from probebench.testing.watch import tensor_digest
+from probebench.testing.side_effects import tensor_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

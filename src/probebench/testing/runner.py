@@ -7,14 +7,14 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from probebench.testing import feature_checks, fit_checks, neighbour_checks, split_checks
-from probebench.testing.backbone_checks import backbone_check
-from probebench.testing.checks import Check, CheckList, Contract, NotApplicableError
-from probebench.testing.dataset_checks import dataset_check
-from probebench.testing.measure_checks import measure_check
-from probebench.testing.probe_checks import probe_check
+from probebench.testing.checks import features, fit, neighbours, split
+from probebench.testing.checks.backbone import backbone_check
+from probebench.testing.checks.contract import Check, CheckList, Contract, NotApplicableError
+from probebench.testing.checks.dataset import dataset_check
+from probebench.testing.checks.finetuning import tuning_check
+from probebench.testing.checks.measure import measure_check
+from probebench.testing.checks.probe import probe_check
 from probebench.testing.subjects import SubjectLike, subjects
-from probebench.testing.tuning_checks import tuning_check
 
 if TYPE_CHECKING:
     from probebench.testing.subjects import Subject
@@ -29,10 +29,10 @@ _LISTS: dict[Contract, CheckList] = {
     "tuning-probe": tuning_check,
 }
 _WRITTEN_IN = (
-    feature_checks,
-    fit_checks,
-    neighbour_checks,
-    split_checks,
+    features,
+    fit,
+    neighbours,
+    split,
 )  # importing them puts their checks on the lists
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench.api import Backbone, Dataset, Probe, SampleProbe, TuningProbe, UsageError
-from probebench.testing.checks import ConformanceError, Contract
+from probebench.testing.checks.contract import ConformanceError, Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probebench.registry import Entry
+    from probebench.plugins.registry import Entry
 
 CONTRACTS: dict[Contract, type] = {
     "backbone": Backbone,
@@ -77,8 +77,8 @@ def subjects(wanted: SubjectLike) -> tuple[Subject, ...]:
 
 
 def _installed(text: str) -> tuple[Subject, ...]:
-    from probebench.config import parse_spec
-    from probebench.registry import installed, resolve
+    from probebench.plugins.registry import installed, resolve
+    from probebench.util.parsing import parse_spec
 
     registry = installed()
     entries = registry.find_all(parse_spec(text).name)
@@ -86,7 +86,7 @@ def _installed(text: str) -> tuple[Subject, ...]:
 
 
 def _contract(entry: Entry) -> Contract:
-    from probebench.registry import consumes
+    from probebench.plugins.registry import consumes
 
     special: dict[str, Contract] = {"samples": "sample-probe", "backbone": "tuning-probe"}
     return special.get(consumes(entry), entry.kind)

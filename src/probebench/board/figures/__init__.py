@@ -1,0 +1,1 @@
+"""Figures: a pure function of records, as the boards are."""

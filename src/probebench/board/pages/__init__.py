@@ -1,0 +1,1 @@
+"""The pages of a leaderboard: markdown, CSV and JSON."""

@@ -1,0 +1,157 @@
+"""`probebench protocol list`, `probebench protocol show` and `probebench protocol diff`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from probebench.cli.output import print_json, print_table
+from probebench.util.errors import PluginError
+
+if TYPE_CHECKING:
+    from probebench.planning.protocol import Named
+
+app = typer.Typer(help="Named ways to run probes, and where they come from.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+NameOfProtocol = Annotated[str, typer.Argument(metavar="NAME", help="NAME or NAME:PROBE.", show_default=False)]
+
+_ABSENT = "-"
+_TO_THE_RUN = "left to the run"
+_POINTS = ("pool", "taps", "levels")
+
+
+@app.command("list")
+def list_protocols(as_json: AsJson = False) -> None:
+    """Lists the installed protocols. Exits with 3 when a document is not valid."""
+    from probebench.planning.protocol import find, known
+    from probebench.plugins.registry import installed
+
+    registry = installed()
+    rows, errors = [], []
+    for label, owner, version, _ in known(registry):
+        row: dict[str, Any] = {"name": label, "distribution": owner, "distribution_version": version}
+        try:
+            named = find(label, registry)
+        except PluginError as error:
+            rows.append({**row, "probes": {}, "summary": "", "error": str(error)})
+            errors.append(error)
+            continue
+        versions = {probe: rules.version for probe, rules in named.document.probes.items()}
+        rows.append({**row, "probes": versions, "summary": named.document.summary, "error": None})
+    if as_json:
+        print_json({"protocols": rows})
+    else:
+        print_table(
+            ("protocol", "probes", "from", ""),
+            [
+                (
+                    row["name"],
+                    ", ".join(f"{probe} v{version}" for probe, version in row["probes"].items()),
+                    f"{row['distribution']} {row['distribution_version']}",
+                    row["summary"] or "cannot be read",
+                )
+                for row in rows
+            ]
+            or [("(none)", "", "", "")],
+        )
+    if errors:
+        raise errors[0]
+
+
+@app.command()
+def show(name: NameOfProtocol, as_json: AsJson = False) -> None:
+    """Shows a protocol: settings, source, what that leaves open, and what is done otherwise here."""
+    from probebench.planning.protocol import find
+    from probebench.plugins.registry import installed
+
+    registry = installed()
+    named = find(name, registry)
+    ruled = named.ruled(None, registry)
+    if as_json:
+        document = named.document.model_dump(mode="json")
+        document["probes"] = {probe: document["probes"][probe] for probe in named.probes}
+        hashes = {probe: each.protocol.hash for probe, each in zip(named.probes, ruled, strict=True)}
+        print_json({"origin": named.origin, "document": document, "hashes": hashes})
+        return
+    _print(named)
+    typer.echo()
+    names = (each.protocol for each in ruled)
+    print_table(("record's protocol", "hash"), [(protocol.name, protocol.hash[:16]) for protocol in names])
+
+
+def _print(named: Named) -> None:
+    from probebench.planning.protocol import FINAL_FIT, MEASURED, VAL_FRACTION
+
+    document = named.document
+    typer.echo(f"protocol {named.label}: {document.summary}")
+    facts = {
+        "from": named.origin,
+        "source": document.source.work,
+        "section": document.source.section,
+        "code": " ".join(text for text in (document.source.repository, document.source.file) if text),
+        "val": f"the official one, else {100 * VAL_FRACTION:g} % of train; tap, level and setting are chosen on it",
+        "fit": f"{FINAL_FIT}; measured {MEASURED}",
+    }
+    for key, value in facts.items():
+        if value:
+            typer.echo(f"  {key + ':':<9}{value}")
+    typer.echo()
+    opened = {choice.field for choice in document.open}
+    settings = _settings(named)
+    points = {name: _TO_THE_RUN for name in _POINTS if name not in settings}
+    rows = [
+        (field, value, "open in the source" if field in opened else "") for field, value in (settings | points).items()
+    ]
+    print_table(("setting", "value", ""), rows)
+    if document.open:
+        typer.echo()
+        print_table(
+            ("left open by the source", "our reading", "because"),
+            [(choice.field, choice.reading, choice.reason) for choice in document.open],
+        )
+    if document.departures:
+        typer.echo()
+        print_table(
+            ("done otherwise", "by the source", "here", "because"),
+            [(item.field, item.source, item.here, item.reason) for item in document.departures],
+        )
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help="NAME or NAME:PROBE.", show_default=False)],
+    second: Annotated[str, typer.Argument(metavar="B", help="NAME or NAME:PROBE.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Compares the settings of two protocols, field by field. A mark stands where they differ."""
+    from probebench.planning.protocol import find
+    from probebench.plugins.registry import installed
+
+    registry = installed()
+    names, columns = [], []
+    for text in (first, second):
+        named = find(text, registry)
+        named.ruled(None, registry)  # a comparison of settings that no probe has would mean nothing
+        names.append(text)
+        columns.append(dict.fromkeys(_POINTS, _TO_THE_RUN) | _settings(named))
+    fields = dict.fromkeys([*columns[0], *columns[1]])
+    rows = [(field, *(column.get(field) for column in columns)) for field in fields]
+    if as_json:
+        print_json({"fields": [{"field": field, "a": a, "b": b, "same": a == b} for field, a, b in rows]})
+        return
+    shown = [("" if a == b else "*", field, a or _ABSENT, b or _ABSENT) for field, a, b in rows]
+    print_table(("", "setting", *names), shown)
+
+
+def _settings(named: Named) -> dict[str, str]:
+    """The settings of the probes that were asked for."""
+    from probebench.planning.protocol_files import settings
+
+    asked = tuple(f"probes.{probe}." for probe in named.probes)
+    return {
+        name: value
+        for name, value in settings(named.document).items()
+        if name.startswith(asked) or not name.startswith("probes.")
+    }

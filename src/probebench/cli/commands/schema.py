@@ -1,0 +1,12 @@
+"""`probebench schema`."""
+
+from __future__ import annotations
+
+from probebench.cli.output import print_json
+
+
+def schema() -> None:
+    """Prints the JSON Schema of a record."""
+    from probebench.records.files import Record
+
+    print_json(Record.model_json_schema())

@@ -1,0 +1,108 @@
+"""`probebench store`: what the feature store holds, whether it is sound, and what can go."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from probebench.util.errors import UsageError
+from probebench.util.parsing import default_store
+
+app = typer.Typer(help="List, verify and clean the feature store.", no_args_is_help=True)
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", re.IGNORECASE)
+
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", help="The folder; by default $PROBEBENCH_STORE, else the user's cache.", show_default=False
+    ),
+]
+
+
+@app.command("ls")
+def list_entries(store: StoreOption = None) -> None:
+    """List the stored features, neighbours and drawn images, the last used first."""
+    from tabulate import tabulate
+
+    from probebench.store.maintenance import summaries
+
+    root = store or default_store()
+    found = summaries(root)
+    if not found:
+        typer.echo(f"{root} holds no features yet")
+        return
+    rows = [
+        (
+            one.key[:12],
+            one.backbone,
+            one.split,
+            one.point,
+            one.rows,
+            "unfinished" if one.dim is None else one.dim or "",
+            format_size(one.size),
+            datetime.fromtimestamp(one.used, tz=UTC).strftime("%Y-%m-%d %H:%M"),
+        )
+        for one in found
+    ]
+    headers = ("key", "backbone", "split", "point", "rows", "dim", "size", "last used (UTC)")
+    typer.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))
+    typer.echo(f"\n{len(found)} entries, {format_size(sum(one.size for one in found))}, in {root}")
+
+
+@app.command("verify")
+def verify_entries(store: StoreOption = None) -> None:
+    """Read every stored file and name the broken ones; the next run that needs them computes them again."""
+    from probebench.store.maintenance import verify
+
+    root = store or default_store()
+    broken = verify(root)
+    for path, fault in broken:
+        typer.echo(f"{path} {fault}")
+    if broken:
+        raise typer.Exit(1)
+    typer.echo(f"no broken file in {root}")
+
+
+@app.command("gc")
+def collect_garbage(
+    store: StoreOption = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option(help="Also remove the entries not used for longest until the rest fits, such as 5GB."),
+    ] = None,
+) -> None:
+    """Remove left-over temporary files, shards that no entry lists, and entries unfinished for a day."""
+    from probebench.store.maintenance import collect
+
+    limit = None if max_size is None else parse_size(max_size)
+    root = store or default_store()
+    removed = collect(root, max_size=limit)
+    typer.echo(f"removed {removed.files} files, {format_size(removed.size)}, from {root}")
+
+
+def parse_size(text: str) -> int:
+    """Bytes meant by ``5GB``, ``500MB`` or ``1.5G``; a kilobyte is 1000 bytes.
+
+    Raises:
+        UsageError: The text is not of that form.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"{text!r} is not a size", where="--max-size", hint="a number with KB, MB, GB or TB, such as 5GB"
+        )
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def format_size(size: int) -> str:
+    """Bytes for people: ``5.0 GB``."""
+    for unit in ("TB", "GB", "MB", "KB"):
+        if size >= _UNITS[unit[0]]:
+            return f"{size / _UNITS[unit[0]]:.1f} {unit}"
+    return f"{size} B"

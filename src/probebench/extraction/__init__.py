@@ -1,0 +1,1 @@
+"""Images through a backbone: from a dataset's splits to stored features."""

@@ -1,0 +1,133 @@
+"""One shard of images through a backbone, with everything checked that a backbone has promised."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import torch
+
+from probebench.api import Batch
+from probebench.extraction.images import ImageReader, check_input_range
+from probebench.plugins.isolation import plugin_errors
+from probebench.util.errors import FeatureError, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+    from probebench.api import Backbone, Point, Precision, Split
+
+_placed: dict[int, tuple[weakref.ref[Backbone], str, Precision]] = {}
+
+
+class Forward:
+    """Sends images of one split through a backbone.
+
+    Args:
+        backbone: Already placed.
+        name: Its name, for errors.
+        split: Where the images are.
+        source: Identity of the split.
+        seed: The noise seed.
+    """
+
+    def __init__(self, backbone: Backbone, name: str, split: Split, source: str, seed: int) -> None:
+        self._backbone, self._name, self._source, self._seed = backbone, name, source, seed
+        self._reader = ImageReader(split, source)
+        self._range_checked = False
+
+    def shard(
+        self, positions: Sequence[int], dims: Mapping[Point, int | None], progress: Callable[[int], None]
+    ) -> dict[Point, Tensor]:
+        """Features of these images, in batches of the backbone's own size.
+
+        Args:
+            positions: Positions of the images in the split.
+            dims: The points to read, and the width of each where it is known from other shards.
+            progress: Called after every batch with the number of images done.
+
+        Returns:
+            For each point float32 ``(len(positions), D)`` on the CPU.
+
+        Raises:
+            DataError: An image cannot be read.
+            FeatureError: A feature is not finite, or not float32 ``(B, D)`` with one D; or the input is out of range.
+            PluginError: The backbone fails in another way, leaves a point out, or modifies its input.
+        """
+        rows: dict[Point, Tensor] = {}
+        for start in range(0, len(positions), self._backbone.batch_size):
+            part = positions[start : start + self._backbone.batch_size]
+            for point, features in self._batch(part, list(dims)).items():
+                self._check(point, features, part, rows[point].shape[1] if point in rows else dims[point])
+                if point not in rows:
+                    rows[point] = torch.empty((len(positions), features.shape[1]))
+                rows[point][start : start + len(part)] = features
+            progress(start + len(part))
+        return rows
+
+    def _batch(self, positions: Sequence[int], points: Sequence[Point]) -> dict[Point, Tensor]:
+        images = self._reader.read(positions)
+        before, index = images.clone(), torch.tensor(positions)
+        where = f"images {min(positions)} to {max(positions)} of {self._source}"
+        with torch.inference_mode():
+            if not self._range_checked:
+                check_input_range(self._backbone, images)
+                self._range_checked = True
+            with plugin_errors(f"backbone {self._name} fails", where=where):
+                features = self._backbone.extract(Batch(images, index, self._source), points, seed=self._seed)
+        if not torch.equal(images, before) or index.tolist() != list(positions):
+            raise PluginError(
+                f"backbone {self._name} modifies the batch it is given", where=where, hint="it must work on a copy"
+            )
+        if absent := [str(point) for point in points if point not in features]:
+            raise PluginError(f"backbone {self._name} gives no features of {', '.join(absent)}", where=where)
+        return {point: features[point].cpu() for point in points}
+
+    def _check(self, point: Point, features: Tensor, positions: Sequence[int], dim: int | None) -> None:
+        shape = tuple(features.shape)
+        if features.dtype != torch.float32 or len(shape) != 2 or shape[0] != len(positions):
+            raise FeatureError(
+                f"{point} of {len(positions)} images is {features.dtype} {shape}, not float32 ({len(positions)}, D)",
+                where=f"backbone {self._name}",
+            )
+        if dim is not None and shape[1] != dim:
+            raise FeatureError(
+                f"{point} has width {shape[1]} at image {positions[0]} of {self._source}, and {dim} elsewhere",
+                where=f"backbone {self._name}",
+                hint="images of other sizes? a changed backbone must have another fingerprint",
+            )
+        finite = features.isfinite().all(1)
+        if not finite.all():
+            first = positions[int(finite.int().argmin())]
+            raise FeatureError(
+                f"{point} is NaN or infinite for image {first} of {self._source}",
+                where=f"backbone {self._name}",
+                hint="--precision fp32, or another tap or level",
+            )
+
+
+def place(backbone: Backbone, device: str, precision: Precision, name: str) -> None:
+    """Places a backbone, the first time it is needed and never again.
+
+    Raises:
+        PluginError: The backbone cannot be placed, or its fingerprint changes with its place: then the same
+            weights would be looked up under two keys.
+        ValueError: It was placed elsewhere before. The bits that bf16 cuts off do not come back: build a new one.
+    """
+    key = id(backbone)
+    reference, *known = _placed.get(key, (lambda: None, "", ""))
+    if reference() is backbone:
+        if known != [device, precision]:
+            raise ValueError(f"{name} is placed at {known}, and cannot be moved to {device} in {precision}")
+        return
+    fingerprint = backbone.fingerprint()
+    with plugin_errors(f"backbone {name} cannot be placed on {device} in {precision}"):
+        backbone.place(device, precision)
+    if backbone.fingerprint() != fingerprint:
+        raise PluginError(
+            f"the fingerprint of backbone {name} changes when it is placed",
+            hint="take it over the weights as they were loaded",
+        )
+    _placed[key] = (weakref.ref(backbone, lambda _: _placed.pop(key, None)), device, precision)

@@ -1,0 +1,1 @@
+"""Runs, trainings and studies: the plan is carried out, and each result is written."""

@@ -1,0 +1,162 @@
+"""Protocol documents: TOML files that say how probes are run, where that comes from, and what had to be decided."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from probebench.util.errors import PluginError
+from probebench.util.parsing import suggest, write_value
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+    from typing import Self
+
+    from probebench.api import ProtocolSpec
+
+Text = Annotated[str, Field(min_length=1)]
+Options = dict[str, JsonValue]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Source(_Model):
+    """Where a protocol comes from."""
+
+    work: Text = Field(description="Author, title, year, and where to find it.")
+    section: str = Field("", description="Where in the work the settings are stated.")
+    repository: str = Field("", description="Of the authors' code.")
+    file: str = Field("", description="In the repository, where the settings stand.")
+
+
+class ProbeRules(_Model):
+    """How one probe is run. Its table is called by the probe's name, or otherwise where a probe is run in two ways."""
+
+    probe: str = Field("", description="Name of the probe; empty where the table has it.")
+    pool: str = Field("", description="For this probe alone; empty for the document's.")
+    version: Annotated[int, Field(ge=1)] = Field(description="Raised with every change of a setting.")
+    options: Options = Field(description="Of the probe; those left out have its defaults.")
+    datasets: dict[str, Options] = Field({}, description="Options that differ on the dataset of that name.")
+
+
+class Choice(_Model):
+    """Something that the source leaves open."""
+
+    field: Text = Field(description="``probes.NAME.OPTION``, ``pool``, ``taps``, ``levels``, or another word.")
+    reading: Text = Field(description="What it is here.")
+    reason: Text
+
+
+class Departure(_Model):
+    """Something that the source does otherwise."""
+
+    field: Text
+    source: Text = Field(description="What the source does.")
+    here: Text = Field(description="What is done here.")
+    reason: Text
+
+
+class Document(_Model):
+    """A protocol document. What it leaves out of pool, taps and levels is left to the run."""
+
+    name: Text
+    summary: Text = Field(description="One line for `probebench protocol list`.")
+    source: Source
+    probes: Annotated[dict[str, ProbeRules], Field(min_length=1)]
+    pool: str = ""
+    taps: tuple[Text, ...] = ()
+    levels: tuple[Text, ...] = ()
+    open: tuple[Choice, ...] = ()
+    departures: tuple[Departure, ...] = ()
+
+    @model_validator(mode="after")
+    def _readings_are_what_is_run(self) -> Self:
+        values = settings(self)
+        for choice in self.open:
+            known = choice.field in values
+            if choice.field.startswith("probes.") and not known:
+                raise ValueError(f"open: {choice.field} is not among the settings")
+            if known and choice.reading != values[choice.field]:
+                raise ValueError(f"open: {choice.field} is {values[choice.field]} here, not {choice.reading}")
+        return self
+
+
+def settings(document: Document) -> dict[str, str]:
+    """Every setting by its dotted name, as text; points that are left to the run are not among them."""
+    points = {"pool": document.pool, "taps": write_value(document.taps), "levels": write_value(document.levels)}
+    found = {name: value for name, value in points.items() if value}
+    for probe, rules in document.probes.items():
+        own = {"probe": rules.probe, "pool": rules.pool}
+        found |= {f"probes.{probe}.{name}": value for name, value in own.items() if value}
+        found |= {f"probes.{probe}.{name}": write_value(value) for name, value in rules.options.items()}
+        for dataset, options in rules.datasets.items():
+            found |= {
+                f"probes.{probe}.datasets.{dataset}.{name}": write_value(value) for name, value in options.items()
+            }
+    return found
+
+
+def read(spec: ProtocolSpec, origin: str) -> Document:
+    """Reads the document of a protocol.
+
+    Args:
+        spec: Its card.
+        origin: Distribution and version that it comes from, for errors.
+
+    Raises:
+        PluginError: The file cannot be read, is not TOML, or does not hold what it must; all of that is named.
+    """
+    import tomllib
+
+    where = f"{spec.document} of {origin}"
+    try:
+        values = tomllib.loads(_file(spec.document).read_text(encoding="utf-8"))
+    except (OSError, ImportError) as error:
+        raise PluginError(f"protocol {spec.name} cannot be read: {error}", where=where) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PluginError(f"protocol {spec.name} is not TOML: {error}", where=where) from error
+    try:
+        document = Document.model_validate(values)
+    except ValidationError as error:
+        what, hint = _complaint(error)
+        raise PluginError(f"protocol {spec.name}: {what}", where=where, hint=hint) from error
+    if document.name != spec.name:
+        raise PluginError(f"protocol {spec.name} calls itself {document.name!r}", where=where)
+    return document
+
+
+def _file(document: str | Path) -> Traversable:
+    if isinstance(document, Path):
+        return document
+    package, _, path = document.partition(":")
+    return files(package).joinpath(path)
+
+
+def _complaint(error: ValidationError) -> tuple[str, str | None]:
+    """All that is wrong, in one line, and a hint where a key is none of those that may stand there."""
+    parts, hint = [], None
+    for detail in error.errors(include_url=False):
+        path = [str(step) for step in detail["loc"]]
+        name = ".".join(path)
+        if detail["type"] == "extra_forbidden":
+            parts.append(f"unknown key {name}")
+            hint = hint or suggest(path[-1], _keys(path[:-1]))
+        elif detail["type"] == "missing":
+            parts.append(f"{name} is missing")
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+            parts.append(f"{name}: {message}" if name else message)
+    return "; ".join(parts), hint
+
+
+_TABLES: dict[str, type[_Model]] = {"source": Source, "probes": ProbeRules, "open": Choice, "departures": Departure}
+
+
+def _keys(path: list[str]) -> list[str]:
+    """The keys that may stand in a table."""
+    return list((_TABLES[path[0]] if path else Document).model_fields)

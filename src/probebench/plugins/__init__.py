@@ -1,0 +1,1 @@
+"""Plugins: finding components and building them."""

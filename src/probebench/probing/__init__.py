@@ -1,0 +1,1 @@
+"""Probes: fitted on train, chosen on val, measured on test."""

@@ -1,0 +1,31 @@
+"""Metrics as records state them: with the interval that each has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from probebench.records.schema import Measure
+from probebench.stats import intervals, metrics
+
+if TYPE_CHECKING:
+    from probebench.stats.metrics import Summary
+
+
+def with_intervals(summary: Summary, n: int) -> dict[str, Measure]:
+    """The measures of a summary, by name.
+
+    Shares of images carry a Wilson interval; what is averaged over classes or bins is no share and has none.
+
+    Args:
+        summary: From `metrics.summary`; its list of classes is passed over.
+        n: Number of images.
+    """
+    values = {name: cast("float", value) for name, value in summary.items() if name != "per_class"}
+    return {name: _measure(name, value, n) for name, value in values.items()}
+
+
+def _measure(name: str, value: float, n: int) -> Measure:
+    if not name.startswith("top"):
+        return Measure(value=value, n=n, method=None, higher_is_better=name != metrics.ECE)
+    low, high = intervals.wilson(round(value * n), n)
+    return Measure(value=value, low=low, high=high, n=n, method="wilson")

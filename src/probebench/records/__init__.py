@@ -1,0 +1,1 @@
+"""Records: one JSON file for each cell."""

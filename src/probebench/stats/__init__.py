@@ -1,0 +1,1 @@
+"""Metrics, intervals, tests and similarities: numbers in, numbers out."""

@@ -1,0 +1,1 @@
+"""Files of a run on disk: features, neighbours and generated images."""

@@ -1,0 +1,274 @@
+"""The feature store: matrices of features on disk, found by everything that made them.
+
+Layout, below the root::
+
+    <key[:2]>/<key>/key.json                        the whole key document, compared whenever the entry is used
+    <key[:2]>/<key>/000000-<digest>.safetensors     shards, each whole or absent
+    <key[:2]>/<key>/manifest.json                   rows, width and shard names; written last
+
+An entry without a manifest is unfinished: its shards count, and any process can add the missing ones. Files are
+written under a temporary name, synced and renamed, so a crash leaves nothing half-written under a real name.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from probebench.store.shards import (
+    BrokenShardError,
+    Manifest,
+    ShardName,
+    check,
+    encode,
+    load,
+    pretty_json,
+    storage_errors,
+)
+from probebench.util.errors import ProbebenchWarning, StoreError
+from probebench.util.files import write_bytes
+from probebench.util.hashing import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+FORMAT = 1
+"""Raised when the files change; part of every key, so that an old store is simply not found."""
+
+SHARD_ROWS = 1024
+"""Images per shard: the most that a killed run loses, and what extraction holds in memory."""
+
+KEY, MANIFEST = "key.json", "manifest.json"
+
+_AGAIN = "run the same command again"
+
+
+class MissingShardsError(StoreError):
+    """The entry that was read is not complete, or no longer: its missing shards must be computed."""
+
+
+class RepairWarning(ProbebenchWarning):
+    """A file of the store is broken and is made again: it says nothing about a number, so no record keeps it."""
+
+
+class Store:
+    """A folder of feature matrices. Several processes may share it.
+
+    Args:
+        root: The folder; made on the first write.
+
+    Raises:
+        StoreError: `root` is a file.
+    """
+
+    def __init__(self, root: Path) -> None:
+        with storage_errors("read", root):
+            if root.exists() and not root.is_dir():
+                raise StoreError("the feature store is a file", where=str(root), hint="give --store a folder")
+        self.root = root
+
+    def entry(self, document: Mapping[str, Any], rows: int, *, shard_rows: int = SHARD_ROWS) -> Entry:
+        """The place of one feature matrix, whether it is there or not.
+
+        Args:
+            document: Everything that can change the matrix, as JSON values.
+            rows: Number of rows, at least 1.
+            shard_rows: Rows per shard.
+
+        Raises:
+            StoreError: The key document that lies there is not this one.
+        """
+        return Entry(self.root, document, rows, shard_rows)
+
+
+class Entry:
+    """One feature matrix, complete or not. Made by `Store.entry`.
+
+    Attributes:
+        key: SHA-256 of the key document, in hexadecimal.
+        folder: Where its files are.
+        rows: Number of rows.
+        dim: Width of the rows; unknown until a shard has been checked or written.
+        shards: Number of shards when complete.
+    """
+
+    def __init__(self, root: Path, document: Mapping[str, Any], rows: int, shard_rows: int) -> None:
+        if rows < 1 or shard_rows < 1:
+            raise ValueError(f"there is no entry of {rows} rows in shards of {shard_rows}")
+        self._document = {"format": FORMAT, "rows": rows, "shard_rows": shard_rows, "document": dict(document)}
+        self._shard_rows = shard_rows
+        self._names: dict[int, ShardName] = {}
+        self.key = digest(self._document)
+        self.folder = root / self.key[:2] / self.key
+        self.rows = rows
+        self.shards = -(-rows // shard_rows)
+        self.dim: int | None = None
+        self._check_key()
+
+    @property
+    def complete(self) -> bool:
+        """Whether key document, manifest and every file it lists are there. Reads no shard."""
+        manifest = self._manifest()
+        files = [self.folder / KEY, *map(self._path, manifest.shards)] if manifest else []
+        return manifest is not None and all(path.exists() for path in files)
+
+    def span(self, number: int) -> range:
+        """The rows of a shard."""
+        return range(number * self._shard_rows, min((number + 1) * self._shard_rows, self.rows))
+
+    def missing_shards(self) -> list[int]:
+        """Numbers of the shards that must still be computed.
+
+        Every shard that is there is read and checked. One that is truncated, altered or not of this entry is named in a
+        `RepairWarning` and removed, so that it counts as missing.
+
+        Raises:
+            StoreError: A file cannot be read or removed.
+        """
+        self._names = {}
+        broken = dict(self.faults())
+        for path, fault in broken.items():
+            message = f"{path} {fault}; it is removed, and made again where it is needed"
+            warnings.warn(message, RepairWarning, stacklevel=2)
+        manifest = self._manifest()
+        if manifest and not broken.keys().isdisjoint(map(self._path, manifest.shards)):
+            self._remove(self.folder / MANIFEST)
+        for path in broken:
+            self._remove(path)
+        return [number for number in range(self.shards) if number not in self._names]
+
+    def write(self, number: int, features: Tensor) -> None:
+        """Stores one shard.
+
+        Args:
+            number: Which one.
+            features: float32 ``(len(span(number)), D)``, on the CPU.
+
+        Raises:
+            ValueError: The shape or the type is not that.
+            StoreError: It cannot be written.
+        """
+        import torch
+
+        expected = (len(self.span(number)), self.dim or features.shape[-1])
+        if tuple(features.shape) != expected or features.dtype != torch.float32:
+            raise ValueError(f"shard {number} is {features.dtype} {tuple(features.shape)}, not float32 {expected}")
+        self._write_key()
+        name, data = encode(features, self.key, number)
+        self._write(str(name), data)
+        self._names[number], self.dim = name, expected[1]
+
+    def seal(self) -> None:
+        """Writes the manifest. Where another process was faster, its manifest stays.
+
+        Raises:
+            ValueError: Shards are missing.
+            StoreError: It cannot be written.
+        """
+        if self.complete:
+            return
+        if len(self._names) < self.shards or self.dim is None:
+            raise ValueError(f"{len(self._names)} of {self.shards} shards are there")
+        shards = tuple(self._names[number] for number in range(self.shards))
+        self._write_key()
+        self._write(MANIFEST, Manifest(self.rows, self.dim, shards).encode())
+
+    def read(self) -> Tensor:
+        """The whole matrix, each shard checked and then copied from its memory-mapped file.
+
+        Returns:
+            float32 ``(rows, D)``, free to be modified.
+
+        Raises:
+            MissingShardsError: The entry is not complete, or a file of it is broken. `missing_shards` clears the way:
+                compute those, then seal and read again.
+        """
+        import torch
+
+        manifest = self._manifest()
+        if manifest is None:
+            raise MissingShardsError("features are missing from the store", where=str(self.folder), hint=_AGAIN)
+        matrix = torch.empty((self.rows, manifest.dim))
+        for name in manifest.shards:
+            path, span = self._path(name), self.span(name.number)
+            try:
+                check(self.folder, name, self.key, len(span), manifest.dim)
+            except BrokenShardError as error:
+                raise MissingShardsError(f"a shard of features {error}", where=str(path), hint=_AGAIN) from error
+            matrix[span.start : span.stop] = load(path)
+        with suppress(OSError):  # it tells gc what was used last; a store that cannot be written can still be read
+            os.utime(self.folder / MANIFEST)
+        return matrix
+
+    def faults(self) -> Iterator[tuple[Path, str]]:
+        """Checks every file of the entry, and gives the broken ones with what is wrong. Removes nothing."""
+        data = self._bytes(MANIFEST)
+        manifest = self._decode(data)
+        if data is not None and manifest is None:
+            yield self.folder / MANIFEST, "is not the manifest of this entry, or is truncated or altered"
+        self.dim = manifest.dim if manifest else None
+        for name in manifest.shards if manifest else self._found():
+            path = self._path(name)
+            if name.number >= self.shards:
+                yield path, f"is numbered past the last shard, {self.shards - 1}"
+                continue
+            try:
+                self.dim = check(self.folder, name, self.key, len(self.span(name.number)), self.dim)
+            except BrokenShardError as error:
+                if manifest or path.exists():  # else another process has just removed it
+                    yield path, str(error)
+            else:
+                self._names.setdefault(name.number, name)
+
+    def _manifest(self) -> Manifest | None:
+        """The manifest, unless it is absent or not whole."""
+        return self._decode(self._bytes(MANIFEST))
+
+    def _decode(self, data: bytes | None) -> Manifest | None:
+        manifest = Manifest.decode(data or b"")
+        numbers = [name.number for name in manifest.shards] if manifest else []
+        return manifest if manifest and manifest.rows == self.rows and numbers == list(range(self.shards)) else None
+
+    def _found(self) -> list[ShardName]:
+        """Shards that lie in the folder, sorted by number and digest."""
+        with storage_errors("read", self.folder):
+            try:
+                names = [ShardName.parse(path.name) for path in self.folder.iterdir()]
+            except FileNotFoundError:
+                return []
+        return sorted(name for name in names if name)
+
+    def _check_key(self) -> None:
+        if self._bytes(KEY) not in (None, pretty_json(self._document)):
+            raise StoreError(
+                "a key document of the feature store is not the one its folder is named after",
+                where=str(self.folder / KEY),
+                hint="remove the folder and run again",
+            )
+
+    def _write_key(self) -> None:
+        if not (self.folder / KEY).exists():
+            self._write(KEY, pretty_json(self._document))
+
+    def _path(self, name: ShardName) -> Path:
+        return self.folder / str(name)
+
+    def _bytes(self, name: str) -> bytes | None:
+        with storage_errors("read", self.folder / name):
+            try:
+                return (self.folder / name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def _write(self, name: str, data: bytes) -> None:
+        with storage_errors("write", self.folder / name):
+            write_bytes(self.folder / name, data)
+
+    def _remove(self, path: Path) -> None:
+        with storage_errors("remove", path):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,374 @@
+"""Probes that each break a law. Each docstring says what a plugin author may have done."""
+# ruff: noqa: ARG002, D102 - a class says what is wrong with its method
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probebench.api import Features, Fitted, Metric, Options, Scalar, Trial
+from probebench.testing.broken.catalogue import breaks
+from probebench.testing.fakes import ToyFitted, ToyProbe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_fits = itertools.count()
+
+
+class _Changed(Fitted):
+    """A fitted probe whose input or output is changed on the way."""
+
+    def __init__(
+        self,
+        fitted: Fitted,
+        *,
+        vectors: Callable[[Tensor], Tensor] | None = None,
+        scores: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.fitted, self.vectors, self.change = fitted, vectors, scores
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        scores = self.fitted.scores(self.vectors(vectors) if self.vectors else vectors)
+        return self.change(scores) if self.change else scores
+
+
+def _part(features: Features, rows: slice) -> Features:
+    return Features(features.vectors[rows], features.labels[rows], features.classes)
+
+
+@breaks("tune_gives_usable_trials")
+class NoTrials(ToyProbe):
+    """There is nothing to choose, so tune() gives nothing."""
+
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        return []
+
+
+@breaks("tune_gives_usable_trials")
+class ValueInPercent(ToyProbe):
+    """Accuracy goes to 100."""
+
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        return [Trial(trial.params, 100 * trial.value) for trial in super().tune(train, val, metric=metric, seed=seed)]
+
+
+@breaks("tune_gives_usable_trials")
+class TensorInParams(ToyProbe):
+    """A setting that cannot be written to a record."""
+
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        trials = super().tune(train, val, metric=metric, seed=seed)
+        return [Trial({"share": torch.tensor(trial.params["share"])}, trial.value) for trial in trials]  # type: ignore[dict-item]
+
+
+@breaks("tune_gives_usable_trials")
+class NestedParams(ToyProbe):
+    """A setting that JSON gives back as something else: a tuple."""
+
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        trials = super().tune(train, val, metric=metric, seed=seed)
+        return [Trial({**trial.params, "shape": (1, 2)}, trial.value) for trial in trials]  # type: ignore[dict-item]
+
+
+@breaks("tune_measures_on_val")
+class MeasuresOnTrain(ToyProbe):
+    """The setting is chosen by how well it repeats what it was fitted on."""
+
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        return super().tune(train, train, metric=metric, seed=seed)
+
+
+@breaks("tune_measures_on_val")
+class OwnMetric(ToyProbe):
+    """Plain accuracy, whatever the dataset is ranked by."""
+
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        def own(scores: Tensor, labels: Tensor) -> float:
+            return float((scores.argmax(1) == labels).float().mean())
+
+        return super().tune(train, val, metric=own, seed=seed)
+
+
+@breaks("other_points_do_not_matter")
+class SharedScale(ToyProbe):
+    """All points are scaled by the deviation of the first, for they come from one network."""
+
+    def tune_many(self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int) -> list[list[Trial]]:
+        scale = points[0][0].vectors.std()
+        scaled = [[Features(part.vectors / scale, part.labels, part.classes) for part in point] for point in points]
+        return [self.tune(train, val, metric=metric, seed=seed) for train, val in scaled]
+
+
+@breaks("other_points_do_not_matter")
+class SortedByWidth(ToyProbe):
+    """Points of one width are tuned together, and their trials are never put back into the order of the call."""
+
+    def tune_many(self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int) -> list[list[Trial]]:
+        by_width = sorted(points, key=lambda point: point[0].vectors.shape[1])
+        return [self.tune(train, val, metric=metric, seed=seed) for train, val in by_width]
+
+
+@breaks("other_points_do_not_matter")
+class OnlyTheBestPoint(ToyProbe):
+    """tune_many() chooses among the points itself, which is the core's task."""
+
+    def tune_many(self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int) -> list[list[Trial]]:
+        tried = [self.tune(train, val, metric=metric, seed=seed) for train, val in points]
+        return [max(tried, key=lambda trials: max(trial.value for trial in trials))]
+
+
+@breaks("fit_takes_every_trial")
+class SettingsInSelf(ToyProbe):
+    """Half of a setting is kept in the probe, where a later run cannot find it."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        super().__init__(options)
+        self._settings: dict[str, float] = {}
+
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        self._settings = {f"setting {number}": share for number, share in enumerate(self.shares)}
+        scored = [self.fit(train, {"name": name}, seed=seed).scores(val.vectors) for name in self._settings]
+        return [
+            Trial({"name": name}, metric(scores, val.labels))
+            for name, scores in zip(self._settings, scored, strict=True)
+        ]
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        return super().fit(train, {"share": self._settings[str(params["name"])]}, seed=seed)
+
+
+@breaks("scores_are_usable")
+class ScoresWithNaN(ToyProbe):
+    """The vote of an image for itself divides by its distance of zero."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        known = train.vectors[0]
+
+        def divide(vectors: Tensor) -> Tensor:
+            distances: Tensor = (vectors - known).norm(dim=1, keepdim=True)
+            return vectors + (0 * known) / distances
+
+        return _Changed(super().fit(train, params, seed=seed), vectors=divide)
+
+
+@breaks("scores_are_usable")
+class NoCandidateFarAway(ToyProbe):
+    """Images far from everything get minus infinity for all classes."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        def cut(scores: Tensor) -> Tensor:
+            return scores.where(scores > scores.amax() - 1e-6, -torch.inf)
+
+        return _Changed(super().fit(train, params, seed=seed), scores=cut)
+
+
+@breaks("scores_are_usable")
+class ScoresCarryAGraph(ToyProbe):
+    """Scores hold on to the graph of the classifier's weights."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        weight = torch.ones((), requires_grad=True)
+        return _Changed(super().fit(train, params, seed=seed), scores=functools.partial(operator.mul, weight))
+
+
+@breaks("scores_are_usable")
+class Probabilities(ToyProbe):
+    """Scores in float64."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        return _Changed(super().fit(train, params, seed=seed), scores=lambda scores: scores.double().softmax(1))
+
+
+@breaks("other_test_images_do_not_matter")
+class CentresTestImages(ToyProbe):
+    """Test images are centred with their own mean: transductive, without saying so."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        mean = train.vectors.mean(0)
+        shifted = super().fit(train, params, seed=seed)
+        return _Changed(shifted, vectors=lambda vectors: vectors - vectors.mean(0) + mean)
+
+
+@breaks("one_seed_gives_one_result")
+class OwnSeed(ToyProbe):
+    """Every fit draws from its own generator, and not from the seed."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        noise = torch.randn(train.vectors.shape, generator=torch.Generator().manual_seed(next(_fits)))
+        return super().fit(Features(train.vectors + 0.1 * noise, train.labels, train.classes), params, seed=seed)
+
+
+@breaks("fits_share_no_state")
+class KeepsTheLastFit(ToyProbe):
+    """What was fitted is kept in the probe, and the next fit overwrites it."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        super().__init__(options)
+        self._last = ToyFitted(torch.zeros(1, 1))
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        fitted = super().fit(train, params, seed=seed)
+        if isinstance(fitted, ToyFitted):
+            means = torch.zeros(max(8, train.classes), 64)
+            means[: train.classes, : train.vectors.shape[1]] = fitted.means
+            self._last.means = means
+        classes, dim = train.classes, train.vectors.shape[1]
+        return _Changed(
+            self._last,
+            vectors=lambda vectors: torch.nn.functional.pad(vectors, (0, 64 - dim)),
+            scores=lambda scores: scores[:, :classes],
+        )
+
+
+@breaks("inputs_are_not_modified")
+class NormalisesTrainInPlace(ToyProbe):
+    """The stored features are normalised in the caller's memory."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        train.vectors.div_(train.vectors.norm(dim=1, keepdim=True).clamp_min(1e-12))
+        return super().fit(train, params, seed=seed)
+
+
+@breaks("inputs_are_not_modified")
+class NormalisesTestInPlace(ToyProbe):
+    """The same for the images that are scored."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        return _Changed(super().fit(train, params, seed=seed), vectors=lambda vectors: vectors.mul_(2).div_(3))
+
+
+@breaks("random_state_is_untouched")
+class ShufflesGlobally(ToyProbe):
+    """The order of the epochs comes from torch's global state."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        order = torch.randperm(len(train.labels))
+        return super().fit(Features(train.vectors[order], train.labels[order], train.classes), params, seed=seed)
+
+
+@breaks("separable_features_are_separated")
+class SmallestDistanceLast(ToyProbe):
+    """Distances are given as scores: the farthest class wins."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        return _Changed(super().fit(train, params, seed=seed), scores=lambda scores: -scores)
+
+
+@breaks("random_features_give_chance")
+class KnowsTheOrder(ToyProbe):
+    """The position of an image tells its class, because the images were never shuffled."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        def by_position(scores: Tensor) -> Tensor:
+            rows = torch.arange(len(scores))
+            return scores.scatter_add(1, (rows % train.classes)[:, None], torch.full((len(scores), 1), 1e3))
+
+        return _Changed(super().fit(train, params, seed=seed), scores=by_position)
+
+
+@breaks("train_order_does_not_matter")
+class FirstRowsOnly(ToyProbe):
+    """Only the first rows are used, as by a fit that stops after its first batch."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        return super().fit(_part(train, slice(0, 30)), params, seed=seed)
+
+
+class _NeedsRows(ToyProbe):
+    rows = 1
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        train.vectors.topk(self.rows, dim=0)  # raises when there are fewer
+        return super().fit(train, params, seed=seed)
+
+
+@breaks("one_image_per_class_is_enough")
+class FixedNumberOfNeighbours(_NeedsRows):
+    """k is larger than the training set, and topk fails."""
+
+    rows = 20
+
+
+@breaks("one_image_alone_is_enough")
+class NeedsTwoImages(_NeedsRows):
+    """A deviation over one row, a split of one row: something needs a second one."""
+
+    rows = 2
+
+
+@breaks("two_classes_are_enough")
+class AlwaysTopThree(ToyProbe):
+    """Something in the probe takes for granted that there are three classes."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        def top3(scores: Tensor) -> Tensor:
+            best = scores.topk(3, dim=1)
+            return torch.full_like(scores, -torch.inf).scatter(1, best.indices, best.values)
+
+        return _Changed(super().fit(train, params, seed=seed), scores=top3)
+
+
+@breaks("class_absent_from_train_is_accepted")
+class CountsTheLabels(ToyProbe):
+    """The number of classes is taken from the largest label."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        seen = int(train.labels.max()) + 1
+        return super().fit(Features(train.vectors, train.labels, seen), params, seed=seed)
+
+
+@breaks("class_absent_from_train_is_accepted")
+class RenumbersTheLabels(ToyProbe):
+    """Labels are renumbered without gaps, and the columns are never put back."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        labels = torch.unique(train.labels, return_inverse=True)[1]
+        return super().fit(Features(train.vectors, labels, train.classes), params, seed=seed)
+
+
+@breaks("class_absent_from_test_is_accepted")
+class SizedByVal(ToyProbe):
+    """The probe gets as many columns as val has classes."""
+
+    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        seen = int(val.labels.max()) + 1
+        known = train.labels < seen
+        part = Features(train.vectors[known], train.labels[known], seen)
+        trials = super().tune(part, val, metric=metric, seed=seed)
+        return [Trial({**trial.params, "columns": seen}, trial.value) for trial in trials]
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        columns = int(params.get("columns") or train.classes)
+        return _Changed(super().fit(train, params, seed=seed), scores=lambda scores: scores[:, :columns])
+
+
+@breaks("constant_features_are_accepted")
+class DividesByTheDeviation(ToyProbe):
+    """Features are standardised, and a constant one divides by zero."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        mean, deviation = train.vectors.mean(0), train.vectors.std(0, correction=0)
+
+        def standardise(vectors: Tensor) -> Tensor:
+            return (vectors - mean) / deviation
+
+        fitted = super().fit(Features(standardise(train.vectors), train.labels, train.classes), params, seed=seed)
+        return _Changed(fitted, vectors=standardise)
+
+
+@breaks("scale_does_not_break_it")
+class ExponentOfTheScore(ToyProbe):
+    """A softmax written by hand: exp() overflows for large features."""
+
+    def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
+        def softmax(scores: Tensor) -> Tensor:
+            weights = (scores - scores.mean(1, keepdim=True)).exp()
+            return weights / weights.sum(1, keepdim=True)
+
+        return _Changed(super().fit(train, params, seed=seed), scores=softmax)

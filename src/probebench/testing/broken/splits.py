@@ -1,0 +1,114 @@
+"""Datasets whose digests, or whose splits without labels, break a law."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from typing import TYPE_CHECKING, ClassVar
+
+from probebench.testing.broken.catalogue import breaks
+from probebench.testing.fakes import ToyDataset, ToySplit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from probebench.api import Split
+
+_built = itertools.count()
+
+
+class _WithSplit(ToyDataset):
+    split_type: ClassVar[type[ToySplit]]
+
+    def split(self, name: str) -> Split:
+        good = super().split(name)
+        return self.split_type(name, len(good))
+
+
+class _Hexadecimal(ToySplit):
+    def digests(self) -> list[bytes]:
+        return [
+            hashlib.md5(self.image(i).numpy().tobytes(), usedforsecurity=False).hexdigest().encode()
+            for i in range(len(self))
+        ]
+
+
+@breaks("digests_are_those_of_the_images")
+class HexadecimalDigests(_WithSplit):
+    """Digests are written out, and so not 16 bytes."""
+
+    split_type = _Hexadecimal
+
+
+class _Corner(ToySplit):
+    def digests(self) -> list[bytes]:
+        return [bytes([int(self.image(i)[0, 0, 0]) // 128] * 16) for i in range(len(self))]
+
+
+@breaks("digests_are_those_of_the_images")
+class DigestOfOnePixel(_WithSplit):
+    """Different images have the same digest, and every one of them counts as a duplicate."""
+
+    split_type = _Corner
+
+
+class _Salted(ToySplit):
+    def digests(self) -> list[bytes]:
+        salt = next(_built)
+        return [hashlib.blake2b(f"{salt} {i}".encode(), digest_size=16).digest() for i in range(len(self))]
+
+
+@breaks("digests_are_those_of_the_images")
+class DigestsOfTheObject(_WithSplit):
+    """Digests change with every build, as those of Python's hash() do."""
+
+    split_type = _Salted
+
+
+class _Repeated(ToySplit):
+    """Its first and last image are one, and the digests are those of their positions."""
+
+    def image(self, index: int) -> Tensor:
+        return super().image(0 if index == len(self) - 1 else index)
+
+    def digests(self) -> list[bytes]:
+        return [hashlib.blake2b(bytes([i]), digest_size=16).digest() for i in range(len(self))]
+
+
+@breaks("digests_are_those_of_the_images")
+class DigestsOfPositions(_WithSplit):
+    """Equal images have different digests, and no duplicate is ever found."""
+
+    split_type = _Repeated
+
+
+class _WithUnlabeled(ToyDataset):
+    unlabeled = ("rest",)
+    rest: ClassVar[type[ToySplit]] = ToySplit
+
+    def split(self, name: str) -> Split:
+        return self.rest("train", 10) if name == "rest" else super().split(name)
+
+
+@breaks("unlabeled_images_have_no_labels")
+class LabelsWhereThereAreNone(_WithUnlabeled):
+    """Images without labels get some all the same."""
+
+
+class _NotImplemented(ToySplit):
+    def labels(self) -> Tensor:
+        raise NotImplementedError
+
+
+@breaks("unlabeled_images_have_no_labels")
+class NoWordAboutLabels(_WithUnlabeled):
+    """Who asks for labels gets a traceback."""
+
+    rest = _NotImplemented
+
+
+@breaks("unlabeled_images_have_no_labels")
+class UnlabeledIsASplit(ToyDataset):
+    """A split is with labels and without."""
+
+    unlabeled = ("train",)

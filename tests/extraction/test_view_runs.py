@@ -1,0 +1,173 @@
+"""Runs whose probes are trained on views of train images: what is read, stored, handed over and recorded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import Field
+
+from probebench.api import Batch, Features, Options, Point, UsageError, ViewOptions
+from probebench.extraction.subsets import carve
+from probebench.extraction.views import Cropped
+from probebench.planning.protocol import plain
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe, ToySplit
+
+TRAIN, TEST = 60, 30
+SOURCE = "lab/shades/train"
+ONE = {"taps": ("late",), "levels": ("t=10",), "baselines": False}
+
+
+class Viewing(ViewOptions):
+    share: float = Field(0.5, description="a share")
+
+
+@pytest.fixture
+def seen(lab):
+    """What the probe `viewer` was given to tune on, to choose on and to fit on in the end."""
+    told = {"tuned": [], "fitted": []}
+
+    class Viewer(ToyProbe):
+        def tune(self, train, val, *, metric, seed):
+            told["tuned"].append((train, val))
+            trials = super().tune(train, val, metric=metric, seed=seed)
+            told["fitted"].clear()  # of the trials
+            return trials
+
+        def fit(self, train, params, *, seed):
+            told["fitted"].append(train)
+            return super().fit(train, params, seed=seed)
+
+    lab.probe("viewer", Viewer, options=Viewing)
+    return told
+
+
+def features(split, source) -> torch.Tensor:
+    """Of all images of a split, read directly."""
+    index = torch.arange(len(split))
+    batch = Batch(torch.stack([split.image(int(one)) for one in index]), index, source)
+    point = Point("late", "t=10", "gap")
+    return ToyBackbone().extract(batch, [point], seed=0)[point]
+
+
+def crop(number: int) -> torch.Tensor:
+    view = Cropped(ToySplit("train", TRAIN), SOURCE, number, flips=True, seed=0)
+    return features(view, view.source)
+
+
+def test_a_probe_is_handed_crops_of_train_and_val_as_it_is(lab, seen):
+    assert lab.record(probes=("viewer:views=crop2",), **ONE).status == "success"
+    ((train, val),), (final,) = seen["tuned"], seen["fitted"]
+    on, off = carve(torch.arange(TRAIN) % 3, 0.1, seed=0)
+    as_they_are = features(ToySplit("train", TRAIN), SOURCE)
+    for number in range(2):
+        assert torch.allclose(train.views[number], crop(number)[on])
+        assert torch.allclose(final.views[number], crop(number))
+    assert torch.allclose(val.vectors, as_they_are[off])
+    assert torch.allclose(train.vectors, as_they_are[on])
+    assert (len(train.views), len(final.views), val.views) == (2, 2, ())
+
+
+def test_a_flip_goes_in_turns_with_the_image_as_it_is(lab, seen):
+    lab.run(probes=("viewer:views=flip",), **ONE)
+    (final,) = seen["fitted"]
+    upright, mirrored = final.views
+    assert torch.equal(upright, final.vectors)
+    flipped = ToySplit("train", TRAIN)
+    flipped.image = lambda index: ToySplit.image(flipped, index).flip(2)
+    assert torch.allclose(mirrored, features(flipped, f"{SOURCE}/mirrored"))
+    assert lab.forwarded() == 2 * TRAIN + TEST
+
+
+def test_each_view_is_forwarded_once_and_never_again(lab, seen):
+    first = lab.run(probes=("viewer:views=crop3", "means"), seeds=(0, 1), baselines=False)
+    assert lab.forwarded() == TRAIN + TEST + 3 * TRAIN
+    assert first.forwarded == {("net", "shades"): TRAIN + TEST + 3 * TRAIN}
+    again = {"probes": ("viewer:views=crop3",), "results": lab.folder / "elsewhere", "baselines": False}
+    lab.run(**again)
+    assert lab.forwarded() == 0
+    lab.run(**again | {"probes": ("viewer:views=crop4",)})
+    assert lab.forwarded() == TRAIN
+    lab.run(**again, noise_seed=1)  # which seeds crops, too
+    assert lab.forwarded() == TRAIN + TEST + 3 * TRAIN
+
+
+def test_test_images_and_an_official_val_have_no_views(lab, seen):
+    class Official(ToyDataset):
+        splits = ("train", "val", "test")
+
+        def __init__(self, options=None):
+            self.sizes = {"train": TRAIN, "val": 21, "test": TEST}
+
+    lab.dataset("official", Official)
+    lab.run(datasets=("official",), probes=("viewer:views=crop2",), **ONE)
+    assert {call.source for call in lab.calls} == {
+        *(f"lab/official/{split}" for split in ("train", "val", "test")),
+        *(f"lab/official/train/crop{number}" for number in range(2)),
+    }
+    (final,) = seen["fitted"]
+    assert [len(view) for view in final.views] == [TRAIN + 21] * 2
+    assert all(torch.equal(view[TRAIN:], final.vectors[TRAIN:]) for view in final.views)
+    assert not torch.equal(final.views[0][:TRAIN], final.vectors[:TRAIN])
+
+
+def test_without_views_a_probe_is_what_it_was(lab, seen):
+    """A probe that learnt to use views is, without them, the probe that it was: same keys, same records."""
+
+    class Before(Options):
+        share: float = Field(0.5, description="a share")
+
+    after = plain("viewer", lab.registry).protocol
+    lab.record(probes=("viewer",), **ONE)
+    (train, _), *_ = seen["tuned"]
+    assert train.views == ()
+    assert train == Features(train.vectors, train.labels, train.classes, train.shape)
+    lab.probe("viewer", ToyProbe, options=Before)
+    assert plain("viewer", lab.registry).protocol == after
+    assert lab.forwarded() == TRAIN + TEST
+
+
+def test_records_say_which_views_and_are_known_by_them(lab, seen):
+    without, crops, flip = (
+        cell.record
+        for cell in lab.run(probes=("viewer", "viewer:views=crop2", "viewer:views=flip"), baselines=False).cells
+    )
+    assert "views" not in without.cell.probe.options
+    assert crops.cell.probe.options["views"] == "crop2"
+    assert crops.protocol.name == "viewer:views=crop2"
+    assert len({record.protocol.hash for record in (without, crops, flip)}) == 3
+    assert crops.parts["train"].count == without.parts["train"].count  # images, not views
+    assert without.grid == lab.record(probes=("means",), baselines=False).grid
+
+
+def test_the_probe_inside_another_may_ask_for_views(lab, seen):
+    class Wrapping(Options):
+        probe: str = Field("viewer", description="what is wrapped")
+
+    class Around(ToyProbe):
+        def __init__(self, options, inner):
+            self.inner = inner
+
+        def tune(self, train, val, *, metric, seed):
+            return self.inner.tune(train, val, metric=metric, seed=seed)
+
+    lab.probe("around", Around, options=Wrapping, wraps="probe")
+    lab.run(probes=("around:probe=[viewer:views=crop2]",), **ONE)
+    ((train, _),) = seen["tuned"]
+    assert len(train.views) == 2
+
+
+def test_mirror_images_that_are_none_of_the_dataset_are_refused_and_no_crop_is_mirrored(lab, seen):
+    class Digits(ToyDataset):
+        flips = False
+
+    lab.dataset("written", Digits)
+    with pytest.raises(UsageError) as caught:
+        lab.run(datasets=("written",), probes=("viewer:views=flip",), baselines=False)
+    assert str(caught.value).splitlines() == [
+        "a mirrored image is none of written",
+        "  in: option views of viewer:views=flip",
+        "  try: views=crop10, whose crops are not mirrored there",
+    ]
+    lab.run(datasets=("written",), probes=("viewer:views=crop1",), **ONE)
+    view = Cropped(ToySplit("train", TRAIN), "lab/written/train", 0, flips=False, seed=0)
+    assert torch.allclose(seen["fitted"][-1].views[0], features(view, view.source))

@@ -1,0 +1,397 @@
+"""Records of runs: repeated, damaged, failed, and done again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from probebench.api import Options, ProbebenchWarning
+from probebench.records.files import read_record
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyFitted, ToyProbe, ToySplit
+from probebench.util.errors import DataError, RecordError
+
+
+def test_the_same_command_elsewhere_gives_equal_records_and_predictions(lab, comparable, files):
+    found = []
+    for place in ("one", "two"):
+        results = lab.folder / place
+        lab.run(seeds=(0, 1), results=results, store=lab.folder / f"store of {place}")
+        predictions = {name: data for name, data in files(results).items() if name.endswith(".safetensors")}
+        found.append((comparable(results), predictions))
+    assert len(found[0][0]) == len(found[0][1]) == 2
+    assert found[0] == found[1]
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def alter_number(path):
+    document = json.loads(path.read_text())
+    document["metrics"]["top1"] |= {"value": 0.999, "low": 0.9, "high": 1.0}
+    path.write_text(json.dumps(document))
+
+
+def alter_identity(path):
+    document = json.loads(path.read_text())
+    document["id"] = "0" * 64
+    path.write_text(json.dumps(document))
+
+
+def alter_bytes(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("*.json", truncate),
+        ("*.json", empty),
+        ("*.json", alter_number),
+        ("*.json", alter_identity),
+        ("*.json", lambda path: path.write_bytes(b"\xff\xfe")),
+        ("*.json", Path.unlink),
+        ("*.predictions.safetensors", truncate),
+        ("*.predictions.safetensors", alter_bytes),
+        ("*.predictions.safetensors", Path.unlink),
+    ],
+)
+def test_a_damaged_record_is_made_again_from_stored_features(lab, files, comparable, name, damage):
+    lab.run()
+    lab.calls.clear()
+    before, predictions = comparable(lab.folder / "results"), sorted((lab.folder / "results").rglob("*.safetensors"))
+    bytes_before = [path.read_bytes() for path in predictions]
+    (damaged,) = (lab.folder / "results").rglob(name)
+    damage(damaged)
+    (cell,) = lab.run().cells
+    assert cell.fresh
+    assert lab.calls == []
+    assert comparable(lab.folder / "results") == before
+    assert [path.read_bytes() for path in predictions] == bytes_before
+
+
+def test_cells_come_in_the_order_of_the_plan_whatever_is_done(lab):
+    lab.run(seeds=(1,))
+    cells = lab.run(seeds=(0, 1, 2)).cells
+    assert [cell.record.cell.seed for cell in cells] == [0, 1, 2]
+    assert [cell.fresh for cell in cells] == [True, False, True]
+
+
+def test_a_failed_cell_leaves_its_reason_and_a_later_success_removes_it(lab, files):
+    state = {"broken": True}
+
+    class Moody(ToyProbe):
+        def tune(self, train, val, *, metric, seed):
+            if state["broken"]:
+                raise ValueError("bad mood\nsecond line")
+            return super().tune(train, val, metric=metric, seed=seed)
+
+    lab.probe("moody", Moody)
+    failed, sound = lab.run(probes=("moody", "means")).cells
+    assert (failed.record.status, sound.record.status) == ("error", "success")
+    assert failed.path.name.endswith(".failed.json")
+    assert read_record(failed.path).error.message.startswith("probe moody fails: ValueError: bad mood\n  try:")
+    state["broken"] = False
+    lab.calls.clear()
+    mended, sound = lab.run(probes=("moody", "means")).cells
+    assert (mended.fresh, sound.fresh) == (True, False)
+    assert lab.calls == []  # the features were good
+    assert not failed.path.exists()
+    assert len(files(lab.folder / "results")) == 4
+
+
+def test_a_failed_cell_is_tried_again(lab):
+    tried = []
+
+    class Hopeless(ToyProbe):
+        def tune(self, train, val, *, metric, seed):
+            tried.append(seed)
+            raise ValueError("no")
+
+    lab.probe("hopeless", Hopeless)
+    for _ in range(2):
+        assert len(lab.run(probes=("hopeless",)).failed) == 1
+    assert tried == [0, 0]
+
+
+def test_a_backbone_that_cannot_be_built_fails_its_cells_and_no_others(lab):
+    def explode(options):
+        raise RuntimeError("no weights")
+
+    lab.backbone("mine", explode)
+    result = lab.run(backbones=("mine", "net"), seeds=(0, 1))
+    assert [cell.record.status for cell in result.cells] == ["error", "error", "success", "success"]
+    record = result.cells[0].record
+    assert record.error.message.splitlines()[0] == "backbone mine cannot be built: RuntimeError: no weights"
+    assert record.cell.backbone.fingerprint is None
+
+
+def test_a_backbone_that_can_be_built_once_only_fails_its_cells(lab):
+    built = []
+
+    def once(options):
+        if built:
+            raise RuntimeError("out of memory")
+        built.append(1)
+        return ToyBackbone()
+
+    lab.backbone("mine", once)
+    result = lab.run(backbones=("mine", "net"))
+    assert [cell.record.status for cell in result.cells] == ["error", "success"]
+
+
+class Torn(ToySplit):
+    """Image 17 cannot be read."""
+
+    def image(self, index):
+        if index == 17:
+            raise DataError("truncated JPEG", where="photos/17.jpg")
+        return super().image(index)
+
+    def fingerprint(self):
+        return "7" * 64
+
+
+def test_an_image_that_cannot_be_read_is_named(lab):
+    class Album(ToyDataset):
+        def split(self, name):
+            return Torn(name, self.sizes[name])
+
+    lab.dataset("album", Album)
+    torn, sound = lab.run(datasets=("album", "shades")).cells
+    assert torn.record.error.type == "DataError"
+    assert torn.record.error.message.splitlines()[:2] == [
+        "image 17 of lab/album/train cannot be read: truncated JPEG",
+        "  in: photos/17.jpg",
+    ]
+    assert sound.record.status == "success"
+
+
+def bad_split(**methods):
+    """A dataset whose splits answer these questions wrongly."""
+
+    class Bad(ToyDataset):
+        def split(self, name):
+            return type("Bad", (ToySplit,), methods)(name, self.sizes[name])
+
+    return Bad
+
+
+def raises(*_):
+    raise ValueError("index file is gone")
+
+
+@pytest.mark.parametrize(
+    ("methods", "kind", "message"),
+    [
+        ({"labels": raises}, "PluginError", "dataset bad cannot be read: ValueError: index file is gone"),
+        ({"fingerprint": raises}, "PluginError", "dataset bad cannot be read: ValueError: index file is gone"),
+        ({"fingerprint": lambda _: "v1"}, "PluginError", "fingerprint 'v1' is not a SHA-256 in hexadecimal"),
+        ({"labels": lambda self: ToySplit.labels(self) + 1}, "DataError", "labels reach from 1 to 3, and there are 3"),
+        ({"labels": lambda self: ToySplit.labels(self)[1:]}, "DataError", "labels of shape (59,) for 60 images"),
+        ({"__len__": lambda _: 0}, "DataError", "the split has no image"),
+    ],
+)
+def test_a_dataset_that_breaks_its_contract_fails_its_cells_and_no_others(lab, methods, kind, message):
+    lab.dataset("bad", bad_split(**methods))
+    bad, sound = lab.run(datasets=("bad", "shades")).cells
+    assert bad.record.error.type == kind
+    assert bad.record.error.message.startswith(message)
+    assert sound.record.status == "success"
+
+
+@pytest.mark.parametrize("splits", [("train",), ("test",), ("train", "val")])
+def test_a_dataset_needs_train_and_test(lab, splits):
+    lab.dataset("partial", type("Partial", (ToyDataset,), {"splits": splits}))
+    record = lab.record(datasets=("partial",))
+    absent = "test" if "train" in splits else "train"
+    assert record.error.message.splitlines()[0] == f"dataset partial has no split {absent}"
+
+
+def test_a_backbone_whose_fingerprint_is_none_is_refused(lab):
+    lab.backbone("vague", type("Vague", (ToyBackbone,), {"fingerprint": lambda _: "latest"}))
+    assert lab.record(backbones=("vague",)).error.message.startswith("fingerprint 'latest' is not a SHA-256")
+
+
+def test_a_backbone_whose_trained_is_something_else_is_blamed(lab):
+    """A network may well keep a flag of that name."""
+    flagged = type("Flagged", (ToyBackbone,), {"trained": True})
+    lab.backbone("flagged", flagged)
+    error = lab.record(backbones=("flagged",)).error
+    assert (error.type, error.message.splitlines()[0]) == ("PluginError", "trained is True")
+
+
+def test_a_backbone_without_a_default_tap_says_so(lab):
+    class Shy(ToyBackbone):
+        def taps(self, image_size):
+            return super().taps(image_size)[2:] * 2
+
+    lab.backbone("shy", Shy)
+    assert lab.record(backbones=("shy",)).error.message.splitlines()[0] == "no tap is read by default"
+
+
+def test_features_that_are_not_finite_are_refused(lab):
+    class Diverged(ToyBackbone):
+        def extract(self, batch, points, *, seed):
+            features = super().extract(batch, points, seed=seed)
+            features[points[0]][batch.index == 4] = float("nan")
+            return features
+
+    lab.backbone("diverged", Diverged)
+    record = lab.record(backbones=("diverged",))
+    assert record.error.type == "FeatureError"
+    assert record.error.message.startswith("early@clean@gap is NaN or infinite for image 4 of lab/shades/train")
+
+
+def test_a_sigma_that_no_record_can_hold_fails_the_cell_alone(lab):
+    class Endless(ToyBackbone):
+        def level(self, text):
+            return type(super().level("clean"))(text, float("inf"))
+
+        def noisy(self, batch, level, *, seed):
+            return self.prepare(batch.images)
+
+    lab.backbone("endless", Endless)
+    result = lab.run(backbones=("endless", "net"), levels=("clean",))
+    assert [cell.record.status for cell in result.cells] == ["error", "success"]
+    assert result.cells[0].record.error.message.startswith("what means or endless gave does not fit in a record")
+
+
+def test_what_a_component_says_about_the_number_stands_in_the_record_once(lab):
+    import warnings
+
+    class Talker(ToyProbe):
+        def tune(self, train, val, *, metric, seed):
+            warnings.warn(ProbebenchWarning("k is clamped to 54"), stacklevel=1)
+            return super().tune(train, val, metric=metric, seed=seed)
+
+    class Doubter(ToyBackbone):
+        def __init__(self, options):
+            warnings.warn(ProbebenchWarning("these weights were trained on other images"), stacklevel=1)
+            super().__init__(options)
+
+    lab.probe("talker", Talker)
+    lab.backbone("doubter", Doubter)
+    record = lab.record(backbones=("doubter",), probes=("talker",))
+    assert record.warnings == ("these weights were trained on other images", "k is clamped to 54")
+
+
+def test_foreign_warnings_reach_the_user_even_when_the_cell_fails(lab):
+    import warnings
+
+    class Old(ToyProbe):
+        def tune(self, train, val, *, metric, seed):
+            warnings.warn("soon gone", FutureWarning, stacklevel=1)
+            raise ValueError("no")
+
+    lab.probe("old", Old)
+    with pytest.warns(FutureWarning, match="soon gone"):
+        assert lab.record(probes=("old",)).status == "error"
+
+
+def test_a_class_absent_from_test_has_no_accuracy(lab):
+    class TwoTestClasses(ToyDataset):
+        def split(self, name):
+            split = super().split(name)
+            if name == "test":
+                split.labels = lambda: ToySplit.labels(split).clamp(max=1)
+            return split
+
+    lab.dataset("partial", TwoTestClasses)
+    record = lab.record(datasets=("partial",))
+    assert record.status == "success"
+    assert record.per_class[2] is None
+    assert None not in record.per_class[:2]
+    assert record.metrics["mean_per_class"].value == pytest.approx(sum(record.per_class[:2]) / 2)
+
+
+def test_calibration_is_measured_where_scores_are_logits(lab):
+    class Stating(ToyFitted):
+        logits = True
+
+    class StatingProbe(ToyProbe):
+        def fit(self, train, params, *, seed):
+            return Stating(super().fit(train, params, seed=seed).means)
+
+    lab.probe("stating", StatingProbe)
+    plain, stating = lab.record(), lab.record(probes=("stating",))
+    assert "ece15" not in plain.metrics
+    measure = stating.metrics["ece15"]
+    assert 0 < measure.value < 1
+    assert (measure.method, measure.higher_is_better) == (None, False)
+    assert {name: stating.metrics[name] for name in plain.metrics} == plain.metrics
+
+
+def test_two_classes_are_enough(lab):
+    class TwoClasses(ToyDataset):
+        classes = ("dark", "light")
+
+        def split(self, name):
+            split = super().split(name)
+            split.labels = lambda: ToySplit.labels(split).clamp(max=1)
+            return split
+
+    lab.dataset("two", TwoClasses)
+    record = lab.record(datasets=("two",))
+    assert len(record.per_class) == 2
+    assert record.metrics["top5"].value == 1
+
+
+def test_a_new_version_of_a_component_makes_new_records(lab):
+    first = lab.run().cells[0]
+    lab.probe("means", ToyProbe, version=2)
+    second = lab.run().cells[0]
+    assert second.fresh
+    assert second.path != first.path
+    assert second.record.protocol.hash != first.record.protocol.hash
+    assert lab.forwarded() == 90  # the features are the same
+
+
+def test_changed_weights_make_new_features_and_records(lab):
+    lab.run()
+    lab.calls.clear()
+    lab.backbone("net", type("Retrained", (lab.counting("net"),), {"fingerprint": lambda _: "5" * 64}))
+    (cell,) = lab.run().cells
+    assert cell.fresh
+    assert lab.forwarded() == 90
+
+
+def test_titles_longer_than_a_file_name_may_be(lab):
+    class Long(Options):
+        checkpoint: str = Field("", description="a path")
+
+    lab.backbone("net", lambda options: ToyBackbone(), options=Long)
+    first, second = ("net:checkpoint=" + "/a/long/path" * 40 + end for end in "xy")
+    cells = lab.run(backbones=(first, second), baselines=False).cells
+    assert [cell.record.status for cell in cells] == ["success", "success"]
+    assert cells[0].path != cells[1].path
+
+
+def test_a_record_that_cannot_be_written_ends_the_run_and_keeps_what_is_there(lab, monkeypatch):
+    lab.run(seeds=(0,))
+    wrote = []
+
+    def full(path, data):
+        wrote.append(path.name)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("probebench.records.files.write_bytes", full)
+    with pytest.raises(RecordError, match="No space left on device"):
+        lab.run(seeds=(0, 1, 2))
+    assert len(wrote) == 1
+    monkeypatch.undo()
+
+
+def test_names_are_looked_up_before_a_folder_is_made(lab):
+    with pytest.raises(Exception, match="no backbone"):
+        lab.run(backbones=("nett",))
+    assert not (lab.folder / "results").exists()

@@ -1,0 +1,69 @@
+"""Probes that wrap another: what is built, what the protocol's hash covers, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from pydantic import Field
+
+from probebench.api import Options, ProbeSpec, UsageError
+from probebench.planning.protocol import plain
+from probebench.testing.fakes import ToyProbe
+
+
+class Wrapping(Options):
+    probe: str = Field("means", description="what is wrapped")
+
+
+class Knobs(Options):
+    share: float = Field(0.5, description="a share")
+
+
+@pytest.fixture(autouse=True)
+def built(lab):
+    """What the wrapper `around` was built with."""
+    inside = []
+
+    class Around(ToyProbe):
+        def __init__(self, options, inner):
+            inside.append((options.probe, type(inner)))
+
+    lab.probe("around", Around, options=Wrapping, wraps="probe")
+    lab.probe("knob", type("Knob", (ToyProbe,), {}), options=Knobs)
+    return inside
+
+
+def test_the_factory_gets_the_other_probe_built(lab, built):
+    assert lab.record(probes=("around",), baselines=False).status == "success"
+    assert lab.record(probes=("around:probe=knob:share=0.25",), baselines=False).status == "success"
+    assert [(text, kind.__name__) for text, kind in built] == [("means", "ToyProbe"), ("knob:share=0.25", "Knob")]
+
+
+def test_the_hash_covers_options_and_version_of_the_other_probe(lab):
+    first = plain("around:probe=knob", lab.registry).protocol
+    assert first.document["probe"]["wraps"] == {"name": "lab/knob", "version": 1, "options": {"share": 0.5}}
+    lab.specs[ProbeSpec, "knob"] = dataclasses.replace(lab.specs[ProbeSpec, "knob"], version=2)
+    assert plain("around:probe=knob", lab.registry).protocol.hash != first.hash
+
+
+def test_a_probe_that_is_not_there_is_found_out_before_the_run(lab):
+    with pytest.raises(UsageError, match="no probe 'nothing'"):
+        plain("around:probe=nothing", lab.registry)
+
+
+def test_what_is_not_fitted_on_features_is_not_wrapped(lab):
+    lab.probe("tuned", ToyProbe, consumes="backbone")
+    with pytest.raises(UsageError, match="around cannot wrap tuned, which is not fitted on features"):
+        plain("around:probe=tuned", lab.registry)
+
+
+def test_a_wrapper_does_not_wrap_a_wrapper(lab):
+    with pytest.raises(UsageError, match="around cannot wrap around, which wraps means") as error:
+        plain("around:probe=around", lab.registry)
+    assert error.value.hint == "around:probe=means"
+
+
+def test_a_card_that_wraps_by_an_option_it_has_not():
+    with pytest.raises(ValueError, match="reader has no option 'other' that could name a probe"):
+        ProbeSpec(name="reader", factory="nowhere:Reader", summary="reads", wraps="other")
