@@ -1,4 +1,4 @@
-"""`probebench.generation.sample` and `probebench sample`: the sampler gets its job, the folder its images, whatever happens."""
+"""`probebench sample`: the sampler gets its job, the folder its images, whatever happens."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ import json, resource, sys, types
 from pathlib import Path
 import torch
 from probebench.api import BackboneSpec, DatasetSpec, ProbeSpec, Split
-from probebench.harness import run
-from probebench.loading import Plugin
-from probebench.plan import Request
-from probebench.plugins import Discovery
-from probebench.registry import Registry
+from probebench.harness.runner import run
+from probebench.plugins.loading import Plugin
+from probebench.planning.request import Request
+from probebench.plugins.discovery import Discovery
+from probebench.plugins.registry import Registry
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
 
 torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from probebench.testing.fakes import ToyDataset, ToyProbe
 
 AUTHORS_TEST = """
 from probebench.testing import parametrize_with_checks
-from probebench.testing.broken_backbones import DeepestTapFirst, ReversedSchedule
+from probebench.testing.broken.backbones import DeepestTapFirst, ReversedSchedule
 from probebench.testing.fakes import ToyBackbone
 
 class Bare(ToyBackbone):

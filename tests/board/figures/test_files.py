@@ -262,7 +262,10 @@ def test_names_of_lines_that_end_together_do_not_overlap(save, records):
     assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(boxes))
 
 
-SCRIPT = "from pathlib import Path; from probebench.board.figures.files import *; write(outputs(Path('records'), Path('{out}')))"
+SCRIPT = (
+    "from pathlib import Path; from probebench.board.figures.files import *; "
+    "write(outputs(Path('records'), Path('{out}')))"
+)
 
 
 def test_equal_records_give_equal_bytes_in_any_process(save, tmp_path):
