@@ -129,7 +129,7 @@ class TestSearch:
 class TestAllKs:
     def test_probebench(self, benchmark, sets):
         probe = Knn(KnnOptions(distance="euclidean", vote="uniform", ks=KS))
-        trials = benchmark.pedantic(lambda: probe.tune(sets.train, sets.test, metric=top1, seed=0), rounds=1)
+        trials = benchmark.pedantic(lambda: probe.search(sets.train, sets.test, metric=top1, seed=0), rounds=1)
         assert len(trials) == len(KS)
 
     def test_scikit_learn(self, benchmark, sets):
@@ -139,7 +139,7 @@ class TestAllKs:
 
         theirs = benchmark.pedantic(accuracies, rounds=1)
         probe = Knn(KnnOptions(distance="euclidean", vote="uniform", ks=KS))
-        ours = [trial.value for trial in probe.tune(sets.train, sets.test, metric=top1, seed=0)]
+        ours = [trial.value for trial in probe.search(sets.train, sets.test, metric=top1, seed=0)]
         assert ours == pytest.approx(theirs)
 
 
@@ -149,7 +149,7 @@ class TestLinear:
 
     def test_probebench(self, benchmark, sets):
         probe = Linear(LinearOptions(weight_decays=DECAYS))
-        trials = benchmark.pedantic(lambda: probe.tune(sets.train, sets.test, metric=top1, seed=0), rounds=1)
+        trials = benchmark.pedantic(lambda: probe.search(sets.train, sets.test, metric=top1, seed=0), rounds=1)
         benchmark.extra_info["top1"] = max(trial.value for trial in trials)
 
     # A thousand steps of L-BFGS are not always enough on features like these.
@@ -163,7 +163,7 @@ class TestLinear:
         theirs = benchmark.pedantic(best, rounds=1)
         benchmark.extra_info["top1"] = theirs
         probe = Linear(LinearOptions(weight_decays=DECAYS))
-        ours = max(trial.value for trial in probe.tune(sets.train, sets.test, metric=top1, seed=0))
+        ours = max(trial.value for trial in probe.search(sets.train, sets.test, metric=top1, seed=0))
         assert ours >= theirs - allowance(sets.test)
 
 
@@ -183,12 +183,12 @@ class TestSweep:
 
     def test_at_once(self, benchmark, sets):
         probe, points = Linear(LinearOptions()), self.points(sets)
-        swept = benchmark.pedantic(lambda: probe.tune_many(points, metric=top1, seed=0), rounds=1)
+        swept = benchmark.pedantic(lambda: probe.search_many(points, metric=top1, seed=0), rounds=1)
         benchmark.extra_info["top1"] = [max(trial.value for trial in trials) for trials in swept]
 
     def test_one_after_another(self, benchmark, sets):
         probe, points = Linear(LinearOptions()), self.points(sets)
-        swept = probe.tune_many(points, metric=top1, seed=0)
+        swept = probe.search_many(points, metric=top1, seed=0)
 
         def alone():
             return [
@@ -212,7 +212,7 @@ class TestSweep:
 
         theirs = benchmark.pedantic(lambda: [best(train, test) for train, test in points], rounds=1)
         benchmark.extra_info["top1"] = theirs
-        swept = Linear(LinearOptions(weight_decays=DECAYS)).tune_many(points, metric=top1, seed=0)
+        swept = Linear(LinearOptions(weight_decays=DECAYS)).search_many(points, metric=top1, seed=0)
         # Two tenths of a point. Thirty epochs of a tiny set are a few steps, which do not come to the optimum.
         slack = max(0.002, 5 / len(sets.test.labels))
         for trials, reference in zip(swept, theirs, strict=True):
@@ -226,7 +226,7 @@ class TestLogreg:
 
     def test_probebench(self, benchmark, sets):
         probe = Logreg(LogregOptions(cs=self.strengths(sets)))
-        trials = benchmark.pedantic(lambda: probe.tune(sets.train, sets.test, metric=top1, seed=0), rounds=1)
+        trials = benchmark.pedantic(lambda: probe.search(sets.train, sets.test, metric=top1, seed=0), rounds=1)
         benchmark.extra_info["top1"] = max(trial.value for trial in trials)
 
     @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -239,7 +239,7 @@ class TestLogreg:
         theirs = benchmark.pedantic(accuracies, rounds=1)
         benchmark.extra_info["top1"] = max(theirs)
         probe = Logreg(LogregOptions(cs=self.strengths(sets)))
-        ours = max(trial.value for trial in probe.tune(sets.train, sets.test, metric=top1, seed=0))
+        ours = max(trial.value for trial in probe.search(sets.train, sets.test, metric=top1, seed=0))
         # The best, and not each: at a large C scikit-learn stops short of the optimum.
         assert ours == pytest.approx(max(theirs), abs=allowance(sets.test))
 
@@ -248,7 +248,7 @@ class TestLogreg:
 class TestRidge:
     def test_probebench(self, benchmark, sets):
         probe = Ridge(RidgeOptions())
-        trials = benchmark.pedantic(lambda: probe.tune(sets.train, sets.test, metric=top1, seed=0), rounds=1)
+        trials = benchmark.pedantic(lambda: probe.search(sets.train, sets.test, metric=top1, seed=0), rounds=1)
         benchmark.extra_info["top1"] = max(trial.value for trial in trials)
 
     def test_scikit_learn(self, benchmark, sets):
@@ -258,5 +258,5 @@ class TestRidge:
 
         theirs = benchmark.pedantic(accuracies, rounds=1)
         benchmark.extra_info["top1"] = max(theirs)
-        ours = [trial.value for trial in Ridge(RidgeOptions()).tune(sets.train, sets.test, metric=top1, seed=0)]
+        ours = [trial.value for trial in Ridge(RidgeOptions()).search(sets.train, sets.test, metric=top1, seed=0)]
         assert ours == pytest.approx(theirs, abs=allowance(sets.test))

@@ -60,7 +60,7 @@ class Noisy(Backbone):
     def levels(self):
         return (Level("t=0", 0.01), Level("t=10", 0.1))
 
-    def place(self, device, precision):
+    def move_to(self, device, precision):
         self.placed.append((device, precision))
 
     def prepare(self, images):
@@ -435,7 +435,7 @@ def test_an_error_with_a_message_for_the_user_passes(store):
 
 def test_a_fingerprint_that_changes_when_placed_is_refused(store):
     class Shifting(Noisy):
-        def place(self, device, precision):
+        def move_to(self, device, precision):
             self.blocks = {tap: weight.bfloat16().float() for tap, weight in self.blocks.items()}
 
     with pytest.raises(PluginError, match="the fingerprint of backbone acme/noisy changes"):
@@ -444,7 +444,7 @@ def test_a_fingerprint_that_changes_when_placed_is_refused(store):
 
 def test_a_backbone_that_cannot_be_placed_is_blamed(store):
     class Immovable(Noisy):
-        def place(self, device, precision):
+        def move_to(self, device, precision):
             raise RuntimeError("no such device")
 
     with pytest.raises(PluginError, match="cannot be placed on cpu in fp32: RuntimeError: no such device"):

@@ -27,9 +27,9 @@ def seen(lab):
     told = {"tuned": [], "fitted": []}
 
     class Viewer(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             told["tuned"].append((train, val))
-            trials = super().tune(train, val, metric=metric, seed=seed)
+            trials = super().search(train, val, metric=metric, seed=seed)
             told["fitted"].clear()  # of the trials
             return trials
 
@@ -147,8 +147,8 @@ def test_the_probe_inside_another_may_ask_for_views(lab, seen):
         def __init__(self, options, inner):
             self.inner = inner
 
-        def tune(self, train, val, *, metric, seed):
-            return self.inner.tune(train, val, metric=metric, seed=seed)
+        def search(self, train, val, *, metric, seed):
+            return self.inner.search(train, val, metric=metric, seed=seed)
 
     lab.probe("around", Around, options=Wrapping, wraps="probe")
     lab.run(probes=("around:probe=[viewer:views=crop2]",), **ONE)

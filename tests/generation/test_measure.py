@@ -155,7 +155,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_record(atelier, compara
 
 
 def test_the_network_with_random_weights_is_measured_too_and_floors_have_nothing_to_draw(atelier):
-    atelier.backbone("grey", ToyBackbone, floor=True)
+    atelier.backbone("grey", ToyBackbone, baseline=True)
     result = run(atelier, baselines=True)
     titles = [cell.record.cell.backbone.title for cell in result.cells]
     assert titles == ["artist", "artist:learnt=false"]

@@ -90,10 +90,10 @@ def test_a_failed_cell_leaves_its_reason_and_a_later_success_removes_it(lab, fil
     state = {"broken": True}
 
     class Moody(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             if state["broken"]:
                 raise ValueError("bad mood\nsecond line")
-            return super().tune(train, val, metric=metric, seed=seed)
+            return super().search(train, val, metric=metric, seed=seed)
 
     lab.probe("moody", Moody)
     failed, sound = lab.run(probes=("moody", "means")).cells
@@ -113,7 +113,7 @@ def test_a_failed_cell_is_tried_again(lab):
     tried = []
 
     class Hopeless(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             tried.append(seed)
             raise ValueError("no")
 
@@ -270,9 +270,9 @@ def test_what_a_component_says_about_the_number_stands_in_the_record_once(lab):
     import warnings
 
     class Talker(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             warnings.warn(ProbebenchWarning("k is clamped to 54"), stacklevel=1)
-            return super().tune(train, val, metric=metric, seed=seed)
+            return super().search(train, val, metric=metric, seed=seed)
 
     class Doubter(ToyBackbone):
         def __init__(self, options):
@@ -289,7 +289,7 @@ def test_foreign_warnings_reach_the_user_even_when_the_cell_fails(lab):
     import warnings
 
     class Old(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             warnings.warn("soon gone", FutureWarning, stacklevel=1)
             raise ValueError("no")
 

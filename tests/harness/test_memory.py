@@ -112,9 +112,9 @@ def test_a_probe_is_not_held_up_by_copies(lab, matrices):
     alive = []
 
     class Watch(ToyProbe):
-        def tune_many(self, points, *, metric, seed):
+        def search_many(self, points, *, metric, seed):
             alive.append([matrix for matrix in matrices if matrix() is not None])
-            return super().tune_many(points, metric=metric, seed=seed)
+            return super().search_many(points, metric=metric, seed=seed)
 
         def fit(self, train, params, *, seed):
             if len(train.labels) == 60:  # train and val together

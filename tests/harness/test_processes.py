@@ -54,11 +54,11 @@ class Shades(ToyDataset):
         return Split(name, {{"train": {TRAIN}, "test": {TEST}}}[name])
 
 class Means(ToyProbe):
-    def tune(self, train, val, *, metric, seed):
+    def search(self, train, val, *, metric, seed):
         time.sleep(PAUSE)
         if os.environ.get("TOY_MOOD") == "bad":
             raise ValueError("bad mood")
-        return super().tune(train, val, metric=metric, seed=seed)
+        return super().search(train, val, metric=metric, seed=seed)
 """
 
 ARGUMENTS = ["--backbone", "net", "--dataset", "shades", "--probe", "means", "--seeds", "0,1", "--taps", "late"]

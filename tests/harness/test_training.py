@@ -12,7 +12,7 @@ from pydantic import Field
 
 from probebench.api import Options, PluginError, TrainingError, UsageError
 from probebench.cli.commands.train import _report
-from probebench.harness.training import Trained, train
+from probebench.harness.training import TrainingResult, train
 from probebench.plugins.registry import resolve
 from probebench.testing.fakes import ToyBackbone, ToyDataset
 
@@ -123,19 +123,19 @@ def steps(job, done=lambda epoch, step: None):
 
 
 def test_a_finished_training_was_not_stopped(start, lab):
-    assert start(steps) == Trained(lab.folder / "out" / "end")
-    assert start(steps, max_seconds=1000.0) == Trained(lab.folder / "out" / "end")
+    assert start(steps) == TrainingResult(lab.folder / "out" / "end")
+    assert start(steps, max_seconds=1000.0) == TrainingResult(lab.folder / "out" / "end")
 
 
 def test_time_is_counted_from_the_call_and_one_step_is_made_at_least(start, lab):
-    assert start(steps, max_seconds=1e-9) == Trained(lab.folder / "out" / "after-1", "epoch 1 of 2, step 1 of 3")
+    assert start(steps, max_seconds=1e-9) == TrainingResult(lab.folder / "out" / "after-1", "epoch 1 of 2, step 1 of 3")
 
 
 def test_time_that_runs_out_in_the_last_step_stopped_nothing(start, lab):
     def trainer(job):
         return steps(job, lambda epoch, step: time.sleep(0.5) if (epoch, step) == (2, 3) else None)
 
-    assert start(trainer, max_seconds=0.4) == Trained(lab.folder / "out" / "after-6")
+    assert start(trainer, max_seconds=0.4) == TrainingResult(lab.folder / "out" / "after-6")
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_a_signal_that_is_ignored_stays_ignored(start, lab, usual_signals):
     def trainer(job):
         return steps(job, lambda *_: signal.raise_signal(signal.SIGINT))
 
-    assert start(trainer) == Trained(lab.folder / "out" / "end")
+    assert start(trainer) == TrainingResult(lab.folder / "out" / "end")
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
@@ -166,7 +166,7 @@ def test_a_signal_stops_after_the_step(start, lab, number, usual_signals):
     def trainer(job):
         return steps(job, lambda *_: [signal.raise_signal(this) for this in once])
 
-    assert start(trainer, heard=heard.append) == Trained(
+    assert start(trainer, heard=heard.append) == TrainingResult(
         lab.folder / "out" / "after-1", "epoch 1 of 2, step 1 of 3", number
     )
     assert heard == [number]
@@ -192,7 +192,7 @@ def test_in_a_thread_signals_are_left_alone(start, lab):
     thread = threading.Thread(target=lambda: ended.append(start(steps)))
     thread.start()
     thread.join()
-    assert ended == [Trained(lab.folder / "out" / "end")]
+    assert ended == [TrainingResult(lab.folder / "out" / "end")]
 
 
 def test_a_trainer_that_fails_is_blamed(start):
@@ -223,7 +223,7 @@ def test_a_dataset_that_cannot_be_read_is_named(start, lab):
 
 
 def test_the_next_command_names_one_checkpoint(capsys):
-    _report(Trained(Path("runs/a/epoch-0001")), "ddpm:checkpoint=none,widths=8+8+8+8", "digits", [])
+    _report(TrainingResult(Path("runs/a/epoch-0001")), "ddpm:checkpoint=none,widths=8+8+8+8", "digits", [])
     assert capsys.readouterr().out.splitlines()[1] == (
         "next:       probebench run --backbone ddpm:checkpoint=runs/a/epoch-0001,widths=8+8+8+8 --dataset digits"
     )

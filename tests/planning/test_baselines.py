@@ -42,7 +42,7 @@ def lab(lab):
         return lab.counting("net")(options)
 
     lab.backbone("net", build, options=NetOptions, untrained=("weights=random", "pretrained=false"))
-    lab.backbone("floor", Floor, options=FloorOptions, floor=True)
+    lab.backbone("floor", Floor, options=FloorOptions, baseline=True)
     return lab
 
 

@@ -230,7 +230,7 @@ from typing import ClassVar
 from pydantic import Field
 
 class Folder(Options):
-    places: ClassVar[frozenset[str]] = frozenset({"path"})
+    locations: ClassVar[frozenset[str]] = frozenset({"path"})
     alias: ClassVar[str] = "name"
     path: str = Field("", description="where")
     name: str = Field("", description="what it is called")
@@ -322,7 +322,7 @@ FACTORIES = """
 from probebench.api import Probe, UsageError
 class P(Probe):
     def __init__(self, options): self.options = options
-    def tune(self, train, val, *, metric, seed): ...
+    def search(self, train, val, *, metric, seed): ...
     def fit(self, train, params, *, seed): ...
 make = P
 def nothing(options): return "a text"

@@ -11,22 +11,22 @@ from probebench.board.collect import load
 from probebench.board.pages.markdown import page
 from probebench.board.ranking import boards
 from probebench.extraction.subsets import carve
-from probebench.testing.fakes import ToyBackbone, ToyDataset, ToySplit, ToyTuned, ToyTuning
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyFinetuned, ToyFinetuning, ToySplit
 
 TRAIN, TEST = 60, 30
 ONE = {"taps": ("late",), "levels": ("t=10",)}
 
 
-class Head(ToyTuned):
+class Head(ToyFinetuned):
     def scores(self, images):
         told["scored"].append(images)
         return super().scores(images)
 
 
-class Tuner(ToyTuning):
-    def tune(self, backbone, train, val, *, metric, seed):
+class Tuner(ToyFinetuning):
+    def search(self, backbone, train, val, *, metric, seed):
         told["tuned"].append((train, val))
-        return super().tune(backbone, train, val, metric=metric, seed=seed)
+        return super().search(backbone, train, val, metric=metric, seed=seed)
 
     def fit(self, backbone, train, params, *, seed):
         told["fitted"].append(train)
@@ -39,7 +39,7 @@ told: dict[str, list] = {}
 @pytest.fixture(autouse=True)
 def _parts(lab):
     told.update(tuned=[], fitted=[], scored=[])
-    lab.backbone("net", lab.counting("net"), tunes=True)
+    lab.backbone("net", lab.counting("net"), finetunable=True)
     lab.backbone("fixed", ToyBackbone)
     lab.probe("tuner", Tuner, consumes="backbone", options=ViewOptions)
 
@@ -151,7 +151,7 @@ def test_a_backbone_without_a_network_to_train_is_refused_before_any_work(lab):
 
 
 def test_a_floor_that_cannot_be_trained_is_left_out(lab):
-    lab.backbone("floor", ToyBackbone, floor=True)
+    lab.backbone("floor", ToyBackbone, baseline=True)
     titles = [cell.record.cell.backbone.title for cell in lab.run(probes=("tuner", "means"), **ONE).cells]
     assert sorted(titles) == ["floor", "net", "net"]
 
@@ -163,7 +163,7 @@ def test_a_probe_that_gives_scores_of_another_shape_is_to_blame(lab):
             tuned.network.append(nn.ZeroPad1d((0, 1)))
             return tuned
 
-        def tune(self, backbone, train, val, *, metric, seed):
+        def search(self, backbone, train, val, *, metric, seed):
             return [Trial({"rate": 0.1}, 0.5)]
 
     lab.probe("wide", Wide, consumes="backbone", options=ViewOptions)

@@ -18,12 +18,12 @@ def seen(lab):
     told = {"shapes": [], "places": []}
 
     class Reader(ToyProbe):
-        def place(self, device, precision):
+        def move_to(self, device, precision):
             told["places"].append((device, precision))
 
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             told["shapes"] += [train.shape, val.shape]
-            return super().tune(train, val, metric=metric, seed=seed)
+            return super().search(train, val, metric=metric, seed=seed)
 
         def fit(self, train, params, *, seed):
             told["shapes"].append(train.shape)

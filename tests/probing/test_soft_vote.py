@@ -53,7 +53,7 @@ def vote(lab, **changes):
 def test_the_number_is_that_of_the_mean_of_the_levels_probabilities(lab):
     cell = vote(lab, taps=("late",))
     backbone = ToyBackbone()
-    backbone.place("cpu", "fp32")
+    backbone.move_to("cpu", "fp32")
     points = [Point("late", level, "gap") for level in LEVELS]
 
     def features(name):
@@ -86,7 +86,7 @@ def test_each_level_votes_in_its_own_best_setting_and_the_tap_is_that_of_the_bes
     asked = []
 
     class Scripted(Stating):
-        def tune_many(self, points, *, metric, seed):
+        def search_many(self, points, *, metric, seed):
             order = [(tap, level) for tap in ("early", "late") for level in LEVELS]
             reached = [values.get(place, (0.4, 0.4)) for place in order]
             return [[Trial({"share": 0.0}, first), Trial({"share": 0.5}, second)] for first, second in reached]

@@ -56,7 +56,7 @@ def test_it_is_the_distance_of_the_result_from_the_best_on_test(lab):
     class Fixed(ToyProbe):
         """On val the first setting is the best, on test the second."""
 
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             self.fit(train, {"share": 0.0}, seed=seed)
             scores = torch.nn.functional.one_hot(torch.arange(len(val.labels)) % 3, 3).float()
             good, bad = metric(scores, val.labels), metric(scores.roll(1, 1), val.labels)
@@ -73,7 +73,7 @@ def test_it_is_the_distance_of_the_result_from_the_best_on_test(lab):
 
 def test_a_result_that_no_trial_beats_has_none(lab):
     class Humble(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             return [Trial({"share": 0.0}, 0.0)]
 
     lab.probe("humble", Humble)
@@ -98,9 +98,9 @@ def test_the_probe_never_sees_a_test_label(lab):
     seen = []
 
     class Watched(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             seen.append((len(train.labels), val.labels.clone()))
-            return super().tune(train, val, metric=metric, seed=seed)
+            return super().search(train, val, metric=metric, seed=seed)
 
     lab.probe("watched", Watched)
     lab.record(probes=("watched",), optimism=True)
@@ -111,9 +111,9 @@ def test_the_probe_never_sees_a_test_label(lab):
 
 def test_nothing_else_in_the_record_is_touched(lab):
     class Talkative(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             warnings.warn(ProbebenchWarning(f"tuned on {len(train.labels)}"), stacklevel=2)
-            return super().tune(train, val, metric=metric, seed=seed)
+            return super().search(train, val, metric=metric, seed=seed)
 
     lab.probe("talkative", Talkative)
     plain = lab.record(probes=("talkative",))

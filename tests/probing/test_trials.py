@@ -52,9 +52,9 @@ class Spy(ToyProbe):
     def __init__(self, options=None):
         type(self).tuned, type(self).fitted, type(self).scored = [], [], []
 
-    def tune(self, train, val, *, metric, seed):
+    def search(self, train, val, *, metric, seed):
         self.tuned.append((train, val))
-        return super().tune(train, val, metric=metric, seed=seed)
+        return super().search(train, val, metric=metric, seed=seed)
 
     def fit(self, train, params, *, seed):
         self.fitted.append((train, dict(params)))
@@ -144,7 +144,7 @@ def test_val_decides_even_where_test_would_decide_otherwise(lab):
     """On val the labels are wrong, so the probe that is worst on test is chosen."""
 
     class Contrary(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             right = self.fit(train, {"share": 0.0}, seed=seed).scores(val.vectors)
             return [Trial({"sign": sign}, metric(sign * right, val.labels)) for sign in (1, -1)]
 
@@ -169,9 +169,9 @@ def test_points_are_tuned_as_many_at_once_as_fit_in_memory(lab, monkeypatch, lim
     together = []
 
     class Sweep(ToyProbe):
-        def tune_many(self, points, *, metric, seed):
+        def search_many(self, points, *, metric, seed):
             together.append(len(points))
-            return super().tune_many(points, metric=metric, seed=seed)
+            return super().search_many(points, metric=metric, seed=seed)
 
     lab.probe("sweep", Sweep)
     expected = [(trial.point, trial.params, trial.value) for trial in lab.record(probes=("sweep",)).grid]
@@ -182,22 +182,22 @@ def test_points_are_tuned_as_many_at_once_as_fit_in_memory(lab, monkeypatch, lim
     assert [(trial.point, trial.params, trial.value) for trial in grid] == expected
 
 
-def test_a_point_that_tune_many_forgets_fails_the_cell(lab):
+def test_a_point_that_search_many_forgets_fails_the_cell(lab):
     class Forgetful(ToyProbe):
-        def tune_many(self, points, *, metric, seed):
-            return super().tune_many(points[1:], metric=metric, seed=seed)
+        def search_many(self, points, *, metric, seed):
+            return super().search_many(points[1:], metric=metric, seed=seed)
 
     lab.probe("forgetful", Forgetful)
     (cell,) = lab.run(probes=("forgetful",)).cells
     assert cell.record.status == "error"
-    assert "tune_many() gives trials of 5 points, not 6" in str(cell.error)
+    assert "search_many() gives trials of 5 points, not 6" in str(cell.error)
     assert "one list a point" in str(cell.error)
 
 
 @pytest.mark.parametrize("levels", [(), ("t=100", "clean", "t=10")])
 def test_of_equal_trials_the_shallow_tap_the_low_level_and_the_first_setting_win(lab, levels):
     class Undecided(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             return [Trial({"share": share}, 0.5) for share in (0.5, 0.0)]
 
     lab.probe("undecided", Undecided)
@@ -218,7 +218,7 @@ def test_the_number_is_what_plain_numpy_gives_at_the_chosen_point(lab):
     chosen = cell.record.chosen
     point = Point(chosen.tap, chosen.level, chosen.pool)
     backbone = ToyBackbone()
-    backbone.place("cpu", "fp32")
+    backbone.move_to("cpu", "fp32")
 
     def features(name):
         split = ToyDataset().split(name)
@@ -239,8 +239,8 @@ def test_the_number_is_what_plain_numpy_gives_at_the_chosen_point(lab):
 
 def test_a_probe_that_spoils_what_it_is_given_harms_nobody_else(lab):
     class Spoiler(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
-            trials = super().tune(train, val, metric=metric, seed=seed)
+        def search(self, train, val, *, metric, seed):
+            trials = super().search(train, val, metric=metric, seed=seed)
             for features in (train, val):
                 features.vectors.zero_()
                 features.labels.zero_()
@@ -257,7 +257,7 @@ def test_the_best_point_is_fitted_with_its_own_setting(lab):
     class Rising(ToyProbe):
         values = iter((0.1, 0.2, 0.9, 0.3))
 
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             return [Trial({"share": share, "dim": train.vectors.shape[1]}, next(self.values)) for share in (0.0, 0.5)]
 
     lab.probe("rising", Rising)
@@ -280,7 +280,7 @@ def test_the_best_point_is_fitted_with_its_own_setting(lab):
 )
 def test_trials_that_no_record_can_hold_fail_the_cell_alone(lab, trials, message):
     class Odd(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             return trials
 
     lab.probe("odd", Odd)

@@ -6,7 +6,7 @@ import pytest
 
 from probebench.testing import NotApplicableError, Subject, checks_for, parametrize_with_checks
 from probebench.testing.broken.backbones import RefusesHalfPrecision
-from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe, ToyTuning
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyFinetuning, ToyMeasure, ToyProbe
 
 
 @parametrize_with_checks(
@@ -15,7 +15,7 @@ from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyPro
         ("dataset", ToyDataset),
         ("probe", ToyProbe),
         ("sample-probe", ToyMeasure),
-        ("tuning-probe", ToyTuning),
+        ("finetuning-probe", ToyFinetuning),
     ]
 )
 def test_good_fakes_pass(subject, check):

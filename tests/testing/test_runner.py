@@ -11,7 +11,7 @@ import torch
 
 from probebench.testing import CONTRACTS, ConformanceError, Subject, checks_for, run_check, run_checks
 from probebench.testing.checks.contract import Check
-from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure, ToyProbe, ToyTuning
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyFinetuning, ToyMeasure, ToyProbe
 from probebench.testing.side_effects import no_network, without_random_state
 
 TOYS = {
@@ -19,7 +19,7 @@ TOYS = {
     "dataset": ToyDataset,
     "probe": ToyProbe,
     "sample-probe": ToyMeasure,
-    "tuning-probe": ToyTuning,
+    "finetuning-probe": ToyFinetuning,
 }
 
 

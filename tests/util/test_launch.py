@@ -12,7 +12,7 @@ from probebench.api import UsageError
 from probebench.harness.training import check_job
 from probebench.plugins.registry import resolve
 from probebench.util import launch as processes
-from probebench.util.launch import Place, here, launch, orphaned
+from probebench.util.launch import ProcessRank, launch, orphaned, process_rank
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "PROBEBENCH_LAUNCHER")
 
@@ -35,12 +35,12 @@ def run(monkeypatch):
 
 
 def test_alone_unless_a_launcher_says_otherwise(monkeypatch):
-    assert here() == Place(0, 1, 0)
-    assert here().main
+    assert process_rank() == ProcessRank(0, 1, 0)
+    assert process_rank().main
     for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
-    assert here() == Place(5, 8, 1)
-    assert not here().main
+    assert process_rank() == ProcessRank(5, 8, 1)
+    assert not process_rank().main
 
 
 def test_all_find_each_other_and_the_first_one_speaks(run, capfd):

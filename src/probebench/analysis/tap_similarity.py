@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from probebench.api import UsageError
-from probebench.extraction.context import Workbench, heard_warnings
+from probebench.extraction.context import Workbench, collect_warnings
 from probebench.extraction.split_pass import read_split
 from probebench.extraction.subsets import limit
 from probebench.planning.jobs import Job
 from probebench.planning.points import Reading, reading
 from probebench.planning.request import check_reading
 from probebench.plugins.registry import installed, resolve
-from probebench.stats.cka import LEAST, Neighbours, align, hsic, neighbours, normalised
+from probebench.stats.cka import LEAST, NeighbourSets, align, hsic, neighbours, normalised
 from probebench.stats.tap_matrix import NEIGHBOURS, Side, TapMatrix
 from probebench.store.features import Store
 from probebench.util.parsing import suggest
@@ -54,7 +54,7 @@ def compare_taps(
     check_reading(b)
     if minibatch is not None and minibatch < LEAST:
         raise UsageError(f"--minibatch {minibatch} has no unbiased CKA", hint=f"{LEAST} or more images")
-    with heard_warnings() as heard:
+    with collect_warnings() as heard:
         readers = _readers(a, b, registry or installed())
         images = _count(readers[0].context, split)
         passes: dict[Component, Extraction] = {}
@@ -151,10 +151,10 @@ def _matrices(
     rows: Mapping[_Key, StoredFeatures], columns: Mapping[_Key, StoredFeatures], minibatch: int | None, device: str
 ) -> tuple[Matrix, Matrix]:
     """CKA and CKNNA of all pairs. Two feature matrices are held at a time, and each point's neighbours."""
-    alone: dict[_Key, tuple[float, Neighbours, float]] = {}
+    alone: dict[_Key, tuple[float, NeighbourSets, float]] = {}
     pairs: dict[tuple[_Key, _Key], tuple[float, float]] = {}
 
-    def by_itself(key: _Key, vectors: Tensor) -> tuple[float, Neighbours, float]:
+    def by_itself(key: _Key, vectors: Tensor) -> tuple[float, NeighbourSets, float]:
         if key not in alone:
             near = neighbours(vectors, NEIGHBOURS)
             alone[key] = hsic(vectors, vectors, batch=minibatch), near, align(near, near)

@@ -4,7 +4,7 @@ Importing this module is cheap: it brings no torch with it, so a plugin's light 
 """
 
 from probebench.api.contracts import Backbone, Dataset, Fitted, Metric, Probe, Split, check_range
-from probebench.api.finetuning import InputImages, Tunable, Tuned, TuningProbe
+from probebench.api.finetuning import FinetunableNetwork, FinetunedNetwork, FinetuningProbe, InputImages
 from probebench.api.generation import ImageSet, Measured, SampleOptions, SampleProbe, SamplingJob
 from probebench.api.hooks import API_VERSION, hookimpl
 from probebench.api.neighbours import FittedNeighbours, Neighbours, neighbour_votes
@@ -21,8 +21,8 @@ from probebench.api.types import (
     Scalar,
     Tap,
     TapKind,
-    Trained,
     TrainingJob,
+    TrainingStage,
     Trial,
 )
 from probebench.util.errors import (
@@ -49,6 +49,9 @@ __all__ = [
     "DatasetSpec",
     "FeatureError",
     "Features",
+    "FinetunableNetwork",
+    "FinetunedNetwork",
+    "FinetuningProbe",
     "Fitted",
     "FittedNeighbours",
     "ImageSet",
@@ -75,13 +78,10 @@ __all__ = [
     "Split",
     "Tap",
     "TapKind",
-    "Trained",
     "TrainingError",
     "TrainingJob",
+    "TrainingStage",
     "Trial",
-    "Tunable",
-    "Tuned",
-    "TuningProbe",
     "UsageError",
     "ViewOptions",
     "bar",

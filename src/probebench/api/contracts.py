@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from probebench.api.types import CLEAN, Batch, Features, Level, Point, Precision, Scalar, Tap, Trained, Trial
+from probebench.api.types import CLEAN, Batch, Features, Level, Point, Precision, Scalar, Tap, TrainingStage, Trial
 from probebench.util.errors import FeatureError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Backbone(ABC):
         batch_size: How many images a forward pass should take for good speed.
         bf16_pays: Whether bf16 is the faster precision for this network where the hardware multiplies matrices in it.
         parameters: Number of weights, for the board.
-        trained: Where in its training the network was taken; None where nothing tells, or weights are random.
+        training_stage: Where in its training the network was taken; None where nothing tells, or weights are random.
     """
 
     input_range: tuple[float, float]
@@ -40,7 +40,7 @@ class Backbone(ABC):
     batch_size: int = 64
     bf16_pays: bool = False
     parameters: int = 0
-    trained: Trained | None = None
+    training_stage: TrainingStage | None = None
 
     @abstractmethod
     def taps(self, image_size: tuple[int, int]) -> Sequence[Tap]:
@@ -73,7 +73,7 @@ class Backbone(ABC):
             f"no level {text!r}", where="--levels", hint="one of " + ", ".join(level.id for level in self.levels())
         )
 
-    def place(self, device: str, precision: Precision) -> None:  # noqa: B027 - nothing to move by default
+    def move_to(self, device: str, precision: Precision) -> None:  # noqa: B027 - nothing to move by default
         """Moves the network to a device and a precision. Called once, before `extract`.
 
         Args:
@@ -225,12 +225,12 @@ class Fitted(ABC):
 class Probe(ABC):
     """A small classifier fitted on frozen features.
 
-    The core tries the settings at every point, several points in one call of `tune_many`, which by default calls `tune`
-    for each. It chooses point and setting by the validation value, calls `fit` on train and val together, and asks for
-    the test scores once. A probe never sees a test label.
+    The core tries the settings at every point, several points in one call of `search_many`, which by default calls
+    `search` for each. It chooses point and setting by the validation value, calls `fit` on train and val together, and
+    requests the test scores once. A probe never sees a test label.
     """
 
-    def place(self, device: str, precision: Precision) -> None:  # noqa: B027 - most are fast where the features are
+    def move_to(self, device: str, precision: Precision) -> None:  # noqa: B027 - most are fast where the features are
         """Says where the probe may compute, and how. Called once, before anything is fitted.
 
         Features come in fp32 on the CPU whatever is said here, and scores may be on any device.
@@ -241,7 +241,7 @@ class Probe(ABC):
         """
 
     @abstractmethod
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
         """Tries the probe's settings.
 
         Args:
@@ -254,12 +254,12 @@ class Probe(ABC):
             One trial or more, in a fixed order; of equal values the first wins.
         """
 
-    def tune_many(
+    def search_many(
         self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
     ) -> Sequence[Sequence[Trial]]:
         """Tries the probe's settings at several points. Override it where points can share work.
 
-        A point's trials are those that `tune` gives for it, whatever other points are in the call: the core decides
+        A point's trials are those that `search` gives for it, whatever other points are in the call: the core decides
         how many there are, by what fits in memory.
 
         Args:
@@ -270,7 +270,7 @@ class Probe(ABC):
         Returns:
             The trials of each point, in the order of the points.
         """
-        return [self.tune(train, val, metric=metric, seed=seed) for train, val in points]
+        return [self.search(train, val, metric=metric, seed=seed) for train, val in points]
 
     @abstractmethod
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:

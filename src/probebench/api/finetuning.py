@@ -34,7 +34,7 @@ class InputImages:
 
 
 @dataclass(frozen=True, slots=True)
-class Tunable:
+class FinetunableNetwork:
     """A backbone up to a point, to be trained.
 
     Attributes:
@@ -46,7 +46,7 @@ class Tunable:
     width: int
 
 
-class Tuned(ABC):
+class FinetunedNetwork(ABC):
     """A trained network.
 
     Attributes:
@@ -60,7 +60,7 @@ class Tuned(ABC):
         """Class scores, float32 ``(N, C)``, as those of `Fitted`; each of an image alone, whatever is beside it."""
 
 
-class TuningProbe(ABC):
+class FinetuningProbe(ABC):
     """A probe that trains the backbone with it; `ProbeSpec.consumes` is ``backbone``.
 
     What it measures is not the frozen representation, but what the network is worth as a start. The core says so in
@@ -68,12 +68,12 @@ class TuningProbe(ABC):
     every point on val, the best one is trained again on train and val together, and test is asked for once.
     """
 
-    def place(self, device: str, precision: Precision) -> None:  # noqa: B027 - as `Probe.place`
+    def move_to(self, device: str, precision: Precision) -> None:  # noqa: B027 - as `Probe.move_to`
         """Says where the probe is to compute, and how. Called once, before anything is trained."""
 
     @abstractmethod
-    def tune(
-        self, backbone: Tunable, train: InputImages, val: InputImages, *, metric: Metric, seed: int
+    def search(
+        self, backbone: FinetunableNetwork, train: InputImages, val: InputImages, *, metric: Metric, seed: int
     ) -> Sequence[Trial]:
         """Tries the probe's settings.
 
@@ -89,7 +89,9 @@ class TuningProbe(ABC):
         """
 
     @abstractmethod
-    def fit(self, backbone: Tunable, train: InputImages, params: Mapping[str, Scalar], *, seed: int) -> Tuned:
+    def fit(
+        self, backbone: FinetunableNetwork, train: InputImages, params: Mapping[str, Scalar], *, seed: int
+    ) -> FinetunedNetwork:
         """Trains one setting.
 
         Args:

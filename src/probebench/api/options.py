@@ -15,7 +15,7 @@ class Options(BaseModel):
     a tuple is written with plus signs: ``ddpm:widths=32+64+64+64``.
 
     Attributes:
-        places: Fields that say where something lies on this machine, such as a folder, and not what it is. They are
+        locations: Fields that say where something lies on this machine, such as a folder, and not what it is. They are
             left out of titles, keys and records: the content is what the component's fingerprint is for.
         alias: The field, a string, whose value stands for the component's name in its title, where it is not empty:
             a folder's own name says more on a board than ``imagefolder``.
@@ -23,16 +23,16 @@ class Options(BaseModel):
             its default such a field is left out of keys and records, so that learning something new makes nothing old.
     """
 
-    places: ClassVar[frozenset[str]] = frozenset()
+    locations: ClassVar[frozenset[str]] = frozenset()
     alias: ClassVar[str] = ""
     added: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     def unsaid(self) -> set[str]:
-        """The fields that keys and records leave out: `places`, and those of `added` that are at their default."""
+        """The fields that keys and records leave out: `locations`, and those of `added` that are at their default."""
         fields = type(self).model_fields
-        return {*self.places, *(name for name in self.added if getattr(self, name) == fields[name].default)}
+        return {*self.locations, *(name for name in self.added if getattr(self, name) == fields[name].default)}
 
     @model_validator(mode="before")
     @classmethod

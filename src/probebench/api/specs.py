@@ -61,7 +61,7 @@ class BackboneSpec(Spec):
         recipe: Model of the training's options.
         parallel: Whether the trainer may be called in several processes at once, which share one training
             (`TrainingJob.process`).
-        floor: The backbone is what every other one has to beat, such as raw pixels; it is added to every run.
+        baseline: The backbone is what every other one has to beat, such as raw pixels; it is added to every run.
         untrained: Settings ``"option=value"`` any of which gives the network random weights. The first one, added to
             the options of a run, gives the same network untrained, which is run beside it.
         sampler: ``"package.module:attribute"`` of a function that takes a `SamplingJob` and yields drawn images; empty
@@ -72,20 +72,20 @@ class BackboneSpec(Spec):
             each backbone of a series, the options that make it, as texts. Empty when there are no series.
         series_options: Model of what names a series. Its fields are written among the backbone's options, and have
             other names.
-        tunes: Whether `Backbone.trainable` gives the network to probes that train it.
+        finetunable: Whether `Backbone.trainable` gives the network to probes that train it.
     """
 
     trainer: str = ""
     recipe: type[Options] = NoOptions
     parallel: bool = False
-    floor: bool = False
+    baseline: bool = False
     untrained: tuple[str, ...] = ()
     sampler: str = ""
     sampling: type[Options] = NoOptions
     fetch: str = ""
     series: str = ""
     series_options: type[Options] = NoOptions
-    tunes: bool = False
+    finetunable: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,7 +116,7 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSpec(Spec):
-    """Card of a probe; its factory returns a `Probe`, a `SampleProbe` or a `TuningProbe`, by what it consumes.
+    """Card of a probe; its factory returns a `Probe`, a `SampleProbe` or a `FinetuningProbe`, by what it consumes.
 
     Attributes:
         consumes: ``features`` of labelled images; ``samples``, images that a backbone draws; or the ``backbone``, which

@@ -56,7 +56,7 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingStage:
     """Where in its training a backbone's network was taken: what curves over a training are drawn from.
 
     Attributes:

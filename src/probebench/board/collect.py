@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LoadedRecord:
     """A record and the file it was read from."""
 
     record: Record
@@ -61,7 +61,7 @@ class Entry:
 class Excluded:
     """A record that is not ranked."""
 
-    entry: Entry
+    entry: LoadedRecord
     reason: str
 
 
@@ -77,12 +77,12 @@ class Group:
     """
 
     newest: Record
-    kept: tuple[Entry, ...]
+    kept: tuple[LoadedRecord, ...]
     excluded: tuple[Excluded, ...]
     correct: dict[Path, NDArray[np.bool_]]
 
 
-def load(folder: Path) -> tuple[Entry, ...]:
+def load(folder: Path) -> tuple[LoadedRecord, ...]:
     """All records under a folder, sorted by path.
 
     Raises:
@@ -92,27 +92,27 @@ def load(folder: Path) -> tuple[Entry, ...]:
     paths = sorted(folder.rglob("*.json"), key=lambda path: path.relative_to(folder).parts)
     if not paths:
         raise UsageError("no records", where=str(folder), hint=f"probebench run --results {folder}")
-    return tuple(Entry(read_record(path), path) for path in paths)
+    return tuple(LoadedRecord(read_record(path), path) for path in paths)
 
 
-def groups(entries: Iterable[Entry]) -> list[Group]:
+def groups(entries: Iterable[LoadedRecord]) -> list[Group]:
     """Sorts records by dataset and protocol name, and out what cannot be ranked.
 
     Those of drawn images are passed over, see `probebench.board.generation`.
     """
-    members: dict[str, list[Entry]] = defaultdict(list)
+    members: dict[str, list[LoadedRecord]] = defaultdict(list)
     for entry in (entry for entry in entries if not entry.record.generation):
         dataset, protocol = entry.record.cell.dataset, entry.record.protocol
         members[canonical_json([dataset.name, dataset.options, protocol.name])].append(entry)
     return [_sift(members[key]) for key in sorted(members)]
 
 
-def _sift(entries: Sequence[Entry]) -> Group:
+def _sift(entries: Sequence[LoadedRecord]) -> Group:
     excluded = [Excluded(entry, reason) for entry in entries if (reason := unfit(entry.record))]
     fit = [entry for entry in entries if not unfit(entry.record)]
     newest = max(fit or entries, key=lambda entry: entry.newness).record
     latest = _latest_versions(fit)
-    seen: dict[tuple[str, int], Entry] = {}
+    seen: dict[tuple[str, int], LoadedRecord] = {}
     correct: dict[Path, NDArray[np.bool_]] = {}
     for entry in sorted(fit, key=lambda entry: entry.newness, reverse=True):
         cell = entry.record.cell
@@ -159,7 +159,7 @@ def _stale(record: Record, newest: Record) -> str:
     return ""
 
 
-def _latest_versions(entries: Iterable[Entry]) -> dict[str, int]:
+def _latest_versions(entries: Iterable[LoadedRecord]) -> dict[str, int]:
     latest: dict[str, int] = {}
     for entry in entries:
         backbone = entry.record.cell.backbone

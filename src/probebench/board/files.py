@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from probebench.board.collect import Entry
+    from probebench.board.collect import LoadedRecord
     from probebench.board.ranking import Board
 
 
@@ -115,7 +115,7 @@ def _pages(found: Sequence[Board], out: Path) -> dict[Path, Board]:
 
 
 def _drawn_pages(
-    entries: Sequence[Entry], pages: Mapping[Path, Board], out: Path
+    entries: Sequence[LoadedRecord], pages: Mapping[Path, Board], out: Path
 ) -> dict[Path, tuple[GenerationTable, ...]]:
     """The page of drawn images of each dataset that has some."""
     found: dict[Path, tuple[GenerationTable, ...]] = {}

@@ -17,7 +17,7 @@ from probebench.util.hashing import canonical_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from probebench.board.collect import Entry
+    from probebench.board.collect import LoadedRecord
     from probebench.records.files import DatasetCell, Record
 
 
@@ -47,7 +47,7 @@ class GenerationRow:
         values: By metric; the first is the primary one.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[LoadedRecord, ...]
     values: Mapping[str, Value]
 
     @property
@@ -76,9 +76,9 @@ class GenerationTable:
     excluded: tuple[Excluded, ...]
 
 
-def generation_tables(entries: Iterable[Entry]) -> dict[str, tuple[GenerationTable, ...]]:
+def generation_tables(entries: Iterable[LoadedRecord]) -> dict[str, tuple[GenerationTable, ...]]:
     """The tables that records give, by dataset (see `dataset_key`); those of features are passed over."""
-    members: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    members: dict[str, dict[str, list[LoadedRecord]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:
         if entry.record.generation:
             members[dataset_key(entry.record.cell.dataset)][entry.record.protocol.name].append(entry)
@@ -90,11 +90,11 @@ def dataset_key(dataset: DatasetCell) -> str:
     return canonical_json([dataset.name, dataset.options])
 
 
-def _table(entries: Sequence[Entry]) -> GenerationTable:
+def _table(entries: Sequence[LoadedRecord]) -> GenerationTable:
     excluded = [Excluded(entry, reason) for entry in entries if (reason := unfit(entry.record))]
     fit = [entry for entry in entries if not unfit(entry.record)]
     newest = max(fit or entries, key=lambda entry: entry.newness).record
-    kept: dict[str, dict[int, Entry]] = defaultdict(dict)
+    kept: dict[str, dict[int, LoadedRecord]] = defaultdict(dict)
     for entry in sorted(fit, key=lambda entry: entry.newness, reverse=True):
         reason = _stale(entry.record, newest)
         row = kept[entry.backbone_key] if not reason else {}
@@ -120,7 +120,7 @@ def _stale(record: Record, newest: Record) -> str:
     return ""
 
 
-def _row(entries: Sequence[Entry]) -> GenerationRow:
+def _row(entries: Sequence[LoadedRecord]) -> GenerationRow:
     values = {}
     for name, first in entries[0].record.metrics.items():
         measures = [entry.record.metrics[name] for entry in entries]
@@ -137,7 +137,7 @@ def _order(row: GenerationRow) -> tuple[float, str, str]:
 
 
 def beside_features(tables: Sequence[GenerationTable]) -> dict[str, dict[str, Value]]:
-    """For each network (`Entry.network_key`) the primary numbers, by their name.
+    """For each network (`LoadedRecord.network_key`) the primary numbers, by their name.
 
     Two protocols may differ in more than the name of their number says, such as the sampler's steps: then it is the
     protocol's name.

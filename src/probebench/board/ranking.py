@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from probebench.board.collect import Entry, Group
+    from probebench.board.collect import Group, LoadedRecord
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Board:
         newest: The newest usable record; the board is for its protocol, dataset and test images.
         places: The ranked rows, best first.
         excluded: Records left out, by backbone, seed and path.
-        drawn: How well a network (`Entry.network_key`) generates, by the name of the measure; ranks nothing.
+        drawn: How well a network (`LoadedRecord.network_key`) generates, by the name of the measure; ranks nothing.
     """
 
     newest: Record
@@ -63,7 +63,7 @@ class Board:
         return sum(len(place.row.entries) for place in self.places)
 
 
-def boards(entries: Sequence[Entry]) -> list[Board]:
+def boards(entries: Sequence[LoadedRecord]) -> list[Board]:
     """The boards that records give, one for each dataset and protocol name."""
     speed, tables = speeds(entries), generation_tables(entries)
     drawn = {key: beside_features(found) for key, found in tables.items()}
@@ -123,7 +123,7 @@ def _places(ranked: Sequence[Row], correct: dict[Path, NDArray[np.bool_]]) -> li
     ]
 
 
-def _paired(one: Row, other: Row) -> tuple[Entry, Entry]:
+def _paired(one: Row, other: Row) -> tuple[LoadedRecord, LoadedRecord]:
     """The records to compare: of the lowest seed both have, or else of each row's lowest.
 
     The test images are the same for every seed, so the second case is a paired comparison too.

@@ -12,7 +12,7 @@ from probebench.records.files import BackboneCell, Chosen  # noqa: TC001 - annot
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from probebench.board.collect import Entry
+    from probebench.board.collect import LoadedRecord
     from probebench.records.files import Measure
 
 
@@ -33,7 +33,7 @@ class Row:
         seconds: Seconds of extraction per 1000 images; None when no record forwarded any.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[LoadedRecord, ...]
     value: float
     low: float | None
     high: float | None
@@ -65,7 +65,7 @@ class Row:
         return self.chosen.cost * max(1, len(self.voting))
 
     @property
-    def lowest(self) -> Entry:
+    def lowest(self) -> LoadedRecord:
         """The record that the row links to."""
         return self.entries[0]
 
@@ -76,20 +76,20 @@ class Row:
         return record.metrics[record.primary or ""]
 
 
-def rows(entries: Iterable[Entry], speeds: dict[str, float]) -> list[Row]:
+def rows(entries: Iterable[LoadedRecord], speeds: dict[str, float]) -> list[Row]:
     """One row for each backbone among records of one board.
 
     Args:
         entries: Finished records of one edition, no two of the same backbone and seed.
         speeds: From `speeds`.
     """
-    members: dict[str, list[Entry]] = defaultdict(list)
+    members: dict[str, list[LoadedRecord]] = defaultdict(list)
     for entry in entries:
         members[entry.backbone_key].append(entry)
     return [_row(sorted(found, key=lambda entry: entry.record.cell.seed), speeds) for found in members.values()]
 
 
-def speeds(entries: Iterable[Entry]) -> dict[str, float]:
+def speeds(entries: Iterable[LoadedRecord]) -> dict[str, float]:
     """Seconds of extraction per 1000 images, by backbone.
 
     Features are stored and shared, so the record that paid for them may be one of another probe's.
@@ -104,7 +104,7 @@ def speeds(entries: Iterable[Entry]) -> dict[str, float]:
     return {key: 1000 * seconds[key] / images[key] for key in images}
 
 
-def _row(entries: Sequence[Entry], speeds: dict[str, float]) -> Row:
+def _row(entries: Sequence[LoadedRecord], speeds: dict[str, float]) -> Row:
     records = [entry.record for entry in entries]
     primary = records[0].primary or ""
     values = [record.metrics[primary].value for record in records]
@@ -140,7 +140,7 @@ def _most_chosen(chosen: Sequence[Chosen]) -> tuple[Chosen, int]:
     return next(one for one in chosen if one.point == point), votes
 
 
-def _heat(entries: Sequence[Entry]) -> dict[tuple[str, str], float]:
+def _heat(entries: Sequence[LoadedRecord]) -> dict[tuple[str, str], float]:
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for entry in entries:
         for point, trial in entry.record.best_trials().items():

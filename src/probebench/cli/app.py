@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from probebench import __version__
-from probebench.cli.output import told_warnings
+from probebench.cli.output import show_warnings
 from probebench.util.errors import ProbebenchError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(words: list[str], *, debug: bool) -> int:
     try:
         command = typer.main.get_command(app)
-        with told_warnings():
+        with show_warnings():
             status = command.main(args=words, prog_name="probebench", standalone_mode=False, obj=debug)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)

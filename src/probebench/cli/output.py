@@ -54,7 +54,7 @@ def quiet_stdout(wanted: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def told_warnings() -> Iterator[None]:
+def show_warnings() -> Iterator[None]:
     """Tells a person what each `ProbebenchWarning` says, in one line and once; Python's way shows our source too."""
     told: set[str] = set()
 

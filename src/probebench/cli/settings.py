@@ -19,7 +19,7 @@ from probebench.util.parsing import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from probebench.harness.study import Study, Training
+    from probebench.harness.study import PlannedTraining, Study
     from probebench.planning.request import Request
 
 _PLACES = ("results", "store", "boards", "plots")
@@ -150,10 +150,10 @@ def study_of(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) ->
     )
 
 
-def _training(table: Mapping[str, Any]) -> Training:
-    from probebench.harness.study import Training
+def _training(table: Mapping[str, Any]) -> PlannedTraining:
+    from probebench.harness.study import PlannedTraining
 
-    return Training(**{**table, "out": Path(table["out"])})
+    return PlannedTraining(**{**table, "out": Path(table["out"])})
 
 
 def _request(file: Mapping[str, Any], given: Mapping[str, Any]) -> Request:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning, Trained, UsageError
+from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning, TrainingStage, UsageError
 from probebench.extraction import data_checks
 from probebench.extraction.subsets import limit
 from probebench.planning.device import pick_device, pick_precision
@@ -162,12 +162,12 @@ class Workbench:
         if job.dataset not in self._images:
             self._images[job.dataset] = open_images(job.dataset)
         images = self._images[job.dataset]
-        with heard_warnings() as heard:
+        with collect_warnings() as heard:
             backbone = cast("Backbone", job.backbone.build())
             with plugin_errors(f"backbone {job.backbone.title} does not describe itself"):
                 read = None if job.extractor else reading(backbone, images.dataset.image_size, job)
                 fingerprint = _sha256(backbone.fingerprint(), f"backbone {job.backbone.title}")
-                _check_trained(backbone.trained, f"backbone {job.backbone.title}")
+                _check_trained(backbone.training_stage, f"backbone {job.backbone.title}")
             extractor = self._extractor(job.extractor, images.dataset.image_size) if job.extractor else {}
         _check_views(job, images.dataset)
         # A generator is measured in fp32 unless asked otherwise: what bf16 does to its images is no merit or fault.
@@ -206,7 +206,7 @@ def open_images(component: Component) -> Images:
         PluginError: It breaks its contract.
     """
     what = f"dataset {component.title}"
-    with heard_warnings() as heard:
+    with collect_warnings() as heard:
         dataset = cast("Dataset", component.build())
         if missing := [name for name in ("train", "test") if name not in dataset.splits]:
             raise PluginError(f"{what} has no split {' and no split '.join(missing)}", where=component.entry.origin)
@@ -250,14 +250,16 @@ def _sha256(fingerprint: str, where: str) -> str:
 
 def _check_trained(trained: object, where: str) -> None:
     """A name that a network may well have for something else."""
-    if trained is not None and not isinstance(trained, Trained):
+    if trained is not None and not isinstance(trained, TrainingStage):
         raise PluginError(
-            f"trained is {trained!r}", where=where, hint="Backbone.trained is a probebench.api.Trained or None"
+            f"trained is {trained!r}",
+            where=where,
+            hint="Backbone.training_stage is a probebench.api.TrainingStage or None",
         )
 
 
 @contextmanager
-def heard_warnings() -> Iterator[list[str]]:
+def collect_warnings() -> Iterator[list[str]]:
     """Collects what `ProbebenchWarning`s say about a number, each once; all others go where they always go.
 
     The list is filled when the block ends, also when it ends with an error.

@@ -124,7 +124,7 @@ def place(backbone: Backbone, device: str, precision: Precision, name: str) -> N
         return
     fingerprint = backbone.fingerprint()
     with plugin_errors(f"backbone {name} cannot be placed on {device} in {precision}"):
-        backbone.place(device, precision)
+        backbone.move_to(device, precision)
     if backbone.fingerprint() != fingerprint:
         raise PluginError(
             f"the fingerprint of backbone {name} changes when it is placed",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from probebench.api import Backbone, Point, Precision, Split
-    from probebench.store.features import Entry, Store
+    from probebench.store.features import Store, StoreEntry
 
 
 @dataclass
@@ -50,7 +50,7 @@ class StoredFeatures:
         entry: Where they are.
     """
 
-    entry: Entry
+    entry: StoreEntry
     _restore: Callable[[], None]
 
     def read(self) -> Tensor:
@@ -123,7 +123,7 @@ def extract(
     job = _Pass(backbone, name, split, source, positions, seed, device, precision, progress)
     extraction = Extraction({}, 0, time.perf_counter() - started)
 
-    def complete(wanted: Mapping[Point, Entry]) -> None:
+    def complete(wanted: Mapping[Point, StoreEntry]) -> None:
         begun = time.perf_counter()
         extraction.forwarded += job.complete(wanted)
         extraction.seconds += time.perf_counter() - begun
@@ -147,7 +147,7 @@ class _Pass:
     precision: Precision
     progress: Callable[[int, int], None]
 
-    def complete(self, entries: Mapping[Point, Entry]) -> int:
+    def complete(self, entries: Mapping[Point, StoreEntry]) -> int:
         """Computes the shards that are missing, and seals the entries; gives the number of images forwarded."""
         points: dict[int, list[Point]] = {}
         spans: dict[int, range] = {}

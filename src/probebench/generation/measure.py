@@ -63,7 +63,7 @@ class Used:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GenerationOutcome:
     """What came out of a cell.
 
     Attributes:
@@ -89,7 +89,7 @@ class Outcome:
     measure_s: float
 
 
-def measure(context: SampleContext, ruled: RuledProbe, store: Store, *, seed: int) -> Outcome:
+def measure(context: SampleContext, ruled: RuledProbe, store: Store, *, seed: int) -> GenerationOutcome:
     """Draws what is missing, and measures it.
 
     Args:
@@ -126,7 +126,7 @@ def measure(context: SampleContext, ruled: RuledProbe, store: Store, *, seed: in
     suffix = _suffix(context, count, used["reference"])
     measured = _measured(probe, drawn, real["reference"], suffix)
     floors = _measured(probe, real["floor"], real["reference"], suffix) if "floor" in real else {}
-    return Outcome(
+    return GenerationOutcome(
         measured=measured,
         floors={name: one.value for name, one in floors.items()},
         used=used,

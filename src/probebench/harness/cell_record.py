@@ -232,9 +232,9 @@ class CellFile:
         )
 
 
-def _trained(context: Built | None) -> schema.Trained | None:
-    known = context.backbone.trained if context else None
-    return schema.Trained(**asdict(known)) if known else None
+def _trained(context: Built | None) -> schema.TrainingCell | None:
+    known = context.backbone.training_stage if context else None
+    return schema.TrainingCell(**asdict(known)) if known else None
 
 
 def _grid(trials: Sequence[tuple[Point, Trial]]) -> tuple[schema.GridTrial, ...]:

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from probebench.extraction.context import SampleContext
-    from probebench.generation.measure import Outcome
+    from probebench.generation.measure import GenerationOutcome
     from probebench.harness.cell_record import CellFile
     from probebench.records.files import Record
 
 
-def succeed(file: CellFile, context: SampleContext, outcome: Outcome, warnings: Sequence[str]) -> Record:
+def succeed(file: CellFile, context: SampleContext, outcome: GenerationOutcome, warnings: Sequence[str]) -> Record:
     """Writes the record, and removes what an earlier failure left.
 
     Args:

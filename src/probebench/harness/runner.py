@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from probebench.api import ProbebenchError, UsageError
-from probebench.extraction.context import Context, SampleContext, Workbench, heard_warnings
+from probebench.extraction.context import Context, SampleContext, Workbench, collect_warnings
 from probebench.extraction.split_pass import read_split, read_views
 from probebench.extraction.views import in_turns
 from probebench.generation import measure as generation_measures
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from probebench.api import Probe, TuningProbe
+    from probebench.api import FinetuningProbe, Probe
     from probebench.extraction.context import Built
     from probebench.planning.jobs import Job
     from probebench.planning.request import Request
@@ -167,7 +167,7 @@ def _run_job(
     """One pass over each split for all points, then the cells one by one."""
     started, context = time.perf_counter(), None
     try:
-        with heard_warnings() as heard:
+        with collect_warnings() as heard:
             context = bench.context(job)
             if isinstance(context, SampleContext):
                 return _run_measures(context, files, store, forwarded)
@@ -224,7 +224,7 @@ def _run_measures(
     for file in files:
         what = f"{file.probe.title} of {context.job.backbone.title}"
         try:
-            with heard_warnings() as heard, plugin_errors(f"{what} fails"):
+            with collect_warnings() as heard, plugin_errors(f"{what} fails"):
                 outcome = generation_measures.measure(context, file.ruled, store, seed=file.seed)
             _count(context, outcome.made, forwarded)
             record = generation_record.succeed(file, context, outcome, heard)
@@ -248,9 +248,9 @@ def _run_cell(
     """Builds and places a cell's probe, does the work with it, and writes what came of it."""
     started = time.perf_counter()
     try:
-        with heard_warnings() as heard, plugin_errors(f"probe {file.probe.title} fails"):
-            probe = cast("Probe | TuningProbe", file.probe.build())
-            probe.place(context.device, context.precision)
+        with collect_warnings() as heard, plugin_errors(f"probe {file.probe.title} fails"):
+            probe = cast("Probe | FinetuningProbe", file.probe.build())
+            probe.move_to(context.device, context.precision)
             outcome = work(probe)
         spent = replace(spent, probe_s=round(time.perf_counter() - started, 3))
         with plugin_errors(f"what {file.probe.title} or {context.job.backbone.title} gave does not fit in a record"):

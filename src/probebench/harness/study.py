@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from probebench.harness.training import Trained
+    from probebench.harness.training import TrainingResult
     from probebench.planning.request import Request
     from probebench.plugins.registry import Registry
 
@@ -28,7 +28,7 @@ _Cell = TypeVar("_Cell")
 
 
 @dataclass(frozen=True)
-class Training:
+class PlannedTraining:
     """A training that a study begins with; the options of ``probebench train``.
 
     Attributes:
@@ -71,7 +71,7 @@ class Study:
     """
 
     requests: tuple[Request, ...]
-    trainings: tuple[Training, ...] = ()
+    trainings: tuple[PlannedTraining, ...] = ()
     boards: Path | None = None
     plots: Path | None = None
 
@@ -103,7 +103,7 @@ def check(study: Study, registry: Registry | None = None) -> None:
 
 def train(
     study: Study, heard: Callable[[int], None], registry: Registry | None = None
-) -> Iterator[tuple[Training, Trained]]:
+) -> Iterator[tuple[PlannedTraining, TrainingResult]]:
     """Does the trainings, and yields each when it ends; one that was stopped before its end is the last.
 
     Args:
@@ -132,7 +132,7 @@ def train(
             heard=heard,
         )
         yield one, ended
-        if ended.place:
+        if ended.stopped_at:
             return
 
 

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """How a training ended.
 
     Attributes:
         checkpoint: Folder of the last checkpoint.
-        place: Where it stopped before its end, such as ``epoch 3 of 40, step 117 of 390``; None when it is finished.
+        stopped_at: Where it stopped early, such as ``epoch 3 of 40, step 117 of 390``; None when it is finished.
         signal: Number of the signal that stopped it; None when it is finished or the time was up.
     """
 
     checkpoint: Path
-    place: str | None = None
+    stopped_at: str | None = None
     signal: int | None = None
 
 
@@ -53,7 +53,7 @@ def train(
     max_seconds: float | None = None,
     heard: Callable[[int], None] = lambda _: None,
     told: Callable[[str], None] = lambda _: None,
-) -> Trained:
+) -> TrainingResult:
     """Trains a backbone on images of a dataset; labels are never read.
 
     A folder that holds a part of the same run is gone on with. When the time is up, or at the first Ctrl-C or SIGTERM,
@@ -78,7 +78,7 @@ def train(
         PluginError: Dataset or trainer fails.
         TrainingError: The run cannot start or go on.
     """
-    place = launch.here()
+    place = launch.process_rank()
     options, spec = check_job(backbone, recipe, epochs, place.count), cast("BackboneSpec", backbone.entry.spec)
     stop = Stop(max_seconds)
     device = pick_device(device)
@@ -123,7 +123,7 @@ def train(
         trainer = load_target(spec.trainer, where=backbone.entry.origin)
         with plugin_errors(f"training of {backbone.title} fails"), stop.on_signals(heard):
             checkpoint = cast("Path", trainer(job))
-    return Trained(checkpoint, at, stop.signal if at else None)
+    return TrainingResult(checkpoint, at, stop.signal if at else None)
 
 
 def check_job(backbone: Component, recipe: Mapping[str, str], epochs: int, count: int = 1) -> Options:

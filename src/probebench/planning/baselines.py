@@ -18,12 +18,12 @@ def is_baseline(backbone: Component) -> bool:
     """Whether a backbone is a floor for others: raw pixels, or a network with random weights."""
     values = {name: write_value(value) for name, value in backbone.options.model_dump(mode="json").items()}
     settings = map(_setting, cast("BackboneSpec", backbone.entry.spec).untrained)
-    return is_floor(backbone) or any(values.get(name) == value for name, value in settings)
+    return is_fixed_baseline(backbone) or any(values.get(name) == value for name, value in settings)
 
 
-def is_floor(backbone: Component) -> bool:
+def is_fixed_baseline(backbone: Component) -> bool:
     """Returns whether a backbone is a baseline whatever its options are, such as raw pixels."""
-    return cast("BackboneSpec", backbone.entry.spec).floor
+    return cast("BackboneSpec", backbone.entry.spec).baseline
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -43,7 +43,9 @@ def baselines_of(backbones: Sequence[Component], registry: Registry) -> list[Com
     floors = [
         entry.qualified
         for entry in registry.entries("backbone")
-        if cast("BackboneSpec", entry.spec).floor and entry.qualified not in asked and registry.problem(entry) is None
+        if cast("BackboneSpec", entry.spec).baseline
+        and entry.qualified not in asked
+        and registry.problem(entry) is None
     ]
     return [
         *(_untrained(backbone) for backbone in contenders if cast("BackboneSpec", backbone.entry.spec).untrained),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from probebench.api import BackboneSpec, UsageError
 from probebench.planning import series
-from probebench.planning.baselines import baselines_of, is_floor
+from probebench.planning.baselines import baselines_of, is_fixed_baseline
 from probebench.planning.protocol import Extractor, RuledProbe, find, plain
 from probebench.planning.request import check_request
 from probebench.plugins.registry import Component, Registry, installed, resolve
@@ -63,7 +63,7 @@ def jobs(request: Request, registry: Registry | None = None) -> tuple[Job, ...]:
     # The backbones of a series differ in their weights: untrained, they are one.
     firsts = [members[0] for members in named]
     backbones = _unique((*asked, *baselines_of(firsts, registry))) if request.baselines else asked
-    rivals = [backbone for backbone in asked if not is_floor(backbone)] or asked
+    rivals = [backbone for backbone in asked if not is_fixed_baseline(backbone)] or asked
     datasets = _unique(resolve("dataset", text, registry) for text in request.datasets)
     plans = {dataset.title: _groups(request, dataset, registry) for dataset in datasets}
     if measures := [one.probes[0].probe.title for groups in plans.values() for one in groups if one.extractor]:
@@ -111,7 +111,7 @@ def _draws(backbone: Component) -> bool:
 
 
 def _tunes(backbone: Component) -> bool:
-    return cast("BackboneSpec", backbone.entry.spec).tunes
+    return cast("BackboneSpec", backbone.entry.spec).finetunable
 
 
 def _require_networks(backbones: Iterable[Component], probe: str) -> None:

@@ -22,7 +22,7 @@ from probebench.util.parsing import suggest
 if TYPE_CHECKING:
     from probebench.api import ProbeSpec, ProtocolSpec, SampleOptions
     from probebench.planning.protocol_files import Document
-    from probebench.plugins.registry import Entry
+    from probebench.plugins.registry import RegistryEntry
 
 VAL_FRACTION = 0.1
 """Share of train that is carved off for selection where a dataset has no official validation split."""
@@ -153,7 +153,7 @@ class Named:
     document: Document
     probes: tuple[str, ...]
 
-    def ruled(self, dataset: Entry | None, registry: Registry) -> tuple[RuledProbe, ...]:
+    def ruled(self, dataset: RegistryEntry | None, registry: Registry) -> tuple[RuledProbe, ...]:
         """Its probes, as it wants them run on a dataset.
 
         Args:
@@ -165,7 +165,7 @@ class Named:
         """
         return tuple(self._ruled(name, dataset, registry) for name in self.probes)
 
-    def _ruled(self, name: str, dataset: Entry | None, registry: Registry) -> RuledProbe:
+    def _ruled(self, name: str, dataset: RegistryEntry | None, registry: Registry) -> RuledProbe:
         rules = self.document.probes[name]
         where = f"protocol {self.label} of {self.origin}"
         entry = self._entry(rules.probe or name, registry, where)
@@ -187,7 +187,7 @@ class Named:
         protocol = Protocol(name=title, hash=digest(document), document=document)
         return RuledProbe(probe, protocol, pool, self.document.taps, self.document.levels, extractor=extractor)
 
-    def _entry(self, name: str, registry: Registry, where: str) -> Entry:
+    def _entry(self, name: str, registry: Registry, where: str) -> RegistryEntry:
         """The probe; of a short name, that of the protocol's own distribution comes first."""
         own = registry.look_up("probe", f"{self.distribution}/{name}") if "/" not in name else None
         try:

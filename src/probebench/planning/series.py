@@ -12,11 +12,11 @@ from probebench.api import BackboneSpec, UsageError
 from probebench.plugins import option_text
 from probebench.plugins.isolation import plugin_errors
 from probebench.plugins.registry import Component, Registry, component_of, installed, load_target
-from probebench.util.parsing import Request, parse_spec
+from probebench.util.parsing import ParsedSpec, parse_spec
 
 if TYPE_CHECKING:
     from probebench.api import Options
-    from probebench.plugins.registry import Entry
+    from probebench.plugins.registry import RegistryEntry
 
 
 def expand(text: str, registry: Registry | None = None) -> tuple[Component, ...]:
@@ -43,7 +43,7 @@ def expand(text: str, registry: Registry | None = None) -> tuple[Component, ...]
     for name, value in shared.items():
         if other := next((member[name] for member in members if member.get(name, value) != value), ""):
             raise UsageError(f"option {name}={value} contradicts the series, which has {name}={other}", where=text)
-    requests = [Request(request.name, {**member, **shared}) for member in members]
+    requests = [ParsedSpec(request.name, {**member, **shared}) for member in members]
     return tuple(component_of("backbone", request, registry) for request in requests)
 
 
@@ -57,10 +57,10 @@ def validate(text: str, registry: Registry | None = None) -> None:
     registry = registry or installed()
     request = parse_spec(text)
     _, _, shared = _divide(request, registry)
-    component_of("backbone", Request(request.name, shared), registry)
+    component_of("backbone", ParsedSpec(request.name, shared), registry)
 
 
-def _divide(request: Request, registry: Registry) -> tuple[Entry, Options | None, dict[str, str]]:
+def _divide(request: ParsedSpec, registry: Registry) -> tuple[RegistryEntry, Options | None, dict[str, str]]:
     """The backbone, what names a series of it (None where nothing does), and the options that its members share."""
     entry = registry.find("backbone", request.name)
     model = cast("BackboneSpec", entry.spec).series_options

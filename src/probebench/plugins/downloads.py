@@ -14,17 +14,17 @@ from probebench.util.progress import Bar, bar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from probebench.plugins.registry import Entry
+    from probebench.plugins.registry import RegistryEntry
 
 _MB = 1e6
 
 
-def can_fetch(entry: Entry) -> bool:
+def can_fetch(entry: RegistryEntry) -> bool:
     """Whether a dataset or backbone brings a function that downloads it."""
     return bool(_target(entry))
 
 
-def _target(entry: Entry) -> str:
+def _target(entry: RegistryEntry) -> str:
     return cast("DatasetSpec | BackboneSpec", entry.spec).fetch
 
 

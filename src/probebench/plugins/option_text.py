@@ -47,7 +47,7 @@ def changed(options: Options) -> list[str]:
         rest = {other: value for other, value in kept.items() if other != name}
         if _gives(type(options), rest, values):
             kept = rest
-    shown = kept.keys() - options.places - {options.alias}
+    shown = kept.keys() - options.locations - {options.alias}
     return [f"{name}={write_value(value)}" for name, value in options.model_dump(mode="json").items() if name in shown]
 
 

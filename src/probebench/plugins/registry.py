@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from probebench.api.contracts import Backbone, Dataset, Probe
-from probebench.api.finetuning import TuningProbe
+from probebench.api.finetuning import FinetuningProbe
 from probebench.api.generation import SampleProbe
 from probebench.api.options import NoOptions
 from probebench.api.specs import ProbeSpec
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     from probebench.api.options import Options
     from probebench.api.specs import Spec
-    from probebench.util.parsing import Request
+    from probebench.util.parsing import ParsedSpec
 
 __all__ = [
     "KINDS",
     "Component",
-    "Entry",
     "Kind",
     "Registry",
+    "RegistryEntry",
     "component_of",
     "consumes",
     "consumes_samples",
@@ -45,26 +45,26 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _CONTRACTS: dict[Kind, type] = {"backbone": Backbone, "dataset": Dataset, "probe": Probe}
 
-_CONSUMERS: dict[str, type] = {"samples": SampleProbe, "backbone": TuningProbe}
+_CONSUMERS: dict[str, type] = {"samples": SampleProbe, "backbone": FinetuningProbe}
 
 
-def contract_of(entry: Entry) -> type:
+def contract_of(entry: RegistryEntry) -> type:
     """The class that a component of this entry derives from."""
     return _CONSUMERS.get(consumes(entry), _CONTRACTS[entry.kind])
 
 
-def consumes(entry: Entry) -> str:
+def consumes(entry: RegistryEntry) -> str:
     """What a probe consumes; empty of a component of another kind."""
     return entry.spec.consumes if isinstance(entry.spec, ProbeSpec) else ""
 
 
-def consumes_samples(entry: Entry) -> bool:
+def consumes_samples(entry: RegistryEntry) -> bool:
     """Whether this is a probe that measures drawn images."""
     return consumes(entry) == "samples"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RegistryEntry:
     """An installed component that has not been imported.
 
     Attributes:
@@ -112,18 +112,18 @@ class Registry:
             for spec in plugin.specs
         ]
         names = [(kind, spec.name) for kind, spec, _, _ in found]
-        entries = [Entry(*item, unique=names.count((item[0], item[1].name)) == 1) for item in found]
+        entries = [RegistryEntry(*item, unique=names.count((item[0], item[1].name)) == 1) for item in found]
         self._entries = sorted(entries, key=lambda entry: (entry.spec.name, entry.distribution))
 
-    def entries(self, kind: Kind) -> tuple[Entry, ...]:
+    def entries(self, kind: Kind) -> tuple[RegistryEntry, ...]:
         """All components of a kind, sorted by name; those that lack a requirement are among them."""
         return tuple(entry for entry in self._entries if entry.kind == kind)
 
-    def problem(self, entry: Entry) -> Problem | None:
+    def problem(self, entry: RegistryEntry) -> Problem | None:
         """What keeps a component from being used, if anything does."""
         return self._problem(entry.kind, entry.qualified)
 
-    def find(self, kind: Kind, name: str) -> Entry:
+    def find(self, kind: Kind, name: str) -> RegistryEntry:
         """The usable component of that name.
 
         Args:
@@ -140,7 +140,7 @@ class Registry:
             raise self._unknown(kind, name)
         return entry
 
-    def find_all(self, name: str) -> tuple[Entry, ...]:
+    def find_all(self, name: str) -> tuple[RegistryEntry, ...]:
         """The components of that name, one of each kind that has it, usable or not.
 
         Raises:
@@ -154,7 +154,7 @@ class Registry:
             raise self._unknown(None, name)
         return found
 
-    def look_up(self, kind: Kind, name: str) -> Entry | None:
+    def look_up(self, kind: Kind, name: str) -> RegistryEntry | None:
         """The component of that name, usable or not; None when there is none.
 
         Raises:
@@ -178,7 +178,7 @@ class Registry:
             hints.append(f"{', '.join(broken)} had a problem: probebench plugins doctor")
         return UsageError(f"no {kind or 'component'} {name!r}{note}", hint="; ".join(hints))
 
-    def _require_no_problem(self, kind: Kind, name: str, entry: Entry | None) -> None:
+    def _require_no_problem(self, kind: Kind, name: str, entry: RegistryEntry | None) -> None:
         if problem := self._problem(kind, name if entry is None else entry.qualified):
             raise PluginError(
                 f"{kind} {name!r} cannot be used: {problem.error}",
@@ -214,7 +214,7 @@ class Component:
         inner: The probe that it wraps, if it wraps one.
     """
 
-    entry: Entry
+    entry: RegistryEntry
     options: Options
     inner: Component | None = None
 
@@ -286,7 +286,7 @@ def resolve(kind: Kind, text: str, registry: Registry | None = None) -> Componen
     return component_of(kind, parse_spec(text), registry or installed())
 
 
-def component_of(kind: Kind, request: Request, registry: Registry) -> Component:
+def component_of(kind: Kind, request: ParsedSpec, registry: Registry) -> Component:
     """What `resolve` does, of a spec that has been read.
 
     Raises:
@@ -320,7 +320,7 @@ def one_of(kind: Kind, can: Callable[[Any], object]) -> str:
     return f"one of {', '.join(names)}" if names else ""
 
 
-def compose(entry: Entry, options: Options, registry: Registry) -> Component:
+def compose(entry: RegistryEntry, options: Options, registry: Registry) -> Component:
     """A component with the one that its options name, where it wraps one.
 
     Raises:

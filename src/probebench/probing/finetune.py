@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from probebench.api import Batch, InputImages, PluginError, Tunable
+from probebench.api import Batch, FinetunableNetwork, InputImages, PluginError
 from probebench.extraction.images import ImageReader, check_input_range
 from probebench.extraction.views import in_turns, views
 from probebench.probing.cell import Outcome
@@ -21,7 +21,7 @@ from probebench.util.seeding import hash63
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probebench.api import Point, Split, Trial, TuningProbe
+    from probebench.api import FinetuningProbe, Point, Split, Trial
     from probebench.extraction.context import Context
     from probebench.probing.data import Parts
 
@@ -54,7 +54,7 @@ class _Piece:
         return Batch(ImageReader(split, source).read(positions.tolist()), positions, source)
 
 
-def measure(context: Context, probe: TuningProbe, *, seed: int) -> Outcome:
+def measure(context: Context, probe: FinetuningProbe, *, seed: int) -> Outcome:
     """Trains, chooses and measures.
 
     Args:
@@ -98,10 +98,12 @@ def measure(context: Context, probe: TuningProbe, *, seed: int) -> Outcome:
     )
 
 
-def _trials(context: Context, probe: TuningProbe, parts: Parts, point: Point, seed: int) -> list[tuple[Point, Trial]]:
+def _trials(
+    context: Context, probe: FinetuningProbe, parts: Parts, point: Point, seed: int
+) -> list[tuple[Point, Trial]]:
     whole, name = _piece(context, parts.rows["train"]), type(probe).__name__
     val = whole.part(parts.val) if parts.carved else _piece(context, parts.rows["val"])
-    tried = probe.tune(
+    tried = probe.search(
         _tunable(context, point),
         _images(context, point, whole.part(parts.train)),
         _images(context, point, val),
@@ -109,12 +111,12 @@ def _trials(context: Context, probe: TuningProbe, parts: Parts, point: Point, se
         seed=seed,
     )
     if not tried:
-        raise PluginError("the probe tried nothing", where=name, hint="tune() gives one or more")
+        raise PluginError("the probe tried nothing", where=name, hint="search() gives one or more")
     return [(point, checked_trial(trial, name)) for trial in tried]
 
 
-def _tunable(context: Context, point: Point) -> Tunable:
-    return Tunable(lambda: context.backbone.trainable(point), math.prod(context.reading.shapes[point]))
+def _tunable(context: Context, point: Point) -> FinetunableNetwork:
+    return FinetunableNetwork(lambda: context.backbone.trainable(point), math.prod(context.reading.shapes[point]))
 
 
 def _piece(context: Context, rows: Rows) -> _Piece:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from probebench.api import Features, Fitted, Neighbours, Point, Probe, Trial, Tuned
+    from probebench.api import Features, FinetunedNetwork, Fitted, Neighbours, Point, Probe, Trial
     from probebench.probing.data import Parts
 
 
@@ -106,7 +106,7 @@ def soft_vote(probe: Probe, parts: Parts, voters: Sequence[tuple[Point, Trial]],
     return Final(mean.clamp_min(least).log().float().where(candidate, -torch.inf), logits=True, dim=dim)
 
 
-def checked_scores(scores: Tensor, fitted: Fitted | Tuned, images: int, classes: int) -> Tensor:
+def checked_scores(scores: Tensor, fitted: Fitted | FinetunedNetwork, images: int, classes: int) -> Tensor:
     """Scores as they can be measured.
 
     Raises:
@@ -134,7 +134,7 @@ def _neighbours(fitted: FittedNeighbours, vectors: Tensor) -> Neighbours:
 
 
 def _neighbours_of_val(probe: Probe, parts: tuple[Features, Features], best: Trial, seed: int) -> Kept:
-    """What the chosen trial was measured with: `Probe.tune` gives its value alone."""
+    """What the chosen trial was measured with: `Probe.search` gives its value alone."""
     train, val = parts
     fitted = probe.fit(train, best.params, seed=seed)
     if not isinstance(fitted, FittedNeighbours):

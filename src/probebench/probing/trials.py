@@ -57,13 +57,13 @@ def _tune(
     probe: Probe, group: Mapping[Point, tuple[Features, Features]], metric: Metric, seed: int
 ) -> list[tuple[Point, Trial]]:
     name = type(probe).__name__
-    tried = [list(trials) for trials in probe.tune_many(list(group.values()), metric=metric, seed=seed)]
+    tried = [list(trials) for trials in probe.search_many(list(group.values()), metric=metric, seed=seed)]
     if len(tried) != len(group):
         raise PluginError(
-            f"tune_many() gives trials of {len(tried)} points, not {len(group)}", where=name, hint="one list a point"
+            f"search_many() gives trials of {len(tried)} points, not {len(group)}", where=name, hint="one list a point"
         )
     if not all(tried):
-        raise PluginError("the probe tried nothing", where=name, hint="tune() gives one or more")
+        raise PluginError("the probe tried nothing", where=name, hint="search() gives one or more")
     return [(point, checked_trial(trial, name)) for point, trials in zip(group, tried, strict=True) for trial in trials]
 
 

@@ -20,7 +20,7 @@ from probebench.records.schema import (
     Candidates,
     Cell,
     Chosen,
-    Component,
+    ComponentCell,
     DatasetCell,
     ExtractorCell,
     Failure,
@@ -34,7 +34,7 @@ from probebench.records.schema import (
     Samples,
     Selection,
     Timing,
-    Trained,
+    TrainingCell,
 )
 from probebench.util.errors import RecordError
 from probebench.util.files import write_bytes
@@ -53,7 +53,7 @@ __all__ = [
     "Candidates",
     "Cell",
     "Chosen",
-    "Component",
+    "ComponentCell",
     "DatasetCell",
     "ExtractorCell",
     "Failure",
@@ -67,7 +67,7 @@ __all__ = [
     "Samples",
     "Selection",
     "Timing",
-    "Trained",
+    "TrainingCell",
     "comparable",
     "migrate",
     "read_labelled",

@@ -24,7 +24,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Component(_Model):
+class ComponentCell(_Model):
     """A backbone, dataset or probe, as data."""
 
     title: str = Field(description="Short spec with the options that differ from their defaults.")
@@ -35,7 +35,7 @@ class Component(_Model):
     )
 
 
-class Trained(_Model):
+class TrainingCell(_Model):
     """Where in its training a network was taken. Recipe and seed together are one run."""
 
     recipe: Sha256 = Field(description="Digest over all that was trained, but for seed and length.")
@@ -44,16 +44,18 @@ class Trained(_Model):
     images: Count = Field(description="Images that were seen, repetitions counted.")
 
 
-class BackboneCell(Component):
+class BackboneCell(ComponentCell):
     """The backbone of a cell. What needs the weights is null when they could not be loaded."""
 
     fingerprint: Sha256 | None = Field(description="Digest over weights, architecture and preprocessing.")
     parameters: Count | None = Field(description="Number of weights.")
     baseline: bool = Field(description="A floor such as raw pixels, not a contender.")
-    trained: Trained | None = Field(default=None, description="Place in its training, where the backbone tells it.")
+    trained: TrainingCell | None = Field(
+        default=None, description="Place in its training, where the backbone tells it."
+    )
 
 
-class DatasetCell(Component):
+class DatasetCell(ComponentCell):
     """The dataset of a cell. What needs its files is empty when they could not be read."""
 
     fingerprints: dict[str, Sha256] = Field(description="Digest of each official split.")
@@ -61,7 +63,7 @@ class DatasetCell(Component):
     image_size: tuple[int, int] | None = Field(description="Height and width.")
 
 
-class ProbeCell(Component):
+class ProbeCell(ComponentCell):
     """The probe of a cell."""
 
 
@@ -165,7 +167,7 @@ class Optimism(_Model):
     trials: tuple[GridTrial, ...] = Field(description="All trials of all points, on test in place of val.")
 
 
-class ExtractorCell(Component):
+class ExtractorCell(ComponentCell):
     """The backbone that drawn images are measured with, always in fp32."""
 
     fingerprint: Sha256 = Field(description="Digest over weights, architecture and preprocessing.")

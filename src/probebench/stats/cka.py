@@ -109,7 +109,7 @@ def _squared_product(x: Tensor, y: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class NeighbourSets:
     """The nearest neighbours of each image among the others.
 
     Attributes:
@@ -121,7 +121,7 @@ class Neighbours:
     kernel: Tensor
 
 
-def neighbours(x: Tensor, k: int) -> Neighbours:
+def neighbours(x: Tensor, k: int) -> NeighbourSets:
     """Finds the `k` images with the largest cosine similarity to each, which are the nearest on the unit sphere.
 
     Args:
@@ -143,10 +143,10 @@ def neighbours(x: Tensor, k: int) -> Neighbours:
         each = torch.arange(len(rows), device=x.device)
         kernel[each, start + each] = -torch.inf  # nobody is a neighbour of itself
         found.append(kernel.topk(k))
-    return Neighbours(torch.cat([top.indices for top in found]), torch.cat([top.values for top in found]))
+    return NeighbourSets(torch.cat([top.indices for top in found]), torch.cat([top.values for top in found]))
 
 
-def align(a: Neighbours, b: Neighbours) -> float:
+def align(a: NeighbourSets, b: NeighbourSets) -> float:
     """The sum of products of both kernels over images with the neighbours that they have on both sides.
 
     It is the numerator of CKNNA, but for a factor that its denominator has too.
@@ -162,7 +162,7 @@ def cknna(x: Tensor, y: Tensor, k: int) -> float:
     Args:
         x: ``(N, D)``, one row for each image; rows are brought to length 1.
         y: ``(N, E)``, of the same images in the same order.
-        k: Neighbours of each image.
+        k: NeighbourSets of each image.
 
     Returns:
         At most 1, and that for equal neighbours at equal similarities; about ``k / N`` for matrices that have nothing

@@ -72,7 +72,7 @@ class Store:
                 raise StoreError("the feature store is a file", where=str(root), hint="give --store a folder")
         self.root = root
 
-    def entry(self, document: Mapping[str, Any], rows: int, *, shard_rows: int = SHARD_ROWS) -> Entry:
+    def entry(self, document: Mapping[str, Any], rows: int, *, shard_rows: int = SHARD_ROWS) -> StoreEntry:
         """The place of one feature matrix, whether it is there or not.
 
         Args:
@@ -83,10 +83,10 @@ class Store:
         Raises:
             StoreError: The key document that lies there is not this one.
         """
-        return Entry(self.root, document, rows, shard_rows)
+        return StoreEntry(self.root, document, rows, shard_rows)
 
 
-class Entry:
+class StoreEntry:
     """One feature matrix, complete or not. Made by `Store.entry`.
 
     Attributes:

@@ -19,6 +19,9 @@ from probebench.api import (
     Batch,
     Dataset,
     Features,
+    FinetunableNetwork,
+    FinetunedNetwork,
+    FinetuningProbe,
     Fitted,
     ImageSet,
     InputImages,
@@ -34,9 +37,6 @@ from probebench.api import (
     Split,
     Tap,
     Trial,
-    Tunable,
-    Tuned,
-    TuningProbe,
     UsageError,
     hash63,
     normal,
@@ -97,7 +97,7 @@ class ToyBackbone(Backbone):
         """No noise, a little, and a lot."""
         return (CLEAN, Level("t=10", 0.1), Level("t=100", 0.8))
 
-    def place(self, device: str, precision: Precision) -> None:
+    def move_to(self, device: str, precision: Precision) -> None:
         """Moves the network."""
         self._precision = precision
         self.network.to(device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
@@ -248,14 +248,14 @@ class ToyFitted(Fitted):
 
 
 class ToyProbe(Probe):
-    """Nearest class mean, with the means drawn towards their centre by a share that `tune` chooses."""
+    """Nearest class mean, with the means drawn towards their centre by a share that `search` chooses."""
 
     shares = (0.0, 0.5)
 
     def __init__(self, options: Options | None = None) -> None:
         del options
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         """One trial per share."""
         trials = []
         for share in self.shares:
@@ -284,7 +284,7 @@ class ToyMeasure(SampleProbe):
         return {"gap": Measured(apart), "shade": Measured(abs(shades[0] - shades[1]))}
 
 
-class ToyTuned(Tuned):
+class ToyFinetuned(FinetunedNetwork):
     """A network with a head on it.
 
     Args:
@@ -301,7 +301,7 @@ class ToyTuned(Tuned):
         return scores
 
 
-class ToyTuning(TuningProbe):
+class ToyFinetuning(FinetuningProbe):
     """Three steps of gradient descent on all images, at one of two rates."""
 
     rates = (0.0, 0.1)
@@ -309,8 +309,8 @@ class ToyTuning(TuningProbe):
     def __init__(self, options: Options | None = None) -> None:
         del options
 
-    def tune(
-        self, backbone: Tunable, train: InputImages, val: InputImages, *, metric: Metric, seed: int
+    def search(
+        self, backbone: FinetunableNetwork, train: InputImages, val: InputImages, *, metric: Metric, seed: int
     ) -> Sequence[Trial]:
         """One trial per rate."""
         trials = []
@@ -319,7 +319,9 @@ class ToyTuning(TuningProbe):
             trials.append(Trial({"rate": rate}, metric(tuned.scores(val), val.labels)))
         return trials
 
-    def fit(self, backbone: Tunable, train: InputImages, params: Mapping[str, Scalar], *, seed: int) -> ToyTuned:
+    def fit(
+        self, backbone: FinetunableNetwork, train: InputImages, params: Mapping[str, Scalar], *, seed: int
+    ) -> ToyFinetuned:
         """Trains the backbone with a linear layer, which the seed draws."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -331,4 +333,4 @@ class ToyTuning(TuningProbe):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(train.inputs(everything, epoch)), train.labels).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        return ToyTuned(network.eval())
+        return ToyFinetuned(network.eval())

@@ -11,7 +11,7 @@ from probebench.testing.checks import features, fit, neighbours, split
 from probebench.testing.checks.backbone import backbone_check
 from probebench.testing.checks.contract import Check, CheckList, Contract, NotApplicableError
 from probebench.testing.checks.dataset import dataset_check
-from probebench.testing.checks.finetuning import tuning_check
+from probebench.testing.checks.finetuning import finetuning_check
 from probebench.testing.checks.measure import measure_check
 from probebench.testing.checks.probe import probe_check
 from probebench.testing.subjects import SubjectLike, subjects
@@ -26,7 +26,7 @@ _LISTS: dict[Contract, CheckList] = {
     "dataset": dataset_check,
     "probe": probe_check,
     "sample-probe": measure_check,
-    "tuning-probe": tuning_check,
+    "finetuning-probe": finetuning_check,
 }
 _WRITTEN_IN = (
     features,

@@ -65,7 +65,7 @@ class Setup:
 def setup(build: Build[Backbone]) -> Setup:
     """Builds a backbone and places it on the CPU in fp32."""
     backbone = build()
-    backbone.place("cpu", "fp32")
+    backbone.move_to("cpu", "fp32")
     taps, levels = tuple(backbone.taps(backbone.image_size)), tuple(backbone.levels())
     demand(bool(taps), "there is no tap", hint="give at least one Tap in taps()")
     demand(bool(levels), "there is no level", hint="give at least api.CLEAN in levels()")

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probebench.api import Backbone, Dataset, Probe, SampleProbe, TuningProbe, UsageError
+from probebench.api import Backbone, Dataset, FinetuningProbe, Probe, SampleProbe, UsageError
 from probebench.testing.checks.contract import ConformanceError, Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probebench.plugins.registry import Entry
+    from probebench.plugins.registry import RegistryEntry
 
 CONTRACTS: dict[Contract, type] = {
     "backbone": Backbone,
     "dataset": Dataset,
     "probe": Probe,
     "sample-probe": SampleProbe,
-    "tuning-probe": TuningProbe,
+    "finetuning-probe": FinetuningProbe,
 }
 
 
@@ -85,8 +85,8 @@ def _installed(text: str) -> tuple[Subject, ...]:
     return tuple(Subject(_contract(entry), text, resolve(entry.kind, text, registry).build) for entry in entries)
 
 
-def _contract(entry: Entry) -> Contract:
+def _contract(entry: RegistryEntry) -> Contract:
     from probebench.plugins.registry import consumes
 
-    special: dict[str, Contract] = {"samples": "sample-probe", "backbone": "tuning-probe"}
+    special: dict[str, Contract] = {"samples": "sample-probe", "backbone": "finetuning-probe"}
     return special.get(consumes(entry), entry.kind)

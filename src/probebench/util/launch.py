@@ -28,7 +28,7 @@ _GRACE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProcessRank:
     """This process among those that work together.
 
     Attributes:
@@ -47,10 +47,10 @@ class Place:
         return self.index == 0
 
 
-def here() -> Place:
+def process_rank() -> ProcessRank:
     """This process' place; the only one where no launcher says otherwise."""
     index, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    return Place(index, count, int(os.environ.get("LOCAL_RANK", index))) if count > 1 else Place()
+    return ProcessRank(index, count, int(os.environ.get("LOCAL_RANK", index))) if count > 1 else ProcessRank()
 
 
 def orphaned() -> bool:

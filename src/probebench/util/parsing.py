@@ -29,7 +29,7 @@ _FORM = "write NAME or NAME:option=value,option=value"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ParsedSpec:
     """A component as the user asked for it, before anything is known about it.
 
     Attributes:
@@ -45,7 +45,7 @@ class Request:
         return f"{self.name}:{options}" if options else self.name
 
 
-def parse_spec(text: str) -> Request:
+def parse_spec(text: str) -> ParsedSpec:
     """Reads ``name`` or ``name:option=value,option=value``.
 
     The text is split at the first colon, each option at its first equals sign: values may hold both. A value that
@@ -59,7 +59,7 @@ def parse_spec(text: str) -> Request:
     if len(parts) > 2 or not all(part and part == part.strip() for part in parts):
         raise UsageError(f"{text!r} does not name a component", hint=_FORM)
     if not colon:
-        return Request(name, {})
+        return ParsedSpec(name, {})
     options: dict[str, str] = {}
     for item in split_list(rest, where=text):
         option, equals, value = (part.strip() for part in item.partition("="))
@@ -69,7 +69,7 @@ def parse_spec(text: str) -> Request:
         if option in options:
             raise UsageError(f"option {option!r} is given twice", where=text)
         options[option] = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-    return Request(name, options)
+    return ParsedSpec(name, options)
 
 
 def write_value(value: object) -> str:

@@ -174,7 +174,7 @@ def test_a_full_disk_ends_the_run_with_the_reason(lab, probebench, monkeypatch):
 
 def test_a_cell_that_fails_is_told_and_the_others_are_run(lab, probebench):
     class Broken(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             raise ZeroDivisionError("division by zero")
 
     lab.probe("broken", Broken)
@@ -192,7 +192,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_run(lab, probebench):
 
 def test_debug_prints_the_traceback_of_a_failed_cell(lab, probebench):
     class Broken(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             raise ZeroDivisionError("division by zero")
 
     lab.probe("broken", Broken)
@@ -235,10 +235,10 @@ def document(answer):
 
 def test_json_is_one_document_whatever_components_print_and_warn(lab, probebench):
     class Loud(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             print("fitting ...")  # noqa: T201
             warnings.warn("soon gone", FutureWarning, stacklevel=1)
-            return super().tune(train, val, metric=metric, seed=seed)
+            return super().search(train, val, metric=metric, seed=seed)
 
     lab.probe("loud", Loud)
     with pytest.warns(FutureWarning):
@@ -324,9 +324,9 @@ def test_warnings_of_records_are_told_after_the_results(lab, probebench):
     from probebench.api import ProbebenchWarning
 
     class Talker(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             warnings.warn(ProbebenchWarning("k is clamped to 54"), stacklevel=1)
-            return super().tune(train, val, metric=metric, seed=seed)
+            return super().search(train, val, metric=metric, seed=seed)
 
     lab.probe("talker", Talker)
     assert probebench("--probe", "talker", "--seeds", "0,1").err == "warning: k is clamped to 54\n"
@@ -473,7 +473,7 @@ def test_more_neighbours_than_images_are_told_and_recorded(lab, probebench):
 
 def test_an_interrupted_run_says_so(lab, probebench):
     class Slow(ToyProbe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             raise KeyboardInterrupt
 
     lab.probe("slow", Slow)

@@ -40,7 +40,7 @@ class Centroid(Probe):
     def __init__(self, options: NoOptions) -> None:
         del options
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         """One trial with scaling and one without."""
         trials = []
         for unit in (False, True):

@@ -41,7 +41,7 @@ class EdgeDirections(Backbone):
             Tap("edges", "spatial", (len(self._filters), height, width), cost=1.0),
         )
 
-    def place(self, device: str, precision: Precision) -> None:
+    def move_to(self, device: str, precision: Precision) -> None:
         """Moves the filters."""
         del precision  # a filter this small gains nothing from bf16
         self._filters = self._filters.to(device)

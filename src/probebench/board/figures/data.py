@@ -16,7 +16,7 @@ from probebench.util.parsing import parse_spec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from probebench.board.collect import Entry
+    from probebench.board.collect import LoadedRecord
     from probebench.records.files import Record
 
 
@@ -100,7 +100,7 @@ class Sheet:
         return {"top1": "accuracy", "mean_per_class": "mean accuracy per class"}.get(self.newest.primary or "", "")
 
 
-def sheets(entries: Sequence[Entry]) -> list[Sheet]:
+def sheets(entries: Sequence[LoadedRecord]) -> list[Sheet]:
     """What can be drawn of records: those that boards leave out are not.
 
     Args:
@@ -183,7 +183,7 @@ def _finals(found: Sequence[Row], trainings: Sequence[Training]) -> tuple[Final,
     return tuple(sorted([*last, *others], key=lambda final: final.baseline))
 
 
-def _distances(entries: Iterable[Entry]) -> Distances:
+def _distances(entries: Iterable[LoadedRecord]) -> Distances:
     """Measures of drawn images of which less is better, in any record of a backbone: the probe is not asked."""
     found: dict[tuple[str, str, str], list[Measure]] = defaultdict(list)
     for entry in entries:

@@ -11,7 +11,7 @@ from probebench.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from probebench.plugins.discovery import Problem
-    from probebench.plugins.registry import Entry, Registry
+    from probebench.plugins.registry import Registry, RegistryEntry
 
 
 class Kinds(StrEnum):
@@ -56,12 +56,12 @@ def problem_document(problem: Problem) -> dict[str, Any]:
     return asdict(problem)
 
 
-def _summary(registry: Registry, entry: Entry) -> str:
+def _summary(registry: Registry, entry: RegistryEntry) -> str:
     problem = registry.problem(entry)
     return entry.spec.summary if problem is None else f"{entry.spec.summary} [{problem.error}]"
 
 
-def _document(registry: Registry, entry: Entry) -> dict[str, Any]:
+def _document(registry: Registry, entry: RegistryEntry) -> dict[str, Any]:
     problem = registry.problem(entry)
     return {
         "name": entry.label,

@@ -112,8 +112,8 @@ def _prepare(study: Study, *, download: bool) -> None:
         fetch_missing(resolve("dataset", text) for text in dict.fromkeys(data))
     for one, ended in studies.train(study, tell):
         typer.echo(f"trained: {ended.checkpoint}")
-        if ended.place:
-            typer.echo(f"stopped: {one.out} at {ended.place}; the same command goes on where it was", err=True)
+        if ended.stopped_at:
+            typer.echo(f"stopped: {one.out} at {ended.stopped_at}; the same command goes on where it was", err=True)
             raise typer.Exit(128 + (ended.signal or 0))
     if download:
         backbones = dict.fromkeys(text for request in study.requests for text in request.backbones)

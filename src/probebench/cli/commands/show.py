@@ -11,7 +11,7 @@ from probebench.util.errors import PluginError, ProbebenchError
 
 if TYPE_CHECKING:
     from probebench.api import Backbone, Dataset
-    from probebench.plugins.registry import Component, Entry, Registry
+    from probebench.plugins.registry import Component, Registry, RegistryEntry
 
 _NAMED_CLASSES = 10
 
@@ -89,7 +89,7 @@ def _card(component: Component) -> dict[str, Any]:
 
 def _details(registry: Registry, component: Component) -> dict[str, Any] | None:
     """What only the built component knows; a probe has nothing to add."""
-    entry: Entry = registry.find(component.entry.kind, component.entry.qualified)
+    entry: RegistryEntry = registry.find(component.entry.kind, component.entry.qualified)
     if entry.kind == "probe":
         return None
     built: Any = component.build()

@@ -12,7 +12,7 @@ import typer
 from probebench.util.parsing import DEFAULT_DATASET, parse_duration, parse_spec, write_value
 
 if TYPE_CHECKING:
-    from probebench.harness.training import Trained
+    from probebench.harness.training import TrainingResult
 
 
 def train(
@@ -48,7 +48,7 @@ def train(
     given |= {"--num-processes": num_processes} if num_processes > 1 else {}
     words = ["train", backbone, "--dataset", dataset, "--epochs", str(epochs), "--out", str(out)]
     words += [word for name, value in given.items() if value for word in (name, str(value))]
-    place = launch.here()
+    place = launch.process_rank()
     images = resolve("dataset", dataset)
     if download:
         from probebench.plugins.downloads import fetch_missing
@@ -77,14 +77,14 @@ def train(
         raise typer.Exit(128 + ended.signal)
 
 
-def _report(ended: Trained, backbone: str, dataset: str, words: list[str]) -> None:
+def _report(ended: TrainingResult, backbone: str, dataset: str, words: list[str]) -> None:
     spec = parse_spec(backbone)
     options = {**spec.options, "checkpoint": str(ended.checkpoint)}
     trained = f"{spec.name}:{','.join(f'{name}={write_value(value)}' for name, value in options.items())}"
     typer.echo(f"checkpoint: {ended.checkpoint}")
     typer.echo(f"next:       probebench run --backbone {trained} --dataset {dataset}")
-    if ended.place:
-        typer.echo(f"stopped:    {'time is up' if ended.signal is None else 'interrupted'} at {ended.place}")
+    if ended.stopped_at:
+        typer.echo(f"stopped:    {'time is up' if ended.signal is None else 'interrupted'} at {ended.stopped_at}")
         typer.echo(f"go on:      {shlex.join(['probebench', *words])}")
 
 

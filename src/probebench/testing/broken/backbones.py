@@ -203,7 +203,7 @@ class NotFiniteInHalfPrecision(ToyBackbone):
 class RefusesHalfPrecision(ToyBackbone):
     """Not broken: a backbone may refuse bf16, and the check says so by skipping."""
 
-    def place(self, device: str, precision: Precision) -> None:
+    def move_to(self, device: str, precision: Precision) -> None:
         if precision == "bf16":
             raise UsageError("the toy network runs in fp32 only", where="--precision", hint="fp32")
-        super().place(device, precision)
+        super().move_to(device, precision)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from probebench.testing.broken.catalogue import breaks
-from probebench.testing.fakes import ToyBackbone, ToyTuned, ToyTuning
+from probebench.testing.fakes import ToyBackbone, ToyFinetuned, ToyFinetuning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
-    from probebench.api import Batch, InputImages, Metric, Point, Scalar, Trial, Tunable
+    from probebench.api import Batch, FinetunableNetwork, InputImages, Metric, Point, Scalar, Trial
 
 
 @breaks("trainable_gives_what_extract_gives")
@@ -37,31 +37,35 @@ class HandsOutTheFrozenOne(ToyBackbone):
 
 
 @breaks("trainings_are_usable")
-class PercentInsteadOfShare(ToyTuning):
+class PercentInsteadOfShare(ToyFinetuning):
     """Gave accuracies in percent."""
 
-    def tune(
-        self, backbone: Tunable, train: InputImages, val: InputImages, *, metric: Metric, seed: int
+    def search(
+        self, backbone: FinetunableNetwork, train: InputImages, val: InputImages, *, metric: Metric, seed: int
     ) -> Sequence[Trial]:
         return [
             replace(trial, value=100 * trial.value + 1)
-            for trial in super().tune(backbone, train, val, metric=metric, seed=seed)
+            for trial in super().search(backbone, train, val, metric=metric, seed=seed)
         ]
 
 
 @breaks("a_seed_trains_the_same_again")
-class HeadOfTheDay(ToyTuning):
+class HeadOfTheDay(ToyFinetuning):
     """Drew the head's weights from the global random state."""
 
-    def fit(self, backbone: Tunable, train: InputImages, params: Mapping[str, Scalar], *, seed: int) -> ToyTuned:
+    def fit(
+        self, backbone: FinetunableNetwork, train: InputImages, params: Mapping[str, Scalar], *, seed: int
+    ) -> ToyFinetuned:
         return super().fit(backbone, train, params, seed=seed + int(torch.randint(0, 1 << 30, ())))
 
 
 @breaks("an_image_is_scored_alone")
-class LeftInTraining(ToyTuning):
+class LeftInTraining(ToyFinetuning):
     """Left normalisation in training mode: an image is normalised by those beside it."""
 
-    def fit(self, backbone: Tunable, train: InputImages, params: Mapping[str, Scalar], *, seed: int) -> ToyTuned:
+    def fit(
+        self, backbone: FinetunableNetwork, train: InputImages, params: Mapping[str, Scalar], *, seed: int
+    ) -> ToyFinetuned:
         tuned = super().fit(backbone, train, params, seed=seed)
         tuned.network.train()
         return tuned

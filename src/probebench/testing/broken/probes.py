@@ -42,84 +42,92 @@ def _part(features: Features, rows: slice) -> Features:
     return Features(features.vectors[rows], features.labels[rows], features.classes)
 
 
-@breaks("tune_gives_usable_trials")
+@breaks("search_gives_usable_trials")
 class NoTrials(ToyProbe):
-    """There is nothing to choose, so tune() gives nothing."""
+    """There is nothing to choose, so search() gives nothing."""
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         return []
 
 
-@breaks("tune_gives_usable_trials")
+@breaks("search_gives_usable_trials")
 class ValueInPercent(ToyProbe):
     """Accuracy goes to 100."""
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
-        return [Trial(trial.params, 100 * trial.value) for trial in super().tune(train, val, metric=metric, seed=seed)]
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        return [
+            Trial(trial.params, 100 * trial.value) for trial in super().search(train, val, metric=metric, seed=seed)
+        ]
 
 
-@breaks("tune_gives_usable_trials")
+@breaks("search_gives_usable_trials")
 class TensorInParams(ToyProbe):
     """A setting that cannot be written to a record."""
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
-        trials = super().tune(train, val, metric=metric, seed=seed)
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        trials = super().search(train, val, metric=metric, seed=seed)
         return [Trial({"share": torch.tensor(trial.params["share"])}, trial.value) for trial in trials]  # type: ignore[dict-item]
 
 
-@breaks("tune_gives_usable_trials")
+@breaks("search_gives_usable_trials")
 class NestedParams(ToyProbe):
     """A setting that JSON gives back as something else: a tuple."""
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
-        trials = super().tune(train, val, metric=metric, seed=seed)
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        trials = super().search(train, val, metric=metric, seed=seed)
         return [Trial({**trial.params, "shape": (1, 2)}, trial.value) for trial in trials]  # type: ignore[dict-item]
 
 
-@breaks("tune_measures_on_val")
+@breaks("search_measures_on_val")
 class MeasuresOnTrain(ToyProbe):
     """The setting is chosen by how well it repeats what it was fitted on."""
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
-        return super().tune(train, train, metric=metric, seed=seed)
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+        return super().search(train, train, metric=metric, seed=seed)
 
 
-@breaks("tune_measures_on_val")
+@breaks("search_measures_on_val")
 class OwnMetric(ToyProbe):
     """Plain accuracy, whatever the dataset is ranked by."""
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         def own(scores: Tensor, labels: Tensor) -> float:
             return float((scores.argmax(1) == labels).float().mean())
 
-        return super().tune(train, val, metric=own, seed=seed)
+        return super().search(train, val, metric=own, seed=seed)
 
 
 @breaks("other_points_do_not_matter")
 class SharedScale(ToyProbe):
     """All points are scaled by the deviation of the first, for they come from one network."""
 
-    def tune_many(self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int) -> list[list[Trial]]:
+    def search_many(
+        self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
+    ) -> list[list[Trial]]:
         scale = points[0][0].vectors.std()
         scaled = [[Features(part.vectors / scale, part.labels, part.classes) for part in point] for point in points]
-        return [self.tune(train, val, metric=metric, seed=seed) for train, val in scaled]
+        return [self.search(train, val, metric=metric, seed=seed) for train, val in scaled]
 
 
 @breaks("other_points_do_not_matter")
 class SortedByWidth(ToyProbe):
     """Points of one width are tuned together, and their trials are never put back into the order of the call."""
 
-    def tune_many(self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int) -> list[list[Trial]]:
+    def search_many(
+        self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
+    ) -> list[list[Trial]]:
         by_width = sorted(points, key=lambda point: point[0].vectors.shape[1])
-        return [self.tune(train, val, metric=metric, seed=seed) for train, val in by_width]
+        return [self.search(train, val, metric=metric, seed=seed) for train, val in by_width]
 
 
 @breaks("other_points_do_not_matter")
 class OnlyTheBestPoint(ToyProbe):
-    """tune_many() chooses among the points itself, which is the core's task."""
+    """search_many() chooses among the points itself, which is the core's task."""
 
-    def tune_many(self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int) -> list[list[Trial]]:
-        tried = [self.tune(train, val, metric=metric, seed=seed) for train, val in points]
+    def search_many(
+        self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
+    ) -> list[list[Trial]]:
+        tried = [self.search(train, val, metric=metric, seed=seed) for train, val in points]
         return [max(tried, key=lambda trials: max(trial.value for trial in trials))]
 
 
@@ -131,7 +139,7 @@ class SettingsInSelf(ToyProbe):
         super().__init__(options)
         self._settings: dict[str, float] = {}
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         self._settings = {f"setting {number}": share for number, share in enumerate(self.shares)}
         scored = [self.fit(train, {"name": name}, seed=seed).scores(val.vectors) for name in self._settings]
         return [
@@ -336,11 +344,11 @@ class RenumbersTheLabels(ToyProbe):
 class SizedByVal(ToyProbe):
     """The probe gets as many columns as val has classes."""
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         seen = int(val.labels.max()) + 1
         known = train.labels < seen
         part = Features(train.vectors[known], train.labels[known], seen)
-        trials = super().tune(part, val, metric=metric, seed=seed)
+        trials = super().search(part, val, metric=metric, seed=seed)
         return [Trial({**trial.params, "columns": seen}, trial.value) for trial in trials]
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:

@@ -10,7 +10,7 @@ from unittest import SkipTest
 if TYPE_CHECKING:
     from probebench.testing.subjects import Subject
 
-Contract = Literal["backbone", "dataset", "probe", "sample-probe", "tuning-probe"]
+Contract = Literal["backbone", "dataset", "probe", "sample-probe", "finetuning-probe"]
 """The kinds of components, of which probes have three: those that read features, that measure drawn images, and that
 train the backbone."""
 

@@ -232,7 +232,7 @@ def bf16_gives_float32(build: Build[Backbone]) -> None:
     shapes = {point: vectors.shape for point, vectors in run.features(run.batch(2)).items()}
     fresh = build()
     try:
-        fresh.place("cpu", "bf16")
+        fresh.move_to("cpu", "bf16")
     except UsageError as error:
         raise NotApplicableError(f"the backbone refuses bf16: {error.what}") from error
     for point, vectors in replace(run, backbone=fresh).features(run.batch(2)).items():

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from probebench.api import Backbone, Batch, InputImages, Point, ProbebenchWarning, Tunable, TuningProbe, UsageError
+from probebench.api import (
+    Backbone,
+    Batch,
+    FinetunableNetwork,
+    FinetuningProbe,
+    InputImages,
+    Point,
+    ProbebenchWarning,
+    UsageError,
+)
 from probebench.stats.metrics import top1
 from probebench.testing.checks.backbone import backbone_check
 from probebench.testing.checks.contract import Build, CheckList, NotApplicableError, demand
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 
     from probebench.api import Trial
 
-tuning_check = CheckList("tuning-probe")
+finetuning_check = CheckList("finetuning-probe")
 
 _POINT = Point("late", "clean", "gap")
 
@@ -57,23 +66,23 @@ def _images(count: int, *, first: int = 0) -> InputImages:
     return InputImages((torch.arange(count) + first) % 3, 3, inputs)
 
 
-def _tunable() -> Tunable:
-    return Tunable(lambda: ToyBackbone().trainable(_POINT), 8)
+def _tunable() -> FinetunableNetwork:
+    return FinetunableNetwork(lambda: ToyBackbone().trainable(_POINT), 8)
 
 
-def _trained(probe: TuningProbe) -> tuple[Sequence[Trial], Tensor]:
+def _trained(probe: FinetuningProbe) -> tuple[Sequence[Trial], Tensor]:
     """All trials, and what the first one, trained again, says of images that it has not seen."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ProbebenchWarning)
         train, val = _images(24), _images(9, first=24)
-        trials = probe.tune(_tunable(), train, val, metric=top1, seed=0)
-        demand(bool(trials), "tune() gives no trial", hint="give one for each setting")
+        trials = probe.search(_tunable(), train, val, metric=top1, seed=0)
+        demand(bool(trials), "search() gives no trial", hint="give one for each setting")
         return trials, probe.fit(_tunable(), train, trials[0].params, seed=0).scores(val)
 
 
-@tuning_check
-def trainings_are_usable(build: Build[TuningProbe]) -> None:
-    """tune() gives trials with values from 0 to 1, and scores() a number for each image and class, and no NaN."""
+@finetuning_check
+def trainings_are_usable(build: Build[FinetuningProbe]) -> None:
+    """search() gives trials with values from 0 to 1, and scores() a number for each image and class, and no NaN."""
     trials, scores = _trained(build())
     wrong = [trial.value for trial in trials if not 0 <= trial.value <= 1]
     demand(not wrong, f"a trial has the value {wrong[:1]}", hint="give what the metric gives for val")
@@ -81,8 +90,8 @@ def trainings_are_usable(build: Build[TuningProbe]) -> None:
     demand(fine, f"scores of 9 images and 3 classes are {tuple(scores.shape)} or NaN", hint="give (N, C)")
 
 
-@tuning_check
-def a_seed_trains_the_same_again(build: Build[TuningProbe]) -> None:
+@finetuning_check
+def a_seed_trains_the_same_again(build: Build[FinetuningProbe]) -> None:
     """Trials and scores are a function of images, options and seed, and of no random state."""
     without_random_state(
         lambda: _trained(build()),
@@ -92,11 +101,11 @@ def a_seed_trains_the_same_again(build: Build[TuningProbe]) -> None:
     )
 
 
-@tuning_check
-def an_image_is_scored_alone(build: Build[TuningProbe]) -> None:
+@finetuning_check
+def an_image_is_scored_alone(build: Build[FinetuningProbe]) -> None:
     """An image's scores are the same whatever is scored beside it: what was trained is in eval mode."""
     probe = build()
-    params = probe.tune(_tunable(), _images(24), _images(9, first=24), metric=top1, seed=0)[0].params
+    params = probe.search(_tunable(), _images(24), _images(9, first=24), metric=top1, seed=0)[0].params
     tuned = probe.fit(_tunable(), _images(24), params, seed=0)
     together, alone = tuned.scores(_images(9, first=24)), tuned.scores(_images(1, first=24))
     close = torch.allclose(together[:1], alone, rtol=1e-4, atol=1e-4)

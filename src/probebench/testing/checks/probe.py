@@ -33,7 +33,7 @@ def _notes_allowed() -> Iterator[None]:
 
 def usable_top1(scores: Tensor, labels: Tensor) -> float:
     """The metric that probes are checked with: demands that scores can be used before it looks at them."""
-    _demand_usable(scores, "in tune()")
+    _demand_usable(scores, "in search()")
     return top1(scores, labels)
 
 
@@ -44,16 +44,16 @@ def _demand_usable(scores: Tensor, what: str) -> None:
     demand(not hopeless, f"{what}: {hopeless} images have no candidate class", hint="give some class a finite score")
 
 
-def tune(probe: Probe, train: Features, val: Features, *, metric: Metric = usable_top1, seed: int = 0) -> list[Trial]:
+def search(probe: Probe, train: Features, val: Features, *, metric: Metric = usable_top1, seed: int = 0) -> list[Trial]:
     """The probe's trials."""
     with _notes_allowed():
-        return list(probe.tune(train, val, metric=metric, seed=seed))
+        return list(probe.search(train, val, metric=metric, seed=seed))
 
 
 def fit(probe: Probe, train: Features, val: Features, *, seed: int = 0) -> Fitted:
     """The probe as the core fits it: the first best setting, on train and val together."""
-    trials = tune(probe, train, val, seed=seed)
-    demand(bool(trials), "tune() gives no trial", hint="give one trial per setting, and at least one")
+    trials = search(probe, train, val, seed=seed)
+    demand(bool(trials), "search() gives no trial", hint="give one trial per setting, and at least one")
     best = max(trials, key=lambda trial: trial.value)
     with _notes_allowed():
         return probe.fit(joined(train, val), best.params, seed=seed)
@@ -80,10 +80,10 @@ def accuracy(build: Build[Probe], train: Features, val: Features, test: Features
 
 
 @probe_check
-def tune_gives_usable_trials(build: Build[Probe]) -> None:
-    """tune() gives one trial or more, with values from 0 to 1 and settings that survive JSON."""
-    trials = tune(build(), clusters(20), clusters(5, seed=1))
-    demand(bool(trials), "tune() gives no trial", hint="give one trial per setting, and at least one")
+def search_gives_usable_trials(build: Build[Probe]) -> None:
+    """search() gives one trial or more, with values from 0 to 1 and settings that survive JSON."""
+    trials = search(build(), clusters(20), clusters(5, seed=1))
+    demand(bool(trials), "search() gives no trial", hint="give one trial per setting, and at least one")
     for trial in trials:
         fine = math.isfinite(trial.value) and 0 <= trial.value <= 1
         demand(fine, f"a trial has the value {trial.value}", hint="give the metric on val, from 0 to 1")
@@ -97,7 +97,7 @@ def tune_gives_usable_trials(build: Build[Probe]) -> None:
 
 
 @probe_check
-def tune_measures_on_val(build: Build[Probe]) -> None:
+def search_measures_on_val(build: Build[Probe]) -> None:
     """Every trial's value is what the given metric says about the labels of val."""
     val = clusters(7, seed=1, spread=1.5)
     said: list[float] = []
@@ -105,13 +105,13 @@ def tune_measures_on_val(build: Build[Probe]) -> None:
     def metric(scores: Tensor, labels: Tensor) -> float:
         demand(
             labels.shape == val.labels.shape and torch.equal(labels, val.labels),
-            "tune() measures on other labels than those of val",
+            "search() measures on other labels than those of val",
             hint="call metric(scores of val, val.labels)",
         )
         said.append(top1(scores, labels) * 0.5)  # half of it, so that nobody can have computed it without asking
         return said[-1]
 
-    for trial in tune(build(), clusters(20, spread=1.5), val, metric=metric):
+    for trial in search(build(), clusters(20, spread=1.5), val, metric=metric):
         demand(
             any(math.isclose(trial.value, value, abs_tol=1e-6) for value in said),
             f"the value {trial.value} did not come from the metric",
@@ -121,24 +121,24 @@ def tune_measures_on_val(build: Build[Probe]) -> None:
 
 def _share_of_truth(scores: Tensor, labels: Tensor) -> float:
     """A metric without steps, so that any difference between two fits is seen: the mean share of the right class."""
-    _demand_usable(scores, "in tune_many()")
+    _demand_usable(scores, "in search_many()")
     return float(scores.softmax(1).gather(1, labels[:, None]).double().mean())
 
 
 @probe_check
 def other_points_do_not_matter(build: Build[Probe]) -> None:
-    """tune_many() gives each point the trials that tune() gives it, whatever other points are in the call."""
+    """search_many() gives each point the trials that search() gives it, whatever other points are in the call."""
     sizes = ((0, 16, 1.5), (10, 24, 1.0), (20, 16, 0.8), (30, 16, 2.0))  # seed, width and spread of each point
     points = [
         (clusters(20, dim=dim, seed=seed, spread=spread), clusters(7, dim=dim, seed=seed + 1, spread=spread))
         for seed, dim, spread in sizes
     ]
-    alone = [tune(build(), train, val, metric=_share_of_truth) for train, val in points]
+    alone = [search(build(), train, val, metric=_share_of_truth) for train, val in points]
     hint = "fit each point on its own features only, and give the trials in the order of the points"
     for order in ((0, 1, 2, 3), (2, 1, 0)):
         with _notes_allowed():
             chosen = [points[number] for number in order]
-            together = [list(trials) for trials in build().tune_many(chosen, metric=_share_of_truth, seed=0)]
+            together = [list(trials) for trials in build().search_many(chosen, metric=_share_of_truth, seed=0)]
         demand(len(together) == len(order), f"trials of {len(together)} points, not {len(order)}", hint=hint)
         for number, trials in zip(order, together, strict=True):
             what = f"point {number} among points {order}"
@@ -153,7 +153,7 @@ def other_points_do_not_matter(build: Build[Probe]) -> None:
 def fit_takes_every_trial(build: Build[Probe]) -> None:
     """fit() can fit the setting of any trial, read back from JSON, in a fresh probe."""
     train, val = clusters(20), clusters(5, seed=1)
-    for trial in tune(build(), train, val):
+    for trial in search(build(), train, val):
         params = json.loads(json.dumps(dict(trial.params)))
         with _notes_allowed():
             try:
@@ -196,8 +196,8 @@ def one_seed_gives_one_result(build: Build[Probe]) -> None:
     """Two probes with one seed give identical trials and scores."""
     train, val, test = clusters(20, spread=1.5), clusters(5, seed=1, spread=1.5), clusters(9, seed=2, spread=1.5)
     hint = "draw everything random from torch.Generator().manual_seed(seed)"
-    first, second = (tune(build(), train, val, seed=3) for _ in range(2))
-    demand(first == second, "a second tune() gives other trials", hint=hint)
+    first, second = (search(build(), train, val, seed=3) for _ in range(2))
+    demand(first == second, "a second search() gives other trials", hint=hint)
     one, other = (fit(build(), train, val, seed=3).scores(test.vectors) for _ in range(2))
     demand(torch.equal(one, other), "a second fit() gives other scores", hint=hint)
 
@@ -216,12 +216,12 @@ def fits_share_no_state(build: Build[Probe]) -> None:
 
 @probe_check
 def inputs_are_not_modified(build: Build[Probe]) -> None:
-    """tune(), fit() and scores() leave features and labels as they were."""
+    """search(), fit() and scores() leave features and labels as they were."""
     train, val, test = clusters(20), clusters(5, seed=1), clusters(5, seed=2)
     watched = [part for features in (train, val, test) for part in (features.vectors, features.labels)]
     before = [part.clone() for part in watched]
     probe = build()
-    params = tune(probe, train, val)[0].params
+    params = search(probe, train, val)[0].params
     with _notes_allowed():
         probe.fit(train, params, seed=0).scores(test.vectors)
     changed = [not torch.equal(part, kept) for part, kept in zip(watched, before, strict=True)]
