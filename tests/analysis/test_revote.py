@@ -34,7 +34,7 @@ def lab(lab):
 def run(lab, probe="knn", **changes):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ProbebenchWarning)  # of toys as small as these, k = 200 is more than there are
-        (cell,) = lab.run(datasets=("many",), probes=(probe,), **changes).cells
+        (cell,) = lab.run(dataset=("many",), probe=(probe,), **changes).cells
     assert cell.record.status == "success", cell.record.error
     return cell
 
@@ -158,7 +158,7 @@ def test_neighbours_of_another_shape_fail_the_cell(lab):
         columns = 3
 
     lab.probe("short", Short)
-    (cell,) = lab.run(probes=("short",)).cells
+    (cell,) = lab.run(probe=("short",)).cells
     assert cell.record.error.type == PluginError.__name__
     assert "neighbours of shapes (30, 3) and (30, 3), not (30, 60)" in cell.record.error.message
 
@@ -173,7 +173,7 @@ def test_a_probe_that_finds_neighbours_now_and_then_fails_the_cell(lab):
             )
 
     lab.probe("moody", Moody)
-    (cell,) = lab.run(probes=("moody",)).cells
+    (cell,) = lab.run(probe=("moody",)).cells
     assert "fit() finds neighbours in some calls, not in all" in cell.record.error.message
 
 

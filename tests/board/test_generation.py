@@ -48,7 +48,7 @@ def drawn(lab):
     lab.module.sampler = painter
     lab.backbone("artist", Artist, options=ArtistOptions, sampler="laboratory_parts:sampler")
     lab.probe("gap", ToyMeasure, options=GapOptions, consumes="samples")
-    lab.run(backbones=("artist", "artist:shade=200"), probes=("means", "gap"), seeds=(0, 1), baselines=False)
+    lab.run(backbone=("artist", "artist:shade=200"), probe=("means", "gap"), seeds=(0, 1), baselines=False)
     return lab
 
 
@@ -120,7 +120,7 @@ def test_boards_without_drawn_images_stay_as_they_were(lab):
 
 
 def test_numbers_of_other_counts_are_in_other_tables(drawn):
-    drawn.run(backbones=("artist",), probes=("gap:count=4",), baselines=False)
+    drawn.run(backbone=("artist",), probe=("gap:count=4",), baselines=False)
     text = built(drawn)["shades/generation.md"]
     assert text.index("## `gap`") < text.index("## `gap:count=4`")
     assert [row["Backbone"] for row in rows(text, "gap@4")[:1]] == ["`artist`"]
@@ -129,7 +129,7 @@ def test_numbers_of_other_counts_are_in_other_tables(drawn):
 def test_two_protocols_of_one_name_of_a_number_are_told_apart(drawn):
     drawn.probe("gap", ToyMeasure, options=GapOptions, consumes="samples")
     drawn.probe("gap-b", ToyMeasure, options=GapOptions, consumes="samples")
-    drawn.run(backbones=("artist",), probes=("gap-b",), baselines=False)
+    drawn.run(backbone=("artist",), probe=("gap-b",), baselines=False)
     [row] = [row for row in rows(built(drawn)["shades/means.md"], "Rank") if row["Backbone"] == "`artist`"]
     assert {"`gap`", "`gap-b`"} <= set(row)
 
@@ -167,7 +167,7 @@ def test_what_does_not_belong_is_left_out_with_the_reason(drawn, updates, reason
 
 def test_a_failed_cell_is_left_out_with_the_reason(drawn):
     drawn.module.sampler = lambda job: iter([])
-    drawn.run(backbones=("artist",), probes=("gap:count=9",), baselines=False)
+    drawn.run(backbone=("artist",), probe=("gap:count=9",), baselines=False)
     text = built(drawn)["shades/generation.md"]
     assert rows(text, "Left out")[0]["Reason"] == "failed: PluginError"
 
@@ -184,7 +184,7 @@ def test_the_page_is_checked_and_removed_like_any_board(drawn):
 
 def test_a_probe_called_generation_would_take_the_page(drawn):
     drawn.probe("generation", type(drawn.module.ProbeSpec_means()))
-    drawn.run(backbones=("artist",), probes=("generation",), baselines=False)
+    drawn.run(backbone=("artist",), probe=("generation",), baselines=False)
     with pytest.raises(RecordError) as caught:
         built(drawn)
     assert str(caught.value).splitlines()[0] == "two boards would be one file: that of shades (lab/shades) and another"

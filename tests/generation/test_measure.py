@@ -67,7 +67,7 @@ def atelier(lab):
 
 
 def run(lab, probe="gap:point=early@clean", **changes):
-    settings = {"backbones": ("artist",), "probes": (probe,), "baselines": False} | changes
+    settings = {"backbone": ("artist",), "probe": (probe,), "baselines": False} | changes
     return lab.run(**settings)
 
 
@@ -118,11 +118,11 @@ def test_value_and_floor_are_what_the_features_give(atelier):
 
 def test_images_are_drawn_once_for_all_measures_and_more_add_to_fewer(atelier):
     atelier.probe("gap-too", ToyMeasure, options=GapOptions, consumes="samples")
-    result = run(atelier, probes=("gap:point=early@clean", "gap-too:point=late@t=10"))
+    result = run(atelier, probe=("gap:point=early@clean", "gap-too:point=late@t=10"))
     assert [cell.record.status for cell in result.cells] == ["success"] * 2
     assert atelier.drawn == [0, 1, 2, 3, 4]
     assert result.forwarded == {("artist", "shades"): 5}
-    assert not any(cell.fresh for cell in run(atelier, probes=("gap:point=early@clean",)).cells)
+    assert not any(cell.fresh for cell in run(atelier, probe=("gap:point=early@clean",)).cells)
     run(atelier, "gap:count=7,point=early@clean")
     assert atelier.drawn == [0, 1, 2, 3, 4, 5, 6]
     fewer = record_of(atelier, "gap:count=3,point=early@clean")
@@ -170,7 +170,7 @@ def test_a_smoke_run_takes_few_images_on_both_sides(atelier):
 
 
 def test_features_and_samples_in_one_run(atelier):
-    result = run(atelier, probes=("means", "gap:point=early@clean"))
+    result = run(atelier, probe=("means", "gap:point=early@clean"))
     assert [cell.record.generation for cell in result.cells] == [False, True]
     assert result.forwarded == {("artist", "shades"): 90 + 5}
 
@@ -186,7 +186,7 @@ def test_written_differently_and_the_same(atelier):
 
 def test_a_backbone_that_draws_nothing_is_refused_before_any_work(atelier):
     with pytest.raises(UsageError) as caught:
-        run(atelier, backbones=("artist", "net"))
+        run(atelier, backbone=("artist", "net"))
     assert str(caught.value).splitlines() == [
         "net draws no images, and gap:point=early@clean measures drawn ones",
         "  in: --backbone",
@@ -241,7 +241,7 @@ class Washed(Artist):
 @pytest.mark.parametrize("where", ["generator", "extractor"])
 def test_another_range_is_caught_before_anything_is_drawn(atelier, where):
     atelier.backbone("washed", Washed, **atelier.card)
-    changes = {"backbones": ("washed",)} if where == "generator" else {}
+    changes = {"backbone": ("washed",)} if where == "generator" else {}
     assert failure(atelier, "gap:point=early@clean" + ",extractor=washed" * (where == "extractor"), **changes) == [
         "the input ranges from -1.1 to 1.1, not within -1 to 1",
         "  in: Washed.prepare",
@@ -432,7 +432,6 @@ def test_a_dry_run_has_no_points_to_tell(atelier, probebench):
 
 def test_download_fetches_the_extractor(atelier, probebench, monkeypatch):
     asked = []
-    monkeypatch.setattr("probebench.plugins.registry.installed", lambda: atelier.registry)
     monkeypatch.setattr(
         "probebench.plugins.downloads.fetch_missing", lambda found: asked.extend(one.title for one in found)
     )

@@ -20,10 +20,11 @@ from probebench.cli.commands import (
     store,
     train,
 )
+from probebench.cli.settings import with_run_options
 
 __all__ = ["app", "main"]
 
-app.command("run")(run.run)
+app.command("run")(with_run_options(run.run))
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("list")(listing.list_components)

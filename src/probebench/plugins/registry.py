@@ -271,37 +271,36 @@ class Component:
         return built
 
 
-def resolve(kind: Kind, text: str, registry: Registry | None = None) -> Component:
+def resolve(kind: Kind, text: str) -> Component:
     """Reads a spec such as ``ddpm:attention=false``, finds the component and validates its options.
 
     Args:
         kind: What it is to be.
         text: The spec.
-        registry: Where to look; by default what is installed.
 
     Raises:
         UsageError: The text is malformed, the name is unknown or ambiguous, or an option is unknown or wrong.
         PluginError: The component is there and cannot be used.
     """
-    return component_of(kind, parse_spec(text), registry or installed())
+    return component_of(kind, parse_spec(text))
 
 
-def component_of(kind: Kind, request: ParsedSpec, registry: Registry) -> Component:
+def component_of(kind: Kind, request: ParsedSpec) -> Component:
     """What `resolve` does, of a spec that has been read.
 
     Raises:
         UsageError: As `resolve`.
         PluginError: As `resolve`.
     """
-    entry = registry.find(kind, request.name)
+    entry = installed().find(kind, request.name)
     series = getattr(entry.spec, "series_options", NoOptions).model_fields
     if named := [option for option in request.options if option in series]:
         raise UsageError(
             f"{entry.label}:{named[0]}=... is a series of backbones, and one is wanted here",
             hint=f"one of those that `probebench run --backbone {entry.label}:{named[0]}=... --dry-run` lists",
         )
-    component = compose(entry, option_text.validate(entry.spec.options, request.options, entry.label), registry)
-    if taken := [other.spec.name for other in registry.entries(kind) if other.spec.name == component.alias]:
+    component = compose(entry, option_text.validate(entry.spec.options, request.options, entry.label))
+    if taken := [other.spec.name for other in installed().entries(kind) if other.spec.name == component.alias]:
         raise UsageError(
             f"{request} would be called {taken[0]!r}, which is another {kind}",
             hint=f"another name, such as {entry.label}:...,{component.options.alias}={taken[0]}-copy",
@@ -320,7 +319,7 @@ def one_of(kind: Kind, can: Callable[[Any], object]) -> str:
     return f"one of {', '.join(names)}" if names else ""
 
 
-def compose(entry: RegistryEntry, options: Options, registry: Registry) -> Component:
+def compose(entry: RegistryEntry, options: Options) -> Component:
     """A component with the one that its options name, where it wraps one.
 
     Raises:
@@ -330,7 +329,7 @@ def compose(entry: RegistryEntry, options: Options, registry: Registry) -> Compo
     wraps = entry.spec.wraps if isinstance(entry.spec, ProbeSpec) else ""
     if not wraps:
         return Component(entry, options)
-    inner = resolve("probe", str(getattr(options, wraps)), registry)
+    inner = resolve("probe", str(getattr(options, wraps)))
     if inner.inner:
         raise UsageError(
             f"{entry.label} cannot wrap {inner.entry.label}, which wraps {inner.inner.entry.label}",
