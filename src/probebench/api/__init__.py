@@ -1,4 +1,4 @@
-"""Everything a plugin may import.
+"""Everything that a plugin may import: contracts, specs and options.
 
 Importing this module is cheap: it brings no torch with it, so a plugin's light module may use it freely.
 """

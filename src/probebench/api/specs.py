@@ -30,7 +30,7 @@ class Spec:
         version: Raise it when the component's numbers change: it is part of every key and record.
         requires: Distributions that must be installed, as requirement strings.
         files: ``"package.module:function"`` that lists the files and folders that a component reads, called as
-            ``files(options)``; `no_files` where there are none. Its module imports nothing heavy. The core
+            ``files(options)``; `no_files` where there are none. It may return None where that is not known. Its module imports nothing heavy. The core
             then remembers fingerprints while those files, the sources of the plugin and all versions stay as they are.
             Empty where it cannot be said: the component is then built in every run.
         license: Licence of weights, data or code where it matters to a user.

@@ -1,4 +1,7 @@
-"""The command line. Each command is a function in a module of its own, registered here by one line."""
+"""The command line: words into calls, results into text.
+
+Each command is a function in a module of `commands`, registered here by one line.
+"""
 
 from probebench.cli.app import app, main
 from probebench.cli.commands import (

@@ -60,7 +60,7 @@ class State:
 
 
 def state_of(component: Component) -> State | None:
-    """Returns the state of what a component depends on; None where its plugin does not name the files that it reads.
+    """Returns the state of what a component depends on; None where its plugin cannot name the files that it reads.
 
     Raises:
         PluginError: The plugin's function fails.
@@ -70,7 +70,10 @@ def state_of(component: Component) -> State | None:
         return None
     function = load_target(target, where=component.entry.origin)
     with plugin_errors(f"the files of {component.title} cannot be listed", where=component.entry.origin):
-        paths = [Path(path) for path in function(component.options)]
+        listed = function(component.options)
+        paths = None if listed is None else [Path(path) for path in listed]
+    if paths is None:
+        return None
     package = component.entry.spec.factory.partition(":")[0].partition(".")[0]
     total, newest = hashlib.sha256(), 0
     for line, changed in _lines((*_sources("probebench"), *_sources(package), *paths)):
