@@ -35,7 +35,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     """Yields the embedded datasets."""
     yield DatasetSpec(
         name="scattered-digits",
-        factory="probebench_datasets.digits:ScatteredDigits",
+        factory="probebench_datasets.bundled.digits:ScatteredDigits",
         options=ScatteredDigitsOptions,
         summary="real handwritten digits at random places and in random colours, 16x16 RGB, 6000 train / 2000 test",
         requires=("scikit-learn>=1.5",),
@@ -44,7 +44,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     )
     yield DatasetSpec(
         name="digits",
-        factory="probebench_datasets.digits:Digits",
+        factory="probebench_datasets.bundled.digits:Digits",
         summary="the same digits, plain and grey, 8x8, 1437 train / 360 test",
         requires=("scikit-learn>=1.5",),
         license="CC-BY-4.0 (UCI Optical Recognition of Handwritten Digits)",
@@ -52,23 +52,23 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     )
     yield DatasetSpec(
         name="imagefolder",
-        factory="probebench_datasets.imagefolder:ImageFolder",
+        factory="probebench_datasets.user_data.imagefolder:ImageFolder",
         options=ImageFolderOptions,
         summary="your images in a folder for each class: imagefolder:path=FOLDER",
         requires=("pillow>=10.1",),
     )
     yield DatasetSpec(
         name="parquet",
-        factory="probebench_datasets.parquet:Parquet",
+        factory="probebench_datasets.user_data.parquet:Parquet",
         options=ParquetOptions,
         summary="your images in Parquet files as the Hugging Face hub has them: parquet:path=FOLDER",
         requires=("pillow>=10.1", "pyarrow>=15"),
     )
     yield DatasetSpec(
         name="flowers102",
-        factory="probebench_datasets.flowers102:Flowers102",
+        factory="probebench_datasets.published.flowers102:Flowers102",
         options=Flowers102Options,
-        fetch="probebench_datasets.flowers102:fetch",
+        fetch="probebench_datasets.published.flowers102:fetch",
         summary="Oxford Flowers-102, 102 kinds, resized to 64x64, 1020 train / 1020 val / 6149 test; download",
         requires=("pillow>=10.1", "scipy>=1.11"),
         citation="Nilsback and Zisserman, Automated flower classification over a large number of classes, ICVGIP 2008",
@@ -81,14 +81,14 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
     """Yields the floor, and the ceiling of `scattered-digits`."""
     yield BackboneSpec(
         name="pixels",
-        factory="probebench_datasets.pixels:Pixels",
+        factory="probebench_datasets.backbones.pixels:Pixels",
         options=PixelsOptions,
         summary="the image itself, optionally averaged to a grid: what every backbone has to beat",
         floor=True,
     )
     yield BackboneSpec(
         name="digits-classifier",
-        factory="probebench_datasets.classifier:DigitsClassifier",
+        factory="probebench_datasets.backbones.digits_classifier:DigitsClassifier",
         summary="a small network taught to read scattered-digits: its ceiling, and a judge of drawn digits",
         license="CC-BY-4.0 (UCI Optical Recognition of Handwritten Digits)",
     )

@@ -15,8 +15,8 @@ _KRIZHEVSKY = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images
 PUBLISHED = (
     DatasetSpec(
         name="cifar10",
-        factory="probebench_datasets.cifar:Cifar10",
-        fetch="probebench_datasets.cifar:fetch_cifar10",
+        factory="probebench_datasets.published.cifar:Cifar10",
+        fetch="probebench_datasets.published.cifar:fetch_cifar10",
         options=CifarOptions,
         summary="CIFAR-10, 10 classes, 32x32, 50,000 train / 10,000 test; download",
         license="none stated",
@@ -24,8 +24,8 @@ PUBLISHED = (
     ),
     DatasetSpec(
         name="cifar100",
-        factory="probebench_datasets.cifar:Cifar100",
-        fetch="probebench_datasets.cifar:fetch_cifar100",
+        factory="probebench_datasets.published.cifar:Cifar100",
+        fetch="probebench_datasets.published.cifar:fetch_cifar100",
         options=CifarOptions,
         summary="CIFAR-100, 100 fine classes, 32x32, 50,000 train / 10,000 test; download",
         license="none stated",
@@ -33,8 +33,8 @@ PUBLISHED = (
     ),
     DatasetSpec(
         name="stl10",
-        factory="probebench_datasets.stl10:STL10",
-        fetch="probebench_datasets.stl10:fetch_stl10",
+        factory="probebench_datasets.published.stl10:STL10",
+        fetch="probebench_datasets.published.stl10:fetch_stl10",
         options=STL10Options,
         summary="STL-10, 10 classes, 96x96, 5,000 train / 8,000 test, 100,000 unlabeled; download",
         license="none stated; the images are from ImageNet",
@@ -42,8 +42,8 @@ PUBLISHED = (
     ),
     DatasetSpec(
         name="fashion-mnist",
-        factory="probebench_datasets.fashion_mnist:FashionMNIST",
-        fetch="probebench_datasets.fashion_mnist:fetch_fashion_mnist",
+        factory="probebench_datasets.published.fashion_mnist:FashionMNIST",
+        fetch="probebench_datasets.published.fashion_mnist:fetch_fashion_mnist",
         options=FashionMNISTOptions,
         summary="Fashion-MNIST, 10 kinds of clothing, grey, 28x28, 60,000 train / 10,000 test; download",
         requires=("pillow>=10.1",),
@@ -52,8 +52,8 @@ PUBLISHED = (
     ),
     DatasetSpec(
         name="svhn",
-        factory="probebench_datasets.svhn:SVHN",
-        fetch="probebench_datasets.svhn:fetch_svhn",
+        factory="probebench_datasets.published.svhn:SVHN",
+        fetch="probebench_datasets.published.svhn:fetch_svhn",
         options=SVHNOptions,
         summary="Street View House Numbers, cropped digits, 32x32, 73,257 train / 26,032 test; download",
         requires=("scipy>=1.11",),

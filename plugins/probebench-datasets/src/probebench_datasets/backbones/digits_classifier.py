@@ -1,0 +1,148 @@
+"""A small network that was taught to read `scattered-digits`: its ceiling, and a judge of drawn digits."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from probebench.api import Backbone, Batch, NoOptions, Point, Precision, Tap, UsageError, pool_map
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+WEIGHTS_FILE = "digits_classifier.safetensors"
+"""fp16; made by `probebench_datasets.backbones.digits_classifier_training`."""
+
+WIDTHS = (16, 32, 64)
+_SMALLEST = 2 ** (len(WIDTHS) - 1)
+
+
+class Classifier(nn.Module):
+    """Three blocks of two convolutions each, halved between them; the mean over positions; ten scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(_block(*channels) for channels in zip((3, *WIDTHS), WIDTHS, strict=False))
+        self.head = nn.Linear(WIDTHS[-1], 10)
+
+    def maps(self, images: Tensor, deepest: int = len(WIDTHS) - 1) -> list[Tensor]:
+        """Output of each block.
+
+        Args:
+            images: ``(B, 3, H, W)``, -1 to 1.
+            deepest: The last block that is run.
+
+        Returns:
+            ``(B, width, h, w)``, each half as high and wide as the one before, rounded down.
+        """
+        found = []
+        for number, block in enumerate(self.blocks[: deepest + 1]):
+            images = block(nn.functional.max_pool2d(images, 2) if number else images)
+            found.append(images)
+        return found
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores ``(B, 10)``."""
+        scores: Tensor = self.head(self.maps(images)[-1].mean((2, 3)))
+        return scores
+
+
+def _block(inside: int, outside: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(),
+        nn.Conv2d(outside, outside, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(),
+    )
+
+
+def to_input(images: Tensor) -> Tensor:
+    """uint8 to float32, -1 to 1."""
+    return images.float() / 127.5 - 1
+
+
+@lru_cache
+def _costs(image_size: tuple[int, int]) -> tuple[float, ...]:
+    """Share of the whole network's FLOPs that is spent when each block is done."""
+    with torch.device("meta"), torch.no_grad():
+        net, image = Classifier().eval(), torch.empty(1, 3, *image_size)
+        with FlopCounterMode(display=False) as whole:
+            net(image)
+        spent = []
+        for deepest in range(len(WIDTHS)):
+            with FlopCounterMode(display=False) as part:
+                net.maps(image, deepest)
+            spent.append(part.get_total_flops() / whole.get_total_flops())
+    return tuple(spent)
+
+
+class DigitsClassifier(Backbone):
+    """The bundled weights, read after each block. They have seen the labels of train, which no contender has."""
+
+    input_range = (-1.0, 1.0)
+    image_size = (16, 16)
+    batch_size = 256
+
+    def __init__(self, options: NoOptions) -> None:
+        del options
+        packed = files(__package__).joinpath(WEIGHTS_FILE).read_bytes()
+        self._fingerprint = hashlib.sha256(packed).hexdigest()
+        with torch.device("meta"):  # nothing is drawn, so no random state is touched
+            self._net = Classifier()
+        weights = {
+            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load(packed).items()
+        }
+        self._net.load_state_dict(weights, assign=True)
+        self._net.eval().requires_grad_(requires_grad=False)
+        self._place = torch.device("cpu"), torch.float32
+        self.parameters = sum(weight.numel() for weight in self._net.parameters())
+
+    def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
+        """``block.0`` to ``block.2``.
+
+        Raises:
+            UsageError: Nothing would be left of images this small.
+        """
+        if min(image_size) < _SMALLEST:
+            raise UsageError(
+                f"images of {image_size[0]}x{image_size[1]} are too small for digits-classifier",
+                hint=f"{_SMALLEST}x{_SMALLEST} or more; it was trained on 16x16",
+            )
+        height, width = image_size
+        return tuple(
+            Tap(f"block.{number}", "spatial", (channels, height >> number, width >> number), cost=cost)
+            for number, (channels, cost) in enumerate(zip(WIDTHS, _costs(image_size), strict=True))
+        )
+
+    def place(self, device: str, precision: Precision) -> None:
+        """Moves the network."""
+        self._place = torch.device(device), torch.bfloat16 if precision == "bf16" else torch.float32
+        self._net.to(*self._place)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Scales 0..255 to -1..1."""
+        return to_input(images)
+
+    def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
+        """One pass; nothing is random."""
+        del seed
+        with torch.inference_mode():
+            deepest = max(int(point.tap.removeprefix("block.")) for point in points)
+            maps = self._net.maps(self.prepare(batch.images).to(*self._place), deepest)
+            found = {f"block.{number}": one.float() for number, one in enumerate(maps)}
+            return {point: pool_map(found[point.tap], "spatial", point.pool) for point in points}
+
+    def fingerprint(self) -> str:
+        """Sum over the file of the weights."""
+        return self._fingerprint
