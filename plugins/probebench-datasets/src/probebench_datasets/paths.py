@@ -1,4 +1,4 @@
-"""Where downloaded datasets lie, and where what was worked out from them is remembered."""
+"""The folders of downloaded datasets and of the cache."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import platformdirs
 
 
 def data_root(option: str | None) -> Path:
-    """The folder that holds a folder for each downloaded dataset, laid out as torchvision does.
+    """Returns the folder of downloaded datasets: one folder for each, named as torchvision names it.
 
     Args:
-        option: What the user gave as the dataset's ``root``; empty or None where nothing was given. Then it is
-            ``PROBEBENCH_DATA``, then the platform's folder for a user's data. A tilde stands for the home folder.
+        option: The dataset's option ``root``. If it is empty or None, the variable ``PROBEBENCH_DATA`` is used, then
+            the platform's folder for the user's data. A tilde is the home folder.
     """
     if chosen := option or os.environ.get("PROBEBENCH_DATA"):
         return Path(chosen).expanduser()
@@ -21,7 +21,10 @@ def data_root(option: str | None) -> Path:
 
 
 def cache_root() -> Path:
-    """The folder of what can be made again: ``PROBEBENCH_CACHE``, then the platform's folder for a user's cache."""
+    """Returns the folder of files that can be computed again.
+
+    It is ``PROBEBENCH_CACHE``, or the platform's folder for the user's cache.
+    """
     if chosen := os.environ.get("PROBEBENCH_CACHE"):
         return Path(chosen).expanduser()
     return Path(platformdirs.user_cache_dir("probebench", appauthor=False))

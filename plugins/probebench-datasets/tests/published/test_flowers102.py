@@ -1,4 +1,4 @@
-"""Flowers-102 as published: which picture is in which split, and what it shows."""
+"""Flowers-102: the split and the label of each image, as published."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from probebench_datasets.published.flowers102 import Flowers102
 SHARED = Path(os.environ.get("PROBEBENCH_SHARED", Path(__file__).parents[5] / "shared"))
 OFFICIAL = SHARED / "data" / "flowers102"
 
-# Numbers of the pictures count from 1, and so do the labels; the splits are not in the order of the numbers.
+# Numbers of images count from 1, and so do labels; the splits are not in the order of the numbers.
 LABELS = [102, 1, 2, 1, 102, 2, 77, 77, 1]
 SPLITS = {"trnid": [9, 2, 5], "valid": [4, 3], "tstid": [1, 8, 6, 7]}
 
@@ -31,13 +31,13 @@ def md5(path: Path) -> str:
 
 
 def write_mat(folder: Path, labels: list[int], splits: dict[str, list[int]]) -> None:
-    """The two files in the form of the published ones: uint8 and uint16 rows, MATLAB 5."""
+    """Writes the two files in the format of the published ones: uint8 and uint16 rows, MATLAB 5."""
     savemat(folder / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
     savemat(folder / "setid.mat", {name: np.array([numbers], np.uint16) for name, numbers in splits.items()})
 
 
-def declare(monkeypatch, folder: Path) -> None:
-    """Makes the files there the published ones."""
+def use_checksums_of(monkeypatch, folder: Path) -> None:
+    """Replaces the published checksums by those of the files in a folder."""
     for name, attribute in (("imagelabels.mat", "LABELS"), ("setid.mat", "SPLITS")):
         monkeypatch.setattr(flowers102, attribute, (name, md5(folder / name)))
 
@@ -50,7 +50,7 @@ def root(tmp_path, encoded, monkeypatch) -> Path:
         data = encoded(number, "jpeg", size=(40 + number, 30))
         (folder / "jpg" / f"image_{number:05d}.jpg").write_bytes(data)
     write_mat(folder, LABELS, SPLITS)
-    declare(monkeypatch, folder)
+    use_checksums_of(monkeypatch, folder)
     return tmp_path / "data"
 
 
@@ -58,7 +58,7 @@ def build(root: Path, **options: object) -> Flowers102:
     return Flowers102(Flowers102Options(root=str(root), **options))
 
 
-def test_card(root):
+def test_classes_splits_and_metric(root):
     dataset = build(root)
     assert dataset.metric == "mean_per_class"
     assert dataset.splits == ("train", "val", "test")
@@ -72,28 +72,28 @@ def test_card(root):
 
 
 def test_numbers_and_labels_count_from_1(root):
-    """Computed with nothing of ours but the words: number n is image_0000n.jpg and has the n-th label, minus one."""
+    """By the published description: number n is image_0000n.jpg and has the n-th label, minus one."""
     dataset = build(root, image_size=30)
     for split, key in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
         part = dataset.split(split)
         assert part.labels().tolist() == [LABELS[number - 1] - 1 for number in SPLITS[key]]
         for index, number in enumerate(SPLITS[key]):
-            picture = np.asarray(Image.open(root / "flowers-102" / "jpg" / f"image_{number:05d}.jpg"))
-            left = round((picture.shape[1] - 30) / 2)
-            cut = torch.from_numpy(picture[:, left : left + 30].copy()).permute(2, 0, 1)
-            assert torch.equal(part.image(index), cut)
+            image = np.asarray(Image.open(root / "flowers-102" / "jpg" / f"image_{number:05d}.jpg"))
+            left = round((image.shape[1] - 30) / 2)
+            cropped = torch.from_numpy(image[:, left : left + 30].copy()).permute(2, 0, 1)
+            assert torch.equal(part.image(index), cropped)
 
 
 @pytest.mark.skipif(not OFFICIAL.is_dir(), reason="needs PROBEBENCH_SHARED=folder with data/flowers102")
 def test_official_files(tmp_path, monkeypatch):
-    """All 8,189 images are in one split each, ten a class in train and val; label and file belong together."""
+    """Each of the 8,189 images is in one split, train and val have ten of each class, and labels match files."""
     folder = tmp_path / "flowers-102"
     (folder / "jpg").mkdir(parents=True)
     for name in ("imagelabels.mat", "setid.mat"):
         (folder / name).write_bytes((OFFICIAL / name).read_bytes())
     for number in range(1, 8190):
         (folder / "jpg" / f"image_{number:05d}.jpg").touch()
-    dataset = build(tmp_path)  # the published checksums hold
+    dataset = build(tmp_path)  # with the published checksums
     labels = {name: dataset.split(name).labels() for name in dataset.splits}
     assert {name: len(values) for name, values in labels.items()} == {"train": 1020, "val": 1020, "test": 6149}
     assert labels["train"].bincount().tolist() == labels["val"].bincount().tolist() == [10] * 102
@@ -103,17 +103,17 @@ def test_official_files(tmp_path, monkeypatch):
     numbers: list[int] = []
     for name, key in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
         split = dataset.split(name)
-        files = vars(vars(split)["_images"])["_pictures"].files
-        found = [int(Path(file).stem.removeprefix("image_")) for file in files]
-        assert found == sets[key][0].tolist()
-        assert split.labels().tolist() == [int(truth[number - 1]) - 1 for number in found]
-        numbers += found
+        files = vars(vars(split)["_images"])["_encoded"].files
+        of_split = [int(Path(file).stem.removeprefix("image_")) for file in files]
+        assert of_split == sets[key][0].tolist()
+        assert split.labels().tolist() == [int(truth[number - 1]) - 1 for number in of_split]
+        numbers += of_split
     assert sorted(numbers) == list(range(1, 8190))
 
 
-def test_without_files_the_error_says_which_and_how(tmp_path):
+def test_without_files_the_error_names_file_and_command(tmp_path):
     with pytest.raises(
-        DataError, match=r"imagelabels\.mat is missing(?s:.)*flowers-102(?s:.)*data download flowers102:root"
+        DataError, match=r"is missing: imagelabels\.mat(?s:.)*flowers-102(?s:.)*data download flowers102:root"
     ):
         build(tmp_path)
 
@@ -123,11 +123,9 @@ def test_the_data_root_may_be_in_the_environment(root, monkeypatch):
     assert len(Flowers102(Flowers102Options()).split("train")) == 3
 
 
-def test_a_missing_picture_is_named(root):
+def test_a_missing_image_is_named(root):
     (root / "flowers-102" / "jpg" / "image_00005.jpg").unlink()
-    with pytest.raises(
-        DataError, match=r"1 pictures of flowers102 are missing, such as image_00005\.jpg(?s:.)*download"
-    ):
+    with pytest.raises(DataError, match=r"files of flowers102 are missing: 1, such as image_00005\.jpg(?s:.)*download"):
         build(root)
 
 
@@ -137,19 +135,19 @@ def test_one_flipped_byte_in_a_mat_file_is_damage(root, name):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DataError, match=rf"(?s){name}.*md5.*{name}.*remove this file, then probebench data download"):
+    with pytest.raises(DataError, match=rf"(?s){name}.*MD5.*{name}.*delete this file, then run probebench data"):
         build(root)
 
 
-def test_one_flipped_byte_in_a_picture_is_another_fingerprint(root):
+def test_one_flipped_byte_in_an_image_changes_the_fingerprint(root):
     path = root / "flowers-102" / "jpg" / "image_00002.jpg"
-    before, sound = build(root).split("train").fingerprint(), bytearray(path.read_bytes())
-    sound[sound.index(b"\xff\xda") + 30] ^= 0x10
-    path.write_bytes(sound)
+    before, content = build(root).split("train").fingerprint(), bytearray(path.read_bytes())
+    content[content.index(b"\xff\xda") + 30] ^= 0x10
+    path.write_bytes(content)
     assert build(root).split("train").fingerprint() != before
 
 
-def test_a_truncated_picture_is_named(root):
+def test_a_truncated_image_is_named(root):
     path = root / "flowers-102" / "jpg" / "image_00002.jpg"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=r"cannot be decoded(?s:.)*image_00002\.jpg"):
@@ -162,12 +160,12 @@ def test_unknown_split(root):
 
 
 class TestFetch:
-    """Downloading, from a web that is a folder."""
+    """Downloads from a folder in place of the web."""
 
     @pytest.fixture
-    def asked(self, root, monkeypatch, tmp_path) -> list[str]:
-        """Serves the published files; gives the names that were asked for."""
-        web, asked = tmp_path / "web", []
+    def requests(self, root, monkeypatch, tmp_path) -> list[str]:
+        """Serves the published files; returns the requested names."""
+        web, requests = tmp_path / "web", []
         web.mkdir()
         for name in ("imagelabels.mat", "setid.mat"):
             (web / name).write_bytes((root / "flowers-102" / name).read_bytes())
@@ -179,35 +177,35 @@ class TestFetch:
             name = url.removeprefix("https://www.robots.ox.ac.uk/~vgg/data/flowers/102/")
             if target.exists():
                 return
-            asked.append(name)
+            requests.append(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((web / name).read_bytes())
             assert hashlib.md5(target.read_bytes()).hexdigest() == md5
 
         monkeypatch.setattr(flowers102, "download", download)
-        return asked
+        return requests
 
-    def test_all_of_it(self, asked, tmp_path, root):
+    def test_all_files(self, requests, tmp_path, root):
         flowers102.fetch(Flowers102Options(root=str(tmp_path / "new")), lambda *_: None)
-        assert asked == ["imagelabels.mat", "setid.mat", "102flowers.tgz"]
+        assert requests == ["imagelabels.mat", "setid.mat", "102flowers.tgz"]
         new, old = build(tmp_path / "new"), build(root)
         assert [new.split(n).fingerprint() for n in new.splits] == [old.split(n).fingerprint() for n in old.splits]
         assert not (tmp_path / "new" / "flowers-102" / "102flowers.tgz").exists()
 
-    def test_what_is_there_is_not_downloaded(self, asked, root):
+    def test_existing_files_are_not_downloaded(self, requests, root):
         flowers102.fetch(Flowers102Options(root=str(root)), lambda *_: None)
-        assert asked == []
+        assert requests == []
 
-    def test_a_missing_picture_needs_the_archive(self, asked, root):
+    def test_a_missing_image_needs_the_archive(self, requests, root):
         (root / "flowers-102" / "jpg" / "image_00005.jpg").unlink()
         flowers102.fetch(Flowers102Options(root=str(root)), lambda *_: None)
-        assert asked == ["102flowers.tgz"]
+        assert requests == ["102flowers.tgz"]
         assert len(build(root).split("train")) == 3
 
-    def test_an_archive_of_the_users_stays(self, asked, tmp_path):
-        place = tmp_path / "new" / "flowers-102"
-        place.mkdir(parents=True)
-        (place / "102flowers.tgz").write_bytes((tmp_path / "web" / "102flowers.tgz").read_bytes())
+    def test_an_archive_copied_by_the_user_is_kept(self, requests, tmp_path):
+        folder = tmp_path / "new" / "flowers-102"
+        folder.mkdir(parents=True)
+        (folder / "102flowers.tgz").write_bytes((tmp_path / "web" / "102flowers.tgz").read_bytes())
         flowers102.fetch(Flowers102Options(root=str(tmp_path / "new")), lambda *_: None)
-        assert asked == ["imagelabels.mat", "setid.mat"]
-        assert (place / "102flowers.tgz").exists()
+        assert requests == ["imagelabels.mat", "setid.mat"]
+        assert (folder / "102flowers.tgz").exists()

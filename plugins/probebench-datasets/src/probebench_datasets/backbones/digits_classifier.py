@@ -1,4 +1,4 @@
-"""A small network that was taught to read `scattered-digits`: its ceiling, and a judge of drawn digits."""
+"""A small network trained on the labels of `scattered-digits`: an upper bound, and a judge of generated digits."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS_FILE = "digits_classifier.safetensors"
-"""fp16; made by `probebench_datasets.backbones.digits_classifier_training`."""
+"""fp16; written by `probebench_datasets.backbones.digits_classifier_training`."""
 
 WIDTHS = (16, 32, 64)
 _SMALLEST = 2 ** (len(WIDTHS) - 1)
 
 
 class Classifier(nn.Module):
-    """Three blocks of two convolutions each, halved between them; the mean over positions; ten scores."""
+    """Three blocks of two convolutions each with pooling between them, the mean over positions, and ten scores."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(WIDTHS[-1], 10)
 
     def maps(self, images: Tensor, deepest: int = len(WIDTHS) - 1) -> list[Tensor]:
-        """Output of each block.
+        """Returns the output of each block.
 
         Args:
             images: ``(B, 3, H, W)``, -1 to 1.
@@ -44,14 +44,14 @@ class Classifier(nn.Module):
         Returns:
             ``(B, width, h, w)``, each half as high and wide as the one before, rounded down.
         """
-        found = []
+        outputs = []
         for number, block in enumerate(self.blocks[: deepest + 1]):
             images = block(nn.functional.max_pool2d(images, 2) if number else images)
-            found.append(images)
-        return found
+            outputs.append(images)
+        return outputs
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores ``(B, 10)``."""
+        """Returns scores ``(B, 10)``."""
         scores: Tensor = self.head(self.maps(images)[-1].mean((2, 3)))
         return scores
 
@@ -68,27 +68,30 @@ def _block(inside: int, outside: int) -> nn.Sequential:
 
 
 def to_input(images: Tensor) -> Tensor:
-    """uint8 to float32, -1 to 1."""
+    """Converts uint8 to float32, -1 to 1."""
     return images.float() / 127.5 - 1
 
 
 @lru_cache
 def _costs(image_size: tuple[int, int]) -> tuple[float, ...]:
-    """Share of the whole network's FLOPs that is spent when each block is done."""
+    """Returns the share of the network's FLOPs up to the end of each block."""
     with torch.device("meta"), torch.no_grad():
         net, image = Classifier().eval(), torch.empty(1, 3, *image_size)
         with FlopCounterMode(display=False) as whole:
             net(image)
-        spent = []
+        costs = []
         for deepest in range(len(WIDTHS)):
             with FlopCounterMode(display=False) as part:
                 net.maps(image, deepest)
-            spent.append(part.get_total_flops() / whole.get_total_flops())
-    return tuple(spent)
+            costs.append(part.get_total_flops() / whole.get_total_flops())
+    return tuple(costs)
 
 
 class DigitsClassifier(Backbone):
-    """The bundled weights, read after each block. They have seen the labels of train, which no contender has."""
+    """The classifier with its bundled weights.
+
+    It was trained on the labels of train, so it is not to be compared with other backbones.
+    """
 
     input_range = (-1.0, 1.0)
     image_size = (16, 16)
@@ -98,26 +101,26 @@ class DigitsClassifier(Backbone):
         del options
         packed = files(__package__).joinpath(WEIGHTS_FILE).read_bytes()
         self._fingerprint = hashlib.sha256(packed).hexdigest()
-        with torch.device("meta"):  # nothing is drawn, so no random state is touched
+        with torch.device("meta"):  # no random weights are sampled, so the random state does not change
             self._net = Classifier()
         weights = {
             name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load(packed).items()
         }
         self._net.load_state_dict(weights, assign=True)
         self._net.eval().requires_grad_(requires_grad=False)
-        self._place = torch.device("cpu"), torch.float32
+        self._device, self._dtype = torch.device("cpu"), torch.float32
         self.parameters = sum(weight.numel() for weight in self._net.parameters())
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
-        """``block.0`` to ``block.2``.
+        """Returns ``block.0`` to ``block.2``.
 
         Raises:
-            UsageError: Nothing would be left of images this small.
+            UsageError: The images are so small that pooling leaves no position.
         """
         if min(image_size) < _SMALLEST:
             raise UsageError(
                 f"images of {image_size[0]}x{image_size[1]} are too small for digits-classifier",
-                hint=f"{_SMALLEST}x{_SMALLEST} or more; it was trained on 16x16",
+                hint=f"use images of {_SMALLEST}x{_SMALLEST} or more; the network was trained on 16x16",
             )
         height, width = image_size
         return tuple(
@@ -126,23 +129,23 @@ class DigitsClassifier(Backbone):
         )
 
     def place(self, device: str, precision: Precision) -> None:
-        """Moves the network."""
-        self._place = torch.device(device), torch.bfloat16 if precision == "bf16" else torch.float32
-        self._net.to(*self._place)
+        """Moves the network to a device and a precision."""
+        self._device, self._dtype = torch.device(device), torch.bfloat16 if precision == "bf16" else torch.float32
+        self._net.to(self._device, self._dtype)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Scales 0..255 to -1..1."""
         return to_input(images)
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
-        """One pass; nothing is random."""
+        """Runs the network once, up to the deepest point; nothing is random."""
         del seed
         with torch.inference_mode():
             deepest = max(int(point.tap.removeprefix("block.")) for point in points)
-            maps = self._net.maps(self.prepare(batch.images).to(*self._place), deepest)
-            found = {f"block.{number}": one.float() for number, one in enumerate(maps)}
-            return {point: pool_map(found[point.tap], "spatial", point.pool) for point in points}
+            maps = self._net.maps(self.prepare(batch.images).to(self._device, self._dtype), deepest)
+            outputs = {f"block.{number}": output.float() for number, output in enumerate(maps)}
+            return {point: pool_map(outputs[point.tap], "spatial", point.pool) for point in points}
 
     def fingerprint(self) -> str:
-        """Sum over the file of the weights."""
+        """Returns the SHA-256 of the file of the weights."""
         return self._fingerprint

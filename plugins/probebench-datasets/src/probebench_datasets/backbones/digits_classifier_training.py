@@ -1,4 +1,4 @@
-"""How the weights of `digits-classifier` were made: labels of `scattered-digits`, train, and nothing else.
+"""Trains the weights of `digits-classifier`, on the train split of `scattered-digits` alone.
 
 ::
 
@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 
 from probebench.api import Dataset, Split, bar
-from probebench_datasets import ScatteredDigitsOptions
 from probebench_datasets.backbones.digits_classifier import Classifier, to_input
-from probebench_datasets.bundled.digits import ScatteredDigits
+from probebench_datasets.bundled.scattered_digits import ScatteredDigits
+from probebench_datasets.options import ScatteredDigitsOptions
 
 EPOCHS = 40
 _BATCH = 100
@@ -27,12 +27,12 @@ _RATE = 5e-3
 
 
 def train(dataset: Dataset, *, epochs: int = EPOCHS, seed: int = 0) -> Classifier:
-    """Trains by Adam with a one-cycle rate (Smith and Topin 2019) and label smoothing of 0.1.
+    """Trains with AdamW, a one-cycle learning rate (Smith and Topin 2019) and label smoothing of 0.1.
 
     Args:
-        dataset: One of ten classes, of which ``train`` is read.
-        epochs: Passes over it.
-        seed: Of the weights and of the order.
+        dataset: A dataset of ten classes, whose split ``train`` is used.
+        epochs: Number of passes over it.
+        seed: Seed of the initial weights and of the order of the images.
 
     Returns:
         The network, in eval mode.
@@ -58,13 +58,13 @@ def train(dataset: Dataset, *, epochs: int = EPOCHS, seed: int = 0) -> Classifie
 
 @torch.no_grad()
 def accuracy(net: Classifier, split: Split) -> float:
-    """Share of a split's images that the network reads right, 0 to 1."""
+    """Returns the share of a split's images that are classified correctly, 0 to 1."""
     images, labels = _tensors(split)
     return float((net(to_input(images)).argmax(1) == labels).float().mean())
 
 
 def main(out: Path) -> None:
-    """Trains, and writes the weights in fp16 with what they were made from."""
+    """Trains the network, and writes its weights in fp16 with a header that describes the training."""
     dataset = ScatteredDigits(ScatteredDigitsOptions())
     net = train(dataset)
     made = {
@@ -78,7 +78,7 @@ def main(out: Path) -> None:
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in net.state_dict().items()
     }
     save_file(halves, out, metadata={"made": json.dumps(made)})
-    print(json.dumps(made, indent=2))  # noqa: T201 - what was asked for
+    print(json.dumps(made, indent=2))  # noqa: T201 - the output of the command
 
 
 def _tensors(split: Split) -> tuple[torch.Tensor, torch.Tensor]:

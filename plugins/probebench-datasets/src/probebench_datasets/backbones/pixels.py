@@ -1,4 +1,4 @@
-"""Raw pixels as a backbone: the floor of every board."""
+"""Raw pixels as a backbone: the baseline of every leaderboard."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from probebench_datasets import PixelsOptions
+    from probebench_datasets.options import PixelsOptions
 
 
 class Pixels(Backbone):
-    """The image, scaled to -1..1 and flattened; with ``grid=N`` averaged to N x N first."""
+    """The image, scaled to -1..1 and flattened; with ``grid=N`` it is averaged over N x N cells first."""
 
     input_range = (-1.0, 1.0)
     batch_size = 1024
@@ -26,7 +26,7 @@ class Pixels(Backbone):
         self._grid = options.grid
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
-        """The one tap ``image``.
+        """Returns the only tap, ``image``.
 
         Raises:
             UsageError: The image has fewer pixels than the grid.
@@ -34,9 +34,9 @@ class Pixels(Backbone):
         height, width = image_size if self._grid == "full" else (self._grid, self._grid)
         if height > image_size[0] or width > image_size[1]:
             raise UsageError(
-                f"images of {image_size[0]}x{image_size[1]} cannot be averaged to {height}x{width}",
+                f"images of {image_size[0]}x{image_size[1]} cannot be averaged over {height}x{width} cells",
                 where="option grid of pixels",
-                hint=f"grid={min(image_size)} or less",
+                hint=f"pixels:grid={min(image_size)}",
             )
         return (Tap("image", "vector", (3 * height * width,)),)
 
@@ -45,13 +45,13 @@ class Pixels(Backbone):
         return images.float() / 127.5 - 1
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
-        """The flattened image for the point ``image@clean@flat``."""
-        del seed  # nothing is noisy here
+        """Returns the flattened image for the point ``image@clean@flat``."""
+        del seed  # no noise is added
         image = self.prepare(batch.images)
         if self._grid != "full":
             image = adaptive_avg_pool2d(image, self._grid)
         return {point: pool_map(image.flatten(1), "vector", point.pool) for point in points}
 
     def fingerprint(self) -> str:
-        """Pixels have no weights: the version of the arithmetic."""
+        """Returns zeros, because there are no weights."""
         return "0" * 64

@@ -1,8 +1,7 @@
-"""Files from the network: resumed where they broke off, and under their name only when their checksum is right."""
+"""Downloads that resume after an interruption. A file gets its name only when its checksum is right."""
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import re
 import urllib.error
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from probebench.api import DataError
+from probebench_datasets.downloads.checksums import file_md5, mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     Progress = Callable[[str, int, int], None]
-    """Called as ``progress(file name, bytes that are there, bytes in all)``; the last is 0 where nobody knows."""
+    """Called as ``progress(file name, bytes received, bytes in total)``; the last is 0 where it is unknown."""
 
 CHUNK = 1 << 20
 
@@ -25,64 +25,54 @@ _TIMEOUT = 60.0
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
-def file_md5(path: Path) -> str:
-    """MD5 of a file, in hexadecimal; that is what datasets are published with."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
 def download(url: str, target: Path, *, md5: str, progress: Progress | None = None) -> None:
-    """Makes sure that a file is there and is the right one.
+    """Downloads a file, unless it exists with the right checksum.
 
-    What is there already and right is left alone. What arrives goes to ``<name>.part`` beside the target, where the
-    next call goes on after an interruption, and gets its own name once its checksum is right.
+    Received bytes are written to ``<name>.part`` beside the target, from which the next call resumes after an
+    interruption. The part is renamed to the target once its checksum is right.
 
     Args:
-        url: ``https``, or ``http``; the checksum guards both.
-        target: Where the file is wanted. Missing folders are made.
-        md5: Its checksum, in hexadecimal.
-        progress: Told how far it is.
+        url: ``https``, or ``http``; the checksum protects both.
+        target: Path of the file. Missing folders are created.
+        md5: The expected checksum, in hexadecimal.
+        progress: Called while bytes arrive.
 
     Raises:
-        DataError: A file of that name is there and is another one, the server cannot be reached, the connection broke,
-            the checksum is wrong, or the disk cannot be written.
+        DataError: The target exists with another checksum, the server cannot be reached, the connection broke, the
+            received file has another checksum, or the disk cannot be written.
     """
     try:
         if target.exists():
-            if (found := file_md5(target)) != md5:
-                raise DataError(
-                    f"{target.name} is damaged or another file: its md5 is {found}, not {md5}",
-                    where=str(target),
-                    hint="move it away and run the same command again",
-                )
+            if (actual := file_md5(target)) != md5:
+                raise mismatch(target, actual, md5, hint=f"delete {target} and run the same command again")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
-        resumed = _receive(url, target, part, md5, progress or _silent)
-        if (found := file_md5(part)) != md5 and resumed:  # the first half may be of another version of the file
+        resumed = _receive(url, target, part, md5, progress or _no_progress)
+        if (actual := file_md5(part)) != md5 and resumed:  # the first half may be of another version of the file
             part.unlink()
-            _receive(url, target, part, md5, progress or _silent)
-            found = file_md5(part)
-        if found != md5:
+            _receive(url, target, part, md5, progress or _no_progress)
+            actual = file_md5(part)
+        if actual != md5:
             part.unlink()
             raise DataError(
-                f"the checksum of {target.name} is wrong: its md5 is {found}, not {md5}; it was thrown away",
+                f"the download of {target.name} was deleted: its MD5 checksum is {actual}, not {md5}",
                 where=url,
-                hint=f"run the same command again, or put the right file at {target}",
+                hint=f"run the same command again, or copy the right file to {target}",
             )
         part.replace(target)
     except OSError as error:
         raise DataError(
             f"{target.name} cannot be written or read: {error.strerror or error}",
             where=str(target.parent),
-            hint="free space or rights for it, or another folder: option root, or PROBEBENCH_DATA",
+            hint="set PROBEBENCH_DATA, or the dataset's option root, to a writable folder with enough space",
         ) from error
 
 
 def _receive(url: str, target: Path, part: Path, md5: str, progress: Progress) -> bool:
-    """Fills the partial file up; True when it began with what an earlier call left."""
+    """Completes the partial file; returns whether it began with bytes of an earlier call."""
     if urlsplit(url).scheme not in ("http", "https"):
-        raise DataError(f"{url} is no address to download from", hint="https://...")
+        raise DataError(f"{url} is not a web address", hint="use an address that begins with https://")
     offset = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "probebench", "Accept-Encoding": "identity"})  # noqa: S310 - see above
     if offset:
@@ -92,7 +82,7 @@ def _receive(url: str, target: Path, part: Path, md5: str, progress: Progress) -
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-            return True  # nothing is missing, or it is longer than the file: the checksum tells
+            return True  # the part is complete, or longer than the file: its checksum decides
         raise _unreachable(f"the server answers {error.code} {error.reason}", url, target, md5) from error
     except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -108,13 +98,13 @@ def _receive(url: str, target: Path, part: Path, md5: str, progress: Progress) -
         raise DataError(
             f"the connection broke after {done:,} of {total:,} bytes of {target.name}",
             where=url,
-            hint="run the same command again: it goes on from there",
+            hint="run the same command again to resume",
         )
     return start > 0
 
 
 def _extent(response: http.client.HTTPResponse) -> tuple[int, int]:
-    """First byte that is sent, and length of the whole file: 0 where it is not said."""
+    """Returns the position of the first byte that is sent, and the length of the whole file: 0 where it is unknown."""
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
         match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match:
@@ -124,7 +114,7 @@ def _extent(response: http.client.HTTPResponse) -> tuple[int, int]:
 
 
 def _copy(response: http.client.HTTPResponse, file: BinaryIO, start: int, progress: Callable[[int], None]) -> int:
-    """Copies what arrives, and says how long the file is now. A broken connection ends it, like the end of the file."""
+    """Copies bytes until the end of the file or of the connection, and returns the length of the file."""
     done = start
     progress(done)
     while True:
@@ -145,9 +135,9 @@ def _unreachable(why: str, url: str, target: Path, md5: str) -> DataError:
     return DataError(
         f"{target.name} cannot be downloaded: {why}",
         where=url,
-        hint=f"the same command again; or fetch it by other means (md5 {md5}), put it at {target}, and run the same",
+        hint=f"run the same command again, or copy the file (MD5 {md5}) to {target} first",
     )
 
 
-def _silent(_name: str, _done: int, _total: int) -> None:
-    """Tells nobody."""
+def _no_progress(_name: str, _done: int, _total: int) -> None:
+    """Ignores the progress."""

@@ -1,4 +1,4 @@
-"""The files of a published dataset: where they lie, what they must be, and where they come from."""
+"""The files of a published dataset: their names, their checksums, and where they are downloaded from."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A file as it is published.
+    """A file that can be downloaded.
 
     Attributes:
-        name: Its name. One that is not among the files of its set is an archive that holds them.
-        url: Where it is.
+        name: Its name. If it is not one of the files of its set, it is an archive of them.
+        url: Its address.
         md5: Its checksum, in hexadecimal.
     """
 
@@ -34,12 +34,12 @@ class Source:
 
 @dataclass(frozen=True)
 class FileSet:
-    """One form in which a dataset lies on a disk.
+    """The files of a dataset in one format, such as the binary records of CIFAR-10.
 
     Attributes:
-        folder: Its folder, below the data root; may be empty.
-        parts: For each part, such as a split, its files in their order, each with its md5.
-        sources: What they are made from.
+        folder: Their folder, relative to the data root; may be empty.
+        parts: For each part, such as a split, its files in their order, each with its MD5 checksum.
+        sources: The downloads that they come from.
     """
 
     folder: str
@@ -48,85 +48,86 @@ class FileSet:
 
     @property
     def files(self) -> dict[str, str]:
-        """The files of all parts."""
+        """The files of all parts, with their checksums."""
         return {name: md5 for part in self.parts.values() for name, md5 in part.items()}
 
     def missing(self, root: Path, part: str) -> list[str]:
-        """Names of a part's files that are not there."""
+        """Returns the names of a part's files that do not exist."""
         return [name for name in self.parts[part] if not (root / self.folder / name).is_file()]
 
 
 @dataclass(frozen=True)
-class Files:
-    """The files of one dataset, in any of its forms.
+class DatasetFiles:
+    """The files of one dataset on this machine, in any of its formats.
 
     Attributes:
-        dataset: Its name.
+        dataset: Name of the dataset.
         root: The data root.
-        sets: The forms; the first one is what is downloaded.
-        command: What downloads it.
+        file_sets: One for each format; the first one is downloaded.
+        command: The command that downloads it.
     """
 
     dataset: str
     root: Path
-    sets: Sequence[FileSet]
+    file_sets: Sequence[FileSet]
     command: str
 
     def part(self, name: str) -> tuple[FileSet, list[Path]]:
-        """The first form that has a part, and the part's files: whole, as their checksums say.
+        """Returns the first file set in which a part is complete, and the verified files of the part.
 
         Raises:
-            DataError: No form has it, or a file is damaged.
+            DataError: The part is not complete in any file set, or a file is damaged.
         """
-        for form in self.sets:
-            if not form.missing(self.root, name):
-                return form, self._checked(form, name)
-        raise self._not_there(name)
+        for file_set in self.file_sets:
+            if not file_set.missing(self.root, name):
+                return file_set, self._verified(file_set, name)
+        raise self._missing_error(name)
 
     def fetch(self, progress: Progress) -> None:
-        """Downloads what is missing, unless some form is complete.
+        """Downloads the missing files, unless one of the file sets is complete, and verifies all of them.
 
         Raises:
             DataError: A file is damaged, cannot be downloaded, or cannot be written.
         """
-        complete = [form for form in self.sets if not any(form.missing(self.root, part) for part in form.parts)]
-        form = complete[0] if complete else self.sets[0]
-        for source in form.sources if not complete else ():
-            if source.name in form.files:
-                download(source.url, self.root / form.folder / source.name, md5=source.md5, progress=progress)
+        complete = [one for one in self.file_sets if not any(one.missing(self.root, part) for part in one.parts)]
+        file_set = complete[0] if complete else self.file_sets[0]
+        for source in file_set.sources if not complete else ():
+            if source.name in file_set.files:
+                download(source.url, self.root / file_set.folder / source.name, md5=source.md5, progress=progress)
             else:
                 self._fetch_archive(source, progress)
-        for part in form.parts:
-            self._checked(form, part)
+        for part in file_set.parts:
+            self._verified(file_set, part)
 
     def _fetch_archive(self, source: Source, progress: Progress) -> None:
         archive = self.root / source.name
         ours = not archive.exists()
         download(source.url, archive, md5=source.md5, progress=progress)
         unpack(archive, self.root, progress=progress)
-        if ours:  # its files are there now, and checked: keeping both would take the space twice
+        if ours:  # its files are unpacked: keeping the archive, too, would take the space twice
             archive.unlink()
 
-    def _checked(self, form: FileSet, part: str) -> list[Path]:
+    def _verified(self, file_set: FileSet, part: str) -> list[Path]:
         paths = []
-        for name, md5 in form.parts[part].items():
-            path = self.root / form.folder / name
-            checksums.require(path, md5, remedy=f"remove this file, then {self.command}")
+        for name, md5 in file_set.parts[part].items():
+            path = self.root / file_set.folder / name
+            checksums.verify(path, md5, hint=f"delete this file, then run {self.command}")
             paths.append(path)
         return paths
 
-    def _not_there(self, part: str) -> DataError:
-        """The exact files, the folder and the command; of a form that is half there, what is missing."""
-        begun = [form for form in self.sets if len(form.missing(self.root, part)) < len(form.parts[part])]
-        form = begun[0] if begun else self.sets[0]
-        names = ", ".join(form.missing(self.root, part))
-        others = [str(self.root / other.folder) for other in self.sets if other != form]
-        wanted = [source for source in form.sources if source.name not in form.files or source.name in form.parts[part]]
-        by_hand = " and ".join(f"{source.name} (md5 {source.md5}, {source.url})" for source in wanted)
-        packed = wanted[0].name not in form.files
-        place = f"{self.root} first: then it needs no network" if packed else self.root / form.folder
+    def _missing_error(self, part: str) -> DataError:
+        """Returns an error with the missing files, their folder and the command; for an incomplete set, the rest."""
+        begun = [one for one in self.file_sets if len(one.missing(self.root, part)) < len(one.parts[part])]
+        file_set = begun[0] if begun else self.file_sets[0]
+        names = ", ".join(file_set.missing(self.root, part))
+        others = [str(self.root / other.folder) for other in self.file_sets if other != file_set]
+        unneeded = file_set.files.keys() - file_set.parts[part].keys()
+        sources = [source for source in file_set.sources if source.name not in unneeded]
+        downloads = " and ".join(f"{source.name} (MD5 {source.md5}, {source.url})" for source in sources)
+        archived = sources[0].name not in file_set.files
+        by_hand = f"copy {downloads} to {self.root if archived else self.root / file_set.folder}"
         return DataError(
-            f"{self.dataset} has no {part} part on this machine: {names} missing",
-            where=" or ".join([str(self.root / form.folder), *([] if begun else others)]),
-            hint=f"{self.command}; or put {by_hand} into {place}",
+            f"files of {self.dataset} are missing, of its part {part}: {names}",
+            where=" or ".join([str(self.root / file_set.folder), *([] if begun else others)]),
+            hint=f"{self.command}; without a network connection, {by_hand}{' first' if archived else ''}",
         )

@@ -1,13 +1,14 @@
-"""Decoded images on the disk: each set in one file that is whole or not there, all of them within a bound.
+"""The cache of decoded images: one file for each set, complete or absent, and a size limit for all of them.
 
-A file is a page of header, the pixels, a 16-byte digest of each image, and a SHA-256 sum over header and digests:
+A file consists of a page of header, the pixels, a 16-byte digest of each image, and a SHA-256 of header and digests:
 
     page      "probebench decoded 1", key and shape as JSON, zeros up to 4096 bytes
     pixels    uint8 (N, 3, H, W)
     digests   uint8 (N, 16)
-    sum       32 bytes
+    checksum  32 bytes
 
-Opening a file checks its length and its sum, and reads no pixel; whoever reads an image compares it with its digest.
+Opening a file checks its length and its checksum, and reads no pixel. The reader of an image compares it with its
+digest.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LIMIT: Final = "PROBEBENCH_CACHE_GB"
+LIMIT_VARIABLE: Final = "PROBEBENCH_CACHE_GB"
 """Environment variable: how much the decoded images of all datasets may take, in units of 10^9 bytes."""
 
 DEFAULT_LIMIT_GB: Final = 20.0
@@ -44,20 +45,20 @@ SUFFIX: Final = ".decoded"
 
 _MAGIC = "probebench decoded 1"
 _PAGE = 4096
-_SUM_BYTES = 32
+_CHECKSUM_BYTES = 32
 _ABANDONED = 24 * 3600.0
-"""Seconds after which a temporary file has nobody any more who writes it."""
+"""Seconds after which no process can still be writing a temporary file."""
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Decoded images.
+class DecodedArrays:
+    """Decoded images and their digests.
 
     Attributes:
         pixels: uint8 ``(N, 3, H, W)``.
-        digests: uint8 ``(N, 16)``, `image_digest` of each.
-        path: The file they come from; None where they are held in memory.
-        mapped: That file, mapped.
+        digests: uint8 ``(N, 16)``, `image_digest` of each image.
+        path: Their file; None where they are held in memory.
+        mapped: That file, memory-mapped.
     """
 
     pixels: NDArray[np.uint8]
@@ -67,16 +68,16 @@ class Decoded:
 
 
 def folder() -> Path:
-    """Where decoded images are kept."""
+    """Returns the folder of the cache."""
     return cache_root() / "decoded"
 
 
-def read(path: Path, key: str) -> Decoded | None:
+def read(path: Path, key: str) -> DecodedArrays | None:
     """Opens a file of decoded images.
 
     Args:
         path: The file.
-        key: What it has to hold.
+        key: The key that it must have.
 
     Returns:
         None when it cannot be opened, or is damaged: a damaged file is removed, with a warning.
@@ -84,33 +85,33 @@ def read(path: Path, key: str) -> Decoded | None:
     try:
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        found = _checked(path, mapped, key)
-    except OSError:  # it is not there, or is not ours to read
+        decoded = _parse(path, mapped, key)
+    except OSError:  # it does not exist, or may not be read
         return None
     except (ValueError, KeyError, TypeError) as error:
         discard(path, str(error))
         return None
     with contextlib.suppress(OSError):
-        os.utime(path)  # the time of its last use, for `tidy`; a folder that cannot be written can still be read
-    return found
+        os.utime(path)  # the time of its last use, for `evict`; a read-only folder can still be read
+    return decoded
 
 
-def _checked(path: Path, mapped: mmap.mmap, key: str) -> Decoded:
-    """Raises ValueError, KeyError or TypeError unless the file is what was written."""
+def _parse(path: Path, mapped: mmap.mmap, key: str) -> DecodedArrays:
+    """Raises ValueError, KeyError or TypeError unless the file is as it was written."""
     header = mapped[:_PAGE]
     magic, text = header.rstrip(b"\0").decode().split("\n")[:2]
     document = json.loads(text)
     count, channels, height, width = document["shape"]
     pixels = count * channels * height * width
-    size = _PAGE + pixels + DIGEST_BYTES * count + _SUM_BYTES
+    size = _PAGE + pixels + DIGEST_BYTES * count + _CHECKSUM_BYTES
     if magic != _MAGIC or document["key"] != key:
-        raise ValueError("its header is another file's")
+        raise ValueError("its header is that of another file")
     if len(mapped) != size:
         raise ValueError(f"it has {len(mapped)} bytes, not {size}")
-    digests = mapped[_PAGE + pixels : -_SUM_BYTES]
-    if hashlib.sha256(header + digests).digest() != mapped[-_SUM_BYTES:]:
+    digests = mapped[_PAGE + pixels : -_CHECKSUM_BYTES]
+    if hashlib.sha256(header + digests).digest() != mapped[-_CHECKSUM_BYTES:]:
         raise ValueError("its checksum is wrong")
-    return Decoded(
+    return DecodedArrays(
         np.frombuffer(mapped, np.uint8, pixels, offset=_PAGE).reshape(count, channels, height, width),
         np.frombuffer(digests, np.uint8).reshape(count, DIGEST_BYTES),
         path,
@@ -119,25 +120,25 @@ def _checked(path: Path, mapped: mmap.mmap, key: str) -> Decoded:
 
 
 def discard(path: Path, why: str) -> None:
-    """Removes a damaged file, and says so: the images are decoded anew when they are opened next."""
+    """Removes a damaged file with a warning; its images are decoded again when they are opened next."""
     warnings.warn(f"removed a damaged file of decoded images ({why}): {path}", UserWarning, stacklevel=2)
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def write(path: Path, key: str, count: int, images: Iterable[NDArray[np.uint8]]) -> None:
-    """Writes decoded images as they come, and puts the file in its place when it is whole.
+    """Writes decoded images one by one, and renames the file to its path when it is complete.
 
-    Several processes may write the same file at once: it is the same whoever comes last.
+    Several processes may write the same file at once: the files are identical, so the last one may replace the others.
 
     Args:
         path: The file.
-        key: What it holds.
+        key: The key of its content.
         count: Number of images.
         images: uint8 ``(3, H, W)``, all of one shape.
 
     Raises:
-        DataError: The images alone are larger than the cache may be.
+        DataError: The images alone exceed the size limit of the cache.
         OSError: The folder cannot be written, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +148,7 @@ def write(path: Path, key: str, count: int, images: Iterable[NDArray[np.uint8]])
             header, digests = b"", []
             for image in images:
                 if not header:
-                    _require_room(path, count * image.nbytes)
+                    _require_space(path, count * image.nbytes)
                     document = json.dumps({"key": key, "shape": [count, *image.shape]})
                     header = f"{_MAGIC}\n{document}\n".encode().ljust(_PAGE, b"\0")
                     file.write(header)
@@ -165,50 +166,54 @@ def write(path: Path, key: str, count: int, images: Iterable[NDArray[np.uint8]])
         raise
 
 
-def _require_room(path: Path, size: int) -> None:
-    if size > limit():
+def _require_space(path: Path, size: int) -> None:
+    if size > size_limit():
         raise DataError(
-            f"the decoded images take {size / 1e9:.1f} GB, the cache may have {limit() / 1e9:g} GB",
+            f"the decoded images take {size / 1e9:.1f} GB, and the limit of the cache is {size_limit() / 1e9:g} GB",
             where=str(path.parent),
-            hint=f"a smaller image_size, or {LIMIT}={size / 1e9 + 1:.0f}",
+            hint=f"set {LIMIT_VARIABLE}={size / 1e9 + 1:.0f}, or use a smaller image_size",
         )
 
 
-def limit() -> float:
-    """The bound of the folder in bytes.
+def size_limit() -> float:
+    """Returns the size limit of the cache in bytes.
 
     Raises:
-        UsageError: The environment variable is no number above 0.
+        UsageError: The environment variable is not a number above 0.
     """
-    text = os.environ.get(LIMIT, "")
+    text = os.environ.get(LIMIT_VARIABLE, "")
     try:
         gigabytes = float(text or DEFAULT_LIMIT_GB)
     except ValueError:
         gigabytes = 0.0
     if not gigabytes > 0:
-        raise UsageError(f"{LIMIT}={text} is no number above 0", hint=f"{LIMIT}={DEFAULT_LIMIT_GB:g}")
+        raise UsageError(
+            f"{LIMIT_VARIABLE}={text} is not a number above 0",
+            where="environment",
+            hint=f"{LIMIT_VARIABLE}={DEFAULT_LIMIT_GB:g}",
+        )
     return gigabytes * 1e9
 
 
-def tidy(keep: Path) -> None:
-    """Deletes the files that were used longest ago until the rest is within the bound.
+def evict(keep: Path) -> None:
+    """Deletes the least recently used files until the rest is within the size limit.
 
-    A process that has a deleted file open reads on from it; the next one decodes again.
+    A process that has a deleted file open continues to read it; the next one decodes the images again.
 
     Args:
-        keep: The file that is in use here, which stays.
+        keep: The file that is in use here, which is never deleted.
     """
-    used: list[tuple[float, int, Path]] = []
+    files: list[tuple[float, int, Path]] = []
     for path in keep.parent.iterdir():
-        with contextlib.suppress(OSError):  # another process was faster
-            found = path.stat()
+        with contextlib.suppress(OSError):  # another process has deleted it
+            status = path.stat()
             if path.suffix != ".tmp":
-                used.append((found.st_mtime, found.st_size, path))
-            elif found.st_mtime < time.time() - _ABANDONED:
+                files.append((status.st_mtime, status.st_size, path))
+            elif status.st_mtime < time.time() - _ABANDONED:
                 path.unlink()
-    total = sum(size for _, size, _ in used)
-    for _, size, path in sorted(used):
-        if total <= limit():
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= size_limit():
             return
         if path != keep:
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""From an encoded picture to uint8 RGB: orientation, colours, size."""
+"""Decodes an image file to uint8 RGB: orientation, colours, size."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 _WITH_ALPHA = ("RGBA", "LA", "PA")
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
-_NO_RANGE = ("I", "F")
+_WITHOUT_RANGE = ("I", "F")
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """How pictures become images.
+    """Decodes image files to uint8 RGB.
 
-    The EXIF orientation is applied. What is not RGB becomes RGB: grey is repeated, palettes and CMYK are converted,
-    of 16 bits the upper 8 are kept. What is transparent is laid over white, the colour of the pages that drawings
-    with transparency are made for; the colours hidden under full transparency never show.
+    The EXIF orientation is applied. Grey is repeated, palettes and CMYK are converted, and of 16 bits the upper 8 are
+    kept. Transparency is composited over white, the background that drawings with transparency are made for; colours
+    of fully transparent pixels never show.
 
     Attributes:
-        image_size: Side of the square images wanted: the shorter side is resized to it once, with Pillow's bicubic
-            filter, which is antialiased, and the centre is cut out. The arithmetic of the sizes is that of
-            torchvision's ``Resize`` and ``CenterCrop``. None leaves every picture as large as it is.
+        image_size: Side of the square images: the shorter side is resized to it once, with Pillow's bicubic filter,
+            which is antialiased, and the centre is cropped. The arithmetic of the sizes is that of torchvision's
+            ``Resize`` and ``CenterCrop``. None keeps the size of every image.
     """
 
     image_size: int | None = None
 
     @property
     def rule(self) -> str:
-        """The decoding in words: part of the fingerprint of what was decoded."""
+        """The decoding in words: part of the fingerprint of decoded images."""
         size = "as stored"
         if self.image_size:
             size = f"shorter side {self.image_size}, bicubic, antialiased; centre {self.image_size}x{self.image_size}"
@@ -46,11 +46,11 @@ class Decoder:
 
     @property
     def libraries(self) -> str:
-        """What else the pixels depend on: JPEG decoders may differ in a grey value."""
+        """The libraries that pixels depend on: two JPEG decoders may differ by one grey value."""
         return f"Pillow {PIL.__version__}, JPEG {features.version('libjpeg_turbo') or features.version('jpg')}"
 
     def decode(self, data: bytes, where: str) -> NDArray[np.uint8]:
-        """Decodes one picture.
+        """Decodes one image.
 
         Args:
             data: The content of a file in any format that Pillow reads.
@@ -60,62 +60,62 @@ class Decoder:
             uint8 ``(3, H, W)``, RGB.
 
         Raises:
-            DataError: It is no picture, is damaged or incomplete, or its values have no known range.
+            DataError: The data are not an image, are damaged or incomplete, or their values have no known range.
         """
         try:
-            _check_sums(data)
-            with Image.open(io.BytesIO(data)) as picture:
-                picture.load()
-                upright = ImageOps.exif_transpose(picture)
+            _verify_png(data)
+            with Image.open(io.BytesIO(data)) as stored:
+                stored.load()
+                upright = ImageOps.exif_transpose(stored)
             return np.asarray(self._resized(_to_rgb(upright, where))).transpose(2, 0, 1)
         except DataError:
             raise
-        except Exception as error:  # damaged files make Pillow raise anything, from SyntaxError to struct.error
+        except Exception as error:  # for damaged files, Pillow raises anything from SyntaxError to struct.error
             raise DataError(
-                f"the picture cannot be decoded: {_first_line(error)}",
+                f"the image cannot be decoded: {_first_line(error)}",
                 where=where,
-                hint="copy the file again from where it came, or remove it",
+                hint="copy the file again from its source, or delete it",
             ) from error
 
-    def _resized(self, picture: Image.Image) -> Image.Image:
-        if self.image_size is None or picture.size == (self.image_size, self.image_size):
-            return picture
-        side, (width, height) = self.image_size, picture.size
+    def _resized(self, image: Image.Image) -> Image.Image:
+        if self.image_size is None or image.size == (self.image_size, self.image_size):
+            return image
+        side, (width, height) = self.image_size, image.size
         if width <= height:
             width, height = side, int(side * height / width)
         else:
             width, height = int(side * width / height), side
         left, top = round((width - side) / 2), round((height - side) / 2)
-        return picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + side, top + side))
+        return image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + side, top + side))
 
 
-def _to_rgb(picture: Image.Image, where: str) -> Image.Image:
-    if picture.mode == "RGB":
-        return picture
-    if picture.mode in _NO_RANGE:
+def _to_rgb(image: Image.Image, where: str) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode in _WITHOUT_RANGE:
         raise DataError(
-            f"the picture has {picture.mode!r} pixels of 32 bits, whose black and white nobody knows",
+            f"the image has 32-bit pixels (mode {image.mode!r}), whose range from black to white is unknown",
             where=where,
             hint="save it with 8 or 16 bits per channel",
         )
-    if picture.mode in _SIXTEEN_BITS:
+    if image.mode in _SIXTEEN_BITS:
         # Pillow would clip 16 bits at 255. The upper byte is what it keeps of 16-bit colour.
-        high = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
+        high = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return Image.fromarray(high).convert("RGB")
-    if picture.mode in _WITH_ALPHA or "transparency" in picture.info:
-        opaque = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
-    return picture.convert("RGB")
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        transparent = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", transparent.size, "white"), transparent).convert("RGB")
+    return image.convert("RGB")
 
 
-def _check_sums(data: bytes) -> None:
-    """Raises an error where a PNG's checksums are wrong, which Pillow ignores as long as pixels come out."""
+def _verify_png(data: bytes) -> None:
+    """Raises an error where a checksum of a PNG is wrong, which Pillow ignores as long as it can decode pixels."""
     if data.startswith(b"\x89PNG"):
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.verify()
+        with Image.open(io.BytesIO(data)) as image:
+            image.verify()
 
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, PIL.UnidentifiedImageError):
-        return "it is no picture, or of a format that Pillow does not read"
+        return "the data are not an image, or are in a format that Pillow does not read"
     return (str(error) or type(error).__name__).splitlines()[0]

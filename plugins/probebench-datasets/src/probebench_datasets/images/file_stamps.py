@@ -1,4 +1,7 @@
-"""What is known of files without reading them: like git's index, so that sixty thousand are not read at every start."""
+"""Stamps of files: paths, sizes and times, which tell without reading the files whether they have changed.
+
+As in git's index, this avoids reading sixty thousand files at every start.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SETTLED = 2_000_000_000
-"""Nanoseconds; no file system in use has a coarser clock."""
+"""Nanoseconds after which a change of a file is visible in its times: no file system in use has a coarser clock."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What the file system says of some files.
+    """The state of some files in the file system.
 
     Attributes:
-        name: A digest of paths, sizes and times.
-        settled: Whether the files were last changed more than two seconds ago. Of others nothing is remembered: where
-            clocks are coarse they might be changed again without a trace.
+        name: A digest of their paths, sizes and times.
+        settled: Whether the files were last changed more than two seconds ago. Only then their content hash is kept:
+            where the clock of the file system is coarse, a later change could leave size and times as they are.
     """
 
     name: str
@@ -34,29 +37,29 @@ class Stamp:
 
 
 def stamp(files: Sequence[str]) -> Stamp:
-    """Asks the file system.
+    """Reads the state of files from the file system, and not their content.
 
-    What is trusted: a file with the same path, size, ``mtime`` and ``ctime`` (in nanoseconds) has the same content.
+    A file with the same path, size, ``mtime`` and ``ctime`` (in nanoseconds) is taken to have the same content.
 
     Args:
         files: Absolute paths, in the order of the images.
 
     Raises:
-        DataError: A file cannot be looked at.
+        DataError: The state of a file cannot be read.
     """
     total, newest = hashlib.sha256(), 0
     for file in files:
         try:
-            found = os.stat(file)  # noqa: PTH116 - a third faster than Path.stat, and there may be a million
+            status = os.stat(file)  # noqa: PTH116 - a third faster than Path.stat, and there may be a million
         except OSError as error:
-            raise unreadable(file, error) from error
-        newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
-        total.update(os.fsencode(file) + f"\0{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n".encode())
+            raise read_error(file, error) from error
+        newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
+        total.update(os.fsencode(file) + f"\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
     return Stamp(total.hexdigest(), newest < time.time_ns() - _SETTLED)
 
 
-def content(files: Sequence[str]) -> str:
-    """SHA-256 in hexadecimal over the content of all files, in their order; reads them.
+def content_hash(files: Sequence[str]) -> str:
+    """Reads files, and returns the SHA-256 of their contents in their order, in hexadecimal.
 
     Raises:
         DataError: A file cannot be read.
@@ -67,12 +70,12 @@ def content(files: Sequence[str]) -> str:
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            raise unreadable(path, error) from error
+            raise read_error(path, error) from error
     return total.hexdigest()
 
 
-def recall(folder: Path, stamp: Stamp) -> str | None:
-    """The `content` that was remembered for a stamp."""
+def load_content_hash(folder: Path, stamp: Stamp) -> str | None:
+    """Reads the `content_hash` that was saved for a stamp; None if there is none."""
     try:
         text = (folder / f"{stamp.name}.content").read_text("ascii")
     except (OSError, ValueError):
@@ -80,17 +83,17 @@ def recall(folder: Path, stamp: Stamp) -> str | None:
     return text if len(text) == 64 and text.isalnum() else None
 
 
-def remember(folder: Path, stamp: Stamp, content: str) -> None:
-    """Keeps the `content` of a stamp; where nothing can be written, the files are read again next time."""
+def save_content_hash(folder: Path, stamp: Stamp, content: str) -> None:
+    """Saves the `content_hash` for a stamp; if the folder is not writable, the files are read again next time."""
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{stamp.name}.content").write_text(content, "ascii")
 
 
-def unreadable(path: str | Path, error: OSError) -> DataError:
-    """The error for a file or folder that the system does not let us read."""
+def read_error(path: str | Path, error: OSError) -> DataError:
+    """Returns the error for a file or folder that the operating system does not read."""
     return DataError(
-        f"cannot be read: {error.strerror or error}",
+        f"the file or folder cannot be read: {error.strerror or error}",
         where=os.fspath(path),
-        hint="restore it, or correct its permissions",
+        hint=f"restore it, or make it readable: chmod u+rX {os.fspath(path)}",
     )

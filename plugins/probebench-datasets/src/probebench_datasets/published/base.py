@@ -1,4 +1,4 @@
-"""What datasets with published files have in common: they are looked for, verified, read once and kept."""
+"""The base class of published datasets: their files are verified, read once and kept in memory."""
 
 from __future__ import annotations
 
@@ -6,52 +6,64 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from probebench.api import DataError, Dataset, UsageError
-from probebench_datasets.downloads.file_sets import Files, FileSet
+from probebench_datasets.downloads.file_sets import DatasetFiles, FileSet
 from probebench_datasets.paths import data_root
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from probebench.api import Split
     from probebench_datasets.downloads.download import Progress
-    from probebench_datasets.published_options import RootOptions
+    from probebench_datasets.options import RootOptions
 
 
-class Published(Dataset):
-    """A dataset of the field, read from its files as they are published.
+class PublishedDataset(Dataset):
+    """A dataset that is read from its files as they were published.
 
     Attributes:
-        name: As in its spec.
-        forms: The forms in which it may lie on the disk; the first one is what is downloaded.
+        name: Name of its spec.
+        file_sets: Its files, for each format in which they are published; the first one is downloaded.
     """
 
     name: ClassVar[str]
-    forms: ClassVar[tuple[FileSet, ...]]
+    file_sets: ClassVar[tuple[FileSet, ...]]
 
     def __init__(self, options: RootOptions) -> None:
         self._files = self._files_of(options)
-        self._read: dict[str, Split] = {}
+        self._opened: dict[str, Split] = {}
 
     @classmethod
     def fetch(cls, options: RootOptions, progress: Progress) -> None:
-        """Downloads what is missing, and verifies all of it."""
+        """Downloads missing files, and verifies all files."""
         cls._files_of(options).fetch(progress)
 
     @classmethod
-    def _files_of(cls, options: RootOptions) -> Files:
-        place = f":root={options.root}" if options.root else ""
-        return Files(cls.name, data_root(options.root), cls.forms, f"probebench data download {cls.name}{place}")
+    def _files_of(cls, options: RootOptions) -> DatasetFiles:
+        root = f":root={options.root}" if options.root else ""
+        command = f"probebench data download {cls.name}{root}"
+        return DatasetFiles(cls.name, data_root(options.root), cls.file_sets, command)
 
     def split(self, name: str) -> Split:
-        """A split; its files are verified, and read, when it is first asked for."""
+        """Returns a split; its files are verified and read in the first call."""
         known = (*self.splits, *self.unlabeled)
         if name not in known:
-            raise UsageError(f"no split {name!r}", hint=" or ".join(known))
-        if name not in self._read:
+            raise UsageError(f"no split {name!r}", hint=f"use {' or '.join(known)}")
+        if name not in self._opened:
             try:
-                self._read[name] = self._open(name)
+                self._opened[name] = self._open(name)
             except OSError as error:
-                raise DataError(f"{self.name} cannot be read: {error.strerror}", where=error.filename) from error
-        return self._read[name]
+                raise DataError(
+                    f"{self.name} cannot be read: {error.strerror}",
+                    where=error.filename,
+                    hint=f"restore the file, or make it readable: chmod u+r {error.filename}",
+                ) from error
+        return self._opened[name]
 
     @abstractmethod
     def _open(self, name: str) -> Split:
         """Reads a split from its files."""
+
+
+def format_error(path: Path, what: str) -> DataError:
+    """Returns the error for a file that is not in the published format, although its checksum is the expected one."""
+    return DataError(what, where=str(path), hint="delete this file and download the dataset again")

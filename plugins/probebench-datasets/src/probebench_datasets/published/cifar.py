@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, as pickled batches or as binary records. Both forms give the same splits."""
+"""CIFAR-10 and CIFAR-100, from pickled batches or binary records. Both formats give the same splits."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from probebench.api import DataError
 from probebench_datasets.downloads.file_sets import FileSet, Source
-from probebench_datasets.images.arrays import ArraySplit
-from probebench_datasets.published.base import Published
+from probebench_datasets.images.splits import ArraySplit
+from probebench_datasets.published.base import PublishedDataset, format_error
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from probebench.api import DataError
 
 _SITE = "https://www.cs.toronto.edu/~kriz/"
 _PIXELS = 3 * 32 * 32
@@ -78,8 +79,8 @@ CIFAR100_BINARY = FileSet(
 )
 
 
-class _Cifar(Published):
-    """What the two have in common.
+class _Cifar(PublishedDataset):
+    """The base class of both.
 
     Attributes:
         label_key: Key of the labels in a pickled batch.
@@ -91,8 +92,8 @@ class _Cifar(Published):
     label_bytes: ClassVar[int]
 
     def _open(self, name: str) -> ArraySplit:
-        form, paths = self._files.part(name)
-        binary = form.folder.endswith(("-bin", "-binary"))
+        file_set, paths = self._files.part(name)
+        binary = file_set.folder.endswith(("-bin", "-binary"))
         parts = [self._binary(path) if binary else self._pickled(path) for path in paths]
         images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return ArraySplit(images.reshape(-1, 3, 32, 32), labels.astype(np.int64))
@@ -101,14 +102,14 @@ class _Cifar(Published):
         batch = _unpickle(path)
         images, labels = np.asarray(batch.get("data")), np.asarray(batch.get(self.label_key))
         if images.dtype != np.uint8 or images.shape != (len(labels.flat), _PIXELS):
-            raise _not_a_batch(path, f"its data are {images.dtype} {images.shape}")
+            raise _batch_error(path, f"its data are {images.dtype} {images.shape}")
         return images, labels
 
     def _binary(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         content = np.fromfile(path, np.uint8)
         record = self.label_bytes + _PIXELS
         if not len(content) or len(content) % record:
-            raise _not_a_batch(path, f"{len(content):,} bytes are no whole records of {record}")
+            raise _batch_error(path, f"{len(content):,} bytes are not a whole number of records of {record} bytes")
         records = content.reshape(-1, record)
         return records[:, self.label_bytes :], records[:, self.label_bytes - 1]
 
@@ -117,7 +118,7 @@ class Cifar10(_Cifar):
     """CIFAR-10: 50,000 train and 10,000 test images of ten classes, 32x32."""
 
     name = "cifar10"
-    forms = (CIFAR10_PYTHON, CIFAR10_BINARY)
+    file_sets = (CIFAR10_PYTHON, CIFAR10_BINARY)
     label_key = "labels"
     label_bytes = 1
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -127,7 +128,7 @@ class Cifar100(_Cifar):
     """CIFAR-100: 50,000 train and 10,000 test images of a hundred (fine) classes, 32x32."""
 
     name = "cifar100"
-    forms = (CIFAR100_PYTHON, CIFAR100_BINARY)
+    file_sets = (CIFAR100_PYTHON, CIFAR100_BINARY)
     label_key = "fine_labels"
     label_bytes = 2  # the coarse label, then the fine one
     classes = tuple(_FINE.split())
@@ -138,7 +139,7 @@ fetch_cifar100 = Cifar100.fetch
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads what a batch consists of, NumPy arrays included, and refuses all else: a pickle can name any function."""
+    """Reads lists and NumPy arrays, and refuses everything else, because a pickle can call any function."""
 
     allowed: ClassVar[frozenset[tuple[str, str]]] = frozenset(
         {
@@ -152,23 +153,23 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in the base class
         if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not allowed")
         return super().find_class(module, name)
 
 
 def _unpickle(path: Path) -> dict[str, Any]:
-    """A batch; its file is known by its checksum already, and still nothing in it is run."""
+    """Reads a batch without running code in it, although its checksum was verified before."""
     try:
         # The official batches were written by Python 2, whose strings are bytes.
         batch = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except OSError:
         raise
     except Exception as error:  # damaged pickles raise anything
-        raise _not_a_batch(path, str(error)) from error
+        raise _batch_error(path, str(error)) from error
     if not isinstance(batch, dict):
-        raise _not_a_batch(path, f"it holds a {type(batch).__name__}")
+        raise _batch_error(path, f"it holds a {type(batch).__name__}, not a dict")
     return batch
 
 
-def _not_a_batch(path: Path, why: str) -> DataError:
-    return DataError(f"{path.name} is no batch of CIFAR: {why}", where=str(path), hint="download the dataset again")
+def _batch_error(path: Path, why: str) -> DataError:
+    return format_error(path, f"{path.name} is not a batch of CIFAR: {why}")

@@ -1,4 +1,4 @@
-"""Fashion-MNIST, from its four compressed IDX files: grey becomes RGB."""
+"""Fashion-MNIST, from its four compressed IDX files; grey is repeated as RGB."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from probebench.api import DataError
 from probebench_datasets.downloads.file_sets import FileSet, Source
-from probebench_datasets.images.arrays import ArraySplit
-from probebench_datasets.published.base import Published
+from probebench_datasets.images.splits import ArraySplit
+from probebench_datasets.published.base import PublishedDataset, format_error
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from probebench_datasets.published_options import FashionMNISTOptions
+    from probebench.api import DataError
+    from probebench_datasets.options import FashionMNISTOptions
 
 _SITE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 _IMAGES, _LABELS = 3, 1
-"""Number of dimensions of the two kinds of file."""
+"""Numbers of dimensions of the two kinds of files."""
 
-_BYTES = 8
-"""The type of their values."""
+_UINT8 = 8
+"""The code of their type of values."""
 
 _PARTS = {
     "train": {
@@ -46,11 +46,11 @@ FASHION_MNIST = FileSet(
 )
 
 
-class FashionMNIST(Published):
-    """Fashion-MNIST: 60,000 train and 10,000 test images of ten kinds of clothing, 28x28."""
+class FashionMNIST(PublishedDataset):
+    """Fashion-MNIST: 60,000 train and 10,000 test images of ten classes of clothing, 28x28."""
 
     name = "fashion-mnist"
-    forms = (FASHION_MNIST,)
+    file_sets = (FASHION_MNIST,)
     classes = (
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
@@ -62,10 +62,10 @@ class FashionMNIST(Published):
         self.image_size = (side, side)
 
     def _open(self, name: str) -> ArraySplit:
-        _, (pictures, marks) = self._files.part(name)
-        grey, labels = _idx(pictures, _IMAGES), _idx(marks, _LABELS)
+        _, (image_file, label_file) = self._files.part(name)
+        grey, labels = _read_idx(image_file, _IMAGES), _read_idx(label_file, _LABELS)
         if len(grey) != len(labels):
-            raise DataError(f"{len(labels)} labels for {len(grey)} images", where=str(marks))
+            raise format_error(label_file, f"{label_file.name} has {len(labels)} labels for {len(grey)} images")
         grey = _resized(grey, self.image_size[0])
         return ArraySplit(np.broadcast_to(grey[:, None], (len(grey), 3, *self.image_size)), labels.astype(np.int64))
 
@@ -73,29 +73,25 @@ class FashionMNIST(Published):
 fetch_fashion_mnist = FashionMNIST.fetch
 
 
-def _idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """An IDX file of bytes: type and number of dimensions, the dimensions, the values."""
+def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Reads an IDX file of bytes: type and number of dimensions, the dimensions, the values."""
     try:
         content = gzip.decompress(path.read_bytes())
         kind, *shape = struct.unpack_from(f">{1 + dimensions}I", content)
         values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
     except (EOFError, zlib.error, gzip.BadGzipFile, struct.error, ValueError) as error:
-        raise _no_idx(path, dimensions, str(error)) from error
-    if kind != _BYTES << 8 | dimensions:
-        raise _no_idx(path, dimensions, f"it begins with {kind:08x}")
+        raise _idx_error(path, dimensions, str(error)) from error
+    if kind != _UINT8 << 8 | dimensions:
+        raise _idx_error(path, dimensions, f"it begins with {kind:08x}")
     return values
 
 
-def _no_idx(path: Path, dimensions: int, why: str) -> DataError:
-    return DataError(
-        f"{path.name} is no IDX file of bytes with {dimensions} dimensions: {why}",
-        where=str(path),
-        hint="download the dataset again",
-    )
+def _idx_error(path: Path, dimensions: int, why: str) -> DataError:
+    return format_error(path, f"{path.name} is not an IDX file of bytes with {dimensions} dimensions: {why}")
 
 
 def _resized(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Bicubic and antialiased, as for pictures in folders."""
+    """Resizes grey images: bicubic and antialiased, as image files are."""
     if images.shape[1:] == (side, side):
         return images
     filter_ = Image.Resampling.BICUBIC

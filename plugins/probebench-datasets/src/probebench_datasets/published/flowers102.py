@@ -1,4 +1,4 @@
-"""Oxford Flowers-102, as published: one folder of JPEG files, and two MATLAB files that say what they are."""
+"""Oxford Flowers-102, as published: a folder of JPEG files, and two MATLAB files with their labels and splits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from probebench.api import DataError, Dataset, UsageError
 from probebench_datasets.downloads import checksums
 from probebench_datasets.downloads.download import download
 from probebench_datasets.downloads.unpack import unpack
-from probebench_datasets.images.decoded_images import DecodedImages, DecodedSplit
+from probebench_datasets.images.decoded_images import DecodedImages
 from probebench_datasets.images.decoder import Decoder
+from probebench_datasets.images.encoded_images import ImageFiles
+from probebench_datasets.images.splits import DecodedSplit
 from probebench_datasets.paths import data_root
-from probebench_datasets.user_data.folder_listing import FilePictures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +36,11 @@ _COMMAND: Final = "probebench data download flowers102"
 
 
 class Flowers102(Dataset):
-    """8,189 photographs of 102 kinds of flowers: 1,020 to train, 1,020 to validate, 6,149 to test on.
+    """Flowers-102: 8,189 photographs of 102 classes of flowers, 1,020 train, 1,020 val and 6,149 test images.
 
-    The classes of test are uneven, from 20 to 238 images, so rows are ranked by the mean of the classes' accuracies.
-    The photographs differ in size, from 500 pixels upwards, so `image_size` has a default: 64 is what small diffusion
-    models are trained at, and 100 MB for all images. Backbones trained on ImageNet want 224.
+    The classes of test have 20 to 238 images, so leaderboards rank by mean-per-class accuracy. The photographs differ
+    in size, from 500 pixels upwards, so `image_size` has a default: small diffusion models are trained at 64, where
+    all images take 100 MB. Backbones trained on ImageNet need 224.
     """
 
     metric = "mean_per_class"
@@ -53,23 +54,23 @@ class Flowers102(Dataset):
         decoder = Decoder(options.image_size)
         self._splits = {}
         for split, numbers in _numbers(folder).items():
-            pictures = FilePictures([str(_picture(folder, number)) for number in numbers.tolist()])
-            images = DecodedImages(pictures, decoder, f"flowers102/{split}")
+            files = ImageFiles([str(_image_file(folder, number)) for number in numbers.tolist()])
+            images = DecodedImages(files, decoder, f"flowers102/{split}")
             self._splits[split] = DecodedSplit(images, labels[numbers - 1])
         self.splits = tuple(self._splits)
 
     def split(self, name: str) -> DecodedSplit:
-        """``train``, ``val`` or ``test``; images are in the order of ``setid.mat``."""
+        """Returns ``train``, ``val`` or ``test``; images are in the order of ``setid.mat``."""
         if name not in self._splits:
-            raise UsageError(f"no split {name!r}", hint=" or ".join(self._splits))
+            raise UsageError(f"no split {name!r}", hint=f"use {' or '.join(self._splits)}")
         return self._splits[name]
 
 
 def fetch(options: Flowers102Options, progress: Progress) -> None:
-    """Downloads what is missing: 345 MB, of which the archive is deleted when it is unpacked.
+    """Downloads missing files: 345 MB. The archive is deleted when it is unpacked.
 
     Raises:
-        DataError: Something cannot be downloaded, is not what it should be, or cannot be written.
+        DataError: A file cannot be downloaded, has another checksum, or cannot be written.
     """
     folder = _folder(options)
     for name, md5 in (LABELS, SPLITS):
@@ -87,42 +88,43 @@ def _folder(options: Flowers102Options) -> Path:
     return (data_root(options.root) / "flowers-102").absolute()
 
 
-def _picture(folder: Path, number: int) -> Path:
+def _image_file(folder: Path, number: int) -> Path:
     return folder / "jpg" / f"image_{number:05d}.jpg"
 
 
 def _labels(folder: Path) -> NDArray[np.int64]:
-    """Of all images in the order of their numbers, counted from 0."""
+    """Returns the labels of all images, counted from 0, in the order of the images' numbers."""
     numbers: NDArray[np.int64] = loadmat(folder / LABELS[0])["labels"].ravel().astype(np.int64)
     return numbers - 1
 
 
 def _numbers(folder: Path) -> dict[str, NDArray[np.int64]]:
-    """Numbers of the images of each split, counted from 1 as in the files' names."""
+    """Returns the numbers of the images of each split, counted from 1 as in the names of the files."""
     sets = loadmat(folder / SPLITS[0])
     return {split: sets[key].ravel().astype(np.int64) for split, key in _KEYS.items()}
 
 
 def _missing(folder: Path) -> list[str]:
-    """Pictures that are not there."""
-    wanted = np.concatenate(list(_numbers(folder).values()))
-    there = {path.name for path in (folder / "jpg").glob("*.jpg")}
-    return [name for number in sorted(wanted.tolist()) if (name := _picture(folder, number).name) not in there]
+    """Returns the names of the image files that do not exist."""
+    numbers = np.concatenate(list(_numbers(folder).values()))
+    present = {path.name for path in (folder / "jpg").glob("*.jpg")}
+    return [name for number in sorted(numbers.tolist()) if (name := _image_file(folder, number).name) not in present]
 
 
 def _require(folder: Path, options: Flowers102Options) -> None:
-    """Raises an error unless all files are there, and those that say what they are are the published ones."""
+    """Raises an error unless all files exist, and the MATLAB files have the published checksums."""
     command = _COMMAND + (f":root={options.root}" if options.root else "")
-    by_hand = f"{command}; or put {LABELS[0]}, {SPLITS[0]} and jpg/ of {ARCHIVE[0]} from {URL} there"
+    by_hand = f"copy {LABELS[0]}, {SPLITS[0]} and the folder jpg of {ARCHIVE[0]} from {URL} to {folder}"
+    hint = f"{command}; without a network connection, {by_hand}"
     for name, md5 in (LABELS, SPLITS):
         if not (folder / name).is_file():
-            raise DataError(f"flowers102 is not on this machine: {name} is missing", where=str(folder), hint=by_hand)
-        checksums.require(folder / name, md5, remedy=f"remove this file, then {command}")
+            raise DataError(f"a file of flowers102 is missing: {name}", where=str(folder), hint=hint)
+        checksums.verify(folder / name, md5, hint=f"delete this file, then run {command}")
     if missing := _missing(folder):
         raise DataError(
-            f"{len(missing)} pictures of flowers102 are missing, such as {missing[0]}",
+            f"image files of flowers102 are missing: {len(missing)}, such as {missing[0]}",
             where=str(folder / "jpg"),
-            hint=by_hand,
+            hint=hint,
         )
 
 
@@ -143,4 +145,4 @@ NAMES: Final = (
     "cyclamen", "watercress", "canna lily", "hippeastrum", "bee balm", "ball moss", "foxglove", "bougainvillea",
     "camellia", "mallow", "mexican petunia", "bromelia", "blanket flower", "trumpet creeper", "blackberry lily",
 )  # fmt: skip
-"""The kinds of flowers, in the order of the labels."""
+"""The classes, in the order of the labels."""

@@ -1,4 +1,4 @@
-"""STL-10, binary: 96x96, ten classes, ten folds, and 100,000 images without labels."""
+"""STL-10, from its binary files: 96x96, ten classes, ten folds, and 100,000 images without labels."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probebench.api import DataError
 from probebench_datasets.downloads.file_sets import FileSet, Source
-from probebench_datasets.images.arrays import ArraySplit, ResizedImages, StoredImages, UnlabeledSplit
-from probebench_datasets.published.base import Published
+from probebench_datasets.images.arrays import RawFileImages, ResizedImages
+from probebench_datasets.images.splits import ArraySplit, UnlabeledSplit
+from probebench_datasets.published.base import PublishedDataset, format_error
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from probebench_datasets.images.arrays import Images
-    from probebench_datasets.published_options import STL10Options
+    from probebench_datasets.images.arrays import ImageArray
+    from probebench_datasets.options import STL10Options
 
 _SIDE = 96
 _FOLDS = 10
@@ -46,11 +46,11 @@ STL10_BINARY = FileSet(
 )
 
 
-class STL10(Published):
+class STL10(PublishedDataset):
     """STL-10: 5,000 train images, or one of their ten folds of 1,000, and 8,000 test images."""
 
     name = "stl10"
-    forms = (STL10_BINARY,)
+    file_sets = (STL10_BINARY,)
     classes = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
     unlabeled = ("unlabeled",)
 
@@ -66,31 +66,31 @@ class STL10(Published):
         labels = np.fromfile(paths[1], np.uint8).astype(np.int64) - 1  # the file counts from 1
         count = _stored(paths[0]).shape[0]
         if len(labels) != count:
-            raise DataError(f"{len(labels)} labels for {count} images", where=str(paths[1]))
+            raise format_error(paths[1], f"{paths[1].name} has {len(labels)} labels for {count} images")
         if name == "test" or self._fold == "all":
             return ArraySplit(self._images(paths[0]), labels)
         chosen = self._chosen(count)
         return ArraySplit(self._images(paths[0], chosen), labels[chosen])
 
-    def _images(self, path: Path, chosen: NDArray[np.int64] | None = None) -> Images:
+    def _images(self, path: Path, chosen: NDArray[np.int64] | None = None) -> ImageArray:
         stored, (side, _) = _stored(path, chosen), self.image_size
         return stored if side == _SIDE else ResizedImages(stored, side)
 
     def _chosen(self, count: int) -> NDArray[np.int64]:
-        """Positions of the fold's images, in the order of the file."""
+        """Returns the positions of the fold's images, in the order of the file."""
         _, (path,) = self._files.part("folds")
         lines = path.read_text("ascii").splitlines()
         if len(lines) != _FOLDS:
-            raise DataError(f"{len(lines)} lines, not one for each of {_FOLDS} folds", where=str(path))
+            raise format_error(path, f"{path.name} has {len(lines)} lines, not one for each of {_FOLDS} folds")
         chosen = np.array(lines[int(self._fold)].split(), dtype=np.int64)
         if not len(chosen) or chosen.min() < 0 or chosen.max() >= count:
-            raise DataError(f"fold {self._fold} is none of {count} images", where=str(path))
+            raise format_error(path, f"fold {self._fold} in {path.name} has positions outside the {count} images")
         return chosen
 
 
 fetch_stl10 = STL10.fetch
 
 
-def _stored(path: Path, chosen: NDArray[np.int64] | None = None) -> StoredImages:
-    """Images are stored channel by channel and column by column, as Matlab does."""
-    return StoredImages(path, (3, _SIDE, _SIDE), axes=(0, 2, 1), chosen=chosen)
+def _stored(path: Path, chosen: NDArray[np.int64] | None = None) -> RawFileImages:
+    """Returns the images of a file, in which they are stored channel by channel and column by column, as in MATLAB."""
+    return RawFileImages(path, (3, _SIDE, _SIDE), axes=(0, 2, 1), chosen=chosen)

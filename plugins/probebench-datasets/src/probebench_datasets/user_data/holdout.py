@@ -1,4 +1,4 @@
-"""A test part for data that has none: stratified, seeded, and the same on every machine."""
+"""Holds out a test split from data that has none: stratified, seeded, and the same on every machine."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 TEST_SHARE: Final = 0.2
 
 
-def set_aside(
+def hold_out_test(
     names: Sequence[str], labels: NDArray[np.int64], *, seed: int, where: str
 ) -> dict[str, NDArray[np.int64]]:
-    """Divides images into a train and a test part, class by class.
+    """Splits images into train and test, class by class.
 
-    Which images of a class are in test depends on their names and the seed through SHA-256 alone: neither the order in
-    which a folder is listed nor a library's random numbers can move one. A class with ``n`` images has
-    ``round(n / 5)`` of them in test, one at least, and never all.
+    Which images of a class are in test depends on SHA-256 of their names and the seed alone: neither the order of a
+    folder listing nor the random numbers of a library can change it. Of a class with ``n`` images, ``round(n / 5)``
+    are in test, at least one and never all.
 
     Args:
-        names: Name of each image: the same on every machine, and unique.
+        names: Name of each image: unique, and the same on every machine.
         labels: int64 ``(N,)``.
-        seed: Another seed gives another division.
+        seed: Another seed gives another split.
         where: The data, for errors.
 
     Returns:
@@ -48,11 +48,13 @@ def set_aside(
         test += sorted(members, key=lambda position: hash63("test", seed, names[position]))[:count]
     if not test:
         raise DataError(
-            "no test part can be set aside: no class has two images", where=where, hint="add images, or a test split"
+            "no test split can be held out, because no class has two images",
+            where=where,
+            hint="add images to a class, or add a test split",
         )
-    if alone := sum(len(members) == 1 for members in classes.values()):
+    if single := sum(len(members) == 1 for members in classes.values()):
         warnings.warn(
-            f"{alone} classes have a single image, which is in train: test says nothing of them",
+            f"classes with a single image: {single}; it is in train, so test has no image of them",
             ProbebenchWarning,
             stacklevel=3,
         )
@@ -61,8 +63,8 @@ def set_aside(
     return {"train": np.flatnonzero(~chosen), "test": np.flatnonzero(chosen)}
 
 
-def require_trained(classes: Sequence[str], labels: Mapping[str, NDArray[np.int64]], *, where: str) -> None:
-    """Raises an error if another split has a class that train has not, and warns of classes that nobody has.
+def require_train_images(classes: Sequence[str], labels: Mapping[str, NDArray[np.int64]], *, where: str) -> None:
+    """Raises an error if another split has a class without train images, and warns of classes without any image.
 
     Args:
         classes: Their names.
@@ -70,19 +72,19 @@ def require_trained(classes: Sequence[str], labels: Mapping[str, NDArray[np.int6
         where: The data, for errors.
 
     Raises:
-        DataError: No probe could learn a class that it is measured on.
+        DataError: A class has images in another split and none in train, so no probe could learn it.
     """
     counts = {split: np.bincount(values, minlength=len(classes)) for split, values in labels.items()}
     for split, count in counts.items():
         if missing := np.flatnonzero((count > 0) & (counts["train"] == 0)).tolist():
             raise DataError(
-                f"{len(missing)} classes of {split} have no image in train, such as {classes[missing[0]]!r}",
+                f"classes of {split} without an image in train: {len(missing)}, such as {classes[missing[0]]!r}",
                 where=where,
-                hint=f"add train images of them, or remove them from {split}",
+                hint=f"add train images of them, or remove their images from {split}",
             )
-    if absent := np.flatnonzero(counts["train"] == 0).tolist():
+    if empty := np.flatnonzero(counts["train"] == 0).tolist():
         warnings.warn(
-            f"{len(absent)} of {len(classes)} classes have no image, such as {classes[absent[0]]!r}",
+            f"classes without any image: {len(empty)} of {len(classes)}, such as {classes[empty[0]]!r}",
             ProbebenchWarning,
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""Parquet files in the layout of Hugging Face: a column of pictures, a column of labels, in one file or in shards."""
+"""Parquet files in the layout of Hugging Face: a column of images and a column of labels, in one file or in shards."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probebench.api import DataError, Dataset, ProbebenchWarning, UsageError
-from probebench_datasets.images.decoded_images import DecodedImages, DecodedSplit
+from probebench_datasets.images.decoded_images import DecodedImages
 from probebench_datasets.images.decoder import Decoder
-from probebench_datasets.images.file_stamps import unreadable
+from probebench_datasets.images.file_stamps import read_error
+from probebench_datasets.images.splits import DecodedSplit
 from probebench_datasets.user_data.folder_listing import counted
-from probebench_datasets.user_data.holdout import require_trained, set_aside
-from probebench_datasets.user_data.parquet_reader import ParquetPictures
+from probebench_datasets.user_data.holdout import hold_out_test, require_train_images
+from probebench_datasets.user_data.parquet_reader import ParquetImages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,125 +32,136 @@ _SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "vali
 class Parquet(Dataset):
     """Images in Parquet files.
 
-    The splits are in the names of the files (``train-00000-of-00002.parquet``); where there is no ``test``, it is the
-    validation split, as is usual for ImageNet, or a fifth of the images, set aside class by class.
+    The names of the files give their splits (``train-00000-of-00002.parquet``). Without ``test``, the validation split
+    is used as test, as is usual for ImageNet. Without both, a fifth of the images is held out, class by class.
     """
 
     def __init__(self, options: ParquetOptions) -> None:
         if not options.path:
-            raise UsageError("parquet needs a path", where="parquet", hint="parquet:path=FOLDER")
-        files = _find(Path(options.path).expanduser().absolute())
-        pictures = {split: ParquetPictures(paths) for split, paths in files.items()}
-        self.classes, labels = _classes(pictures)
-        require_trained(self.classes, labels, where=options.path)
+            raise UsageError("parquet has no path", where="parquet", hint="--dataset parquet:path=FOLDER")
+        files = _split_files(Path(options.path).expanduser().absolute())
+        encoded = {split: ParquetImages(paths) for split, paths in files.items()}
+        self.classes, labels = _classes(encoded)
+        require_train_images(self.classes, labels, where=options.path)
         decoder = Decoder(options.image_size)
-        images = {split: DecodedImages(rows, decoder, f"{options.name}/{split}") for split, rows in pictures.items()}
+        images = {split: DecodedImages(rows, decoder, f"{options.name}/{split}") for split, rows in encoded.items()}
         self._splits = {split: DecodedSplit(images[split], labels[split]) for split in images}
         if "test" not in images:
             rows = [str(row) for row in range(len(labels["train"]))]
-            parts = set_aside(rows, labels["train"], seed=options.seed, where=options.path)
+            parts = hold_out_test(rows, labels["train"], seed=options.seed, where=options.path)
             self._splits = {
                 split: DecodedSplit(images["train"], labels["train"][part], part) for split, part in parts.items()
             }
         elif options.seed:
-            raise UsageError("the data has its own test split", where=f"seed={options.seed}", hint="leave seed out")
+            raise UsageError(
+                f"seed={options.seed} has no effect, because the data has its own test split",
+                where=options.path,
+                hint="remove seed from the dataset's options",
+            )
         self.splits = tuple(self._splits)
         self.image_size = images["train"].image_size
 
     def split(self, name: str) -> DecodedSplit:
-        """One of the splits there are."""
+        """Returns one of `splits`."""
         if name not in self._splits:
-            raise UsageError(f"no split {name!r}", hint=" or ".join(self._splits))
+            raise UsageError(f"no split {name!r}", hint=f"use {' or '.join(self._splits)}")
         return self._splits[name]
 
 
-def _find(path: Path) -> dict[str, list[Path]]:
-    """Files of each split, in their order; a single file is ``train``."""
+def _split_files(path: Path) -> dict[str, list[Path]]:
+    """Returns the files of each split, in their order; a single file is ``train``."""
     if path.is_file():
         return {"train": [path]}
     if not path.exists():
-        raise DataError("there is nothing", where=str(path), hint="path=FOLDER with Parquet files, or path=FILE")
-    found: dict[str, list[Path]] = {}
+        raise DataError(
+            "the path does not exist", where=str(path), hint="set path to a Parquet file, or to a folder of them"
+        )
+    files: dict[str, list[Path]] = {}
     others: list[Path] = []
-    for file in _shards(path):
+    for file in _parquet_files(path):
         match = _SHARD.fullmatch(file.name)
         split = _SPLITS.get(match["split"].lower()) if match else None
         if split:
-            found.setdefault(split, []).append(file)
+            files.setdefault(split, []).append(file)
         else:
             others.append(file)
-    if "train" not in found:
+    if "train" not in files:
         raise DataError(
-            "there is no train-*.parquet in this folder",
+            "the folder has no file train-*.parquet",
             where=str(path),
-            hint="names such as train-00000-of-00001.parquet, test-..., validation-...; or path=FILE for a single file",
+            hint="rename the files to train-00000-of-00001.parquet and so on, or set path to a single file",
         )
     if others:
         warnings.warn(
-            f"left out {counted(len(others), 'file')} whose names say none of train, val and test, such as {others[0]}",
+            f"ignored {counted(len(others), 'file')} whose name does not begin with train, val or test, such as "
+            f"{others[0]}",
             ProbebenchWarning,
             stacklevel=3,
         )
-    if "test" not in found and "val" in found:
-        warnings.warn("there is no test split: the validation split stands for it", ProbebenchWarning, stacklevel=3)
-        found["test"] = found.pop("val")
-    return {split: _complete(found[split]) for split in ("train", "val", "test") if split in found}
+    if "test" not in files and "val" in files:
+        warnings.warn(
+            "there is no test split, so the validation split is used as test", ProbebenchWarning, stacklevel=3
+        )
+        files["test"] = files.pop("val")
+    return {split: _all_shards(files[split]) for split in ("train", "val", "test") if split in files}
 
 
-def _shards(folder: Path) -> list[Path]:
-    """Parquet files of a folder, or of its folder ``data``, sorted by name."""
-    for place in (folder, folder / "data"):
+def _parquet_files(folder: Path) -> list[Path]:
+    """Returns the Parquet files of a folder, or of its folder ``data``, sorted by name."""
+    for parent in (folder, folder / "data"):
         try:
-            files = sorted(file for file in place.iterdir() if file.suffix == ".parquet")
+            files = sorted(file for file in parent.iterdir() if file.suffix == ".parquet")
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise unreadable(place, error) from error
+            raise read_error(parent, error) from error
         if files:
             return files
     return []
 
 
-def _complete(files: list[Path]) -> list[Path]:
-    """The files of one split, if they are all its shards and nothing else."""
+def _all_shards(files: list[Path]) -> list[Path]:
+    """Returns the files of one split, and raises an error unless they are each of its shards once."""
     matches = [match for file in files if (match := _SHARD.fullmatch(file.name))]
-    if len(words := {match["split"] for match in matches}) > 1:
+    if len(names := {match["split"] for match in matches}) > 1:
         raise DataError(
-            f"{' and '.join(sorted(words))} are the same split", where=str(files[0].parent), hint="keep one of them"
+            f"{' and '.join(sorted(names))} are the same split",
+            where=str(files[0].parent),
+            hint="keep the files of one of them",
         )
     numbers = [int(match["number"] or 0) for match in matches]
-    wanted = range(max(int(match["count"] or 1) for match in matches))
-    if sorted(numbers) != list(wanted):
+    expected = range(max(int(match["count"] or 1) for match in matches))
+    if sorted(numbers) != list(expected):
         raise DataError(
-            f"shards {sorted(numbers)} of {len(wanted)} are here, not each of them once",
+            f"the split has the shards {sorted(numbers)}, not each of its {len(expected)} shards once",
             where=", ".join(map(str, files)),
-            hint="download what is missing, and remove what is left of another version",
+            hint="download the missing shards, and remove shards of another version",
         )
     return files
 
 
 def _classes(
-    pictures: Mapping[str, ParquetPictures],
+    encoded: Mapping[str, ParquetImages],
 ) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
-    """Names of the classes, and the labels of each split, counted from 0."""
-    numbers = {split: shards.labels() for split, shards in pictures.items()}
-    found = {split: shards.class_names() for split, shards in pictures.items()}
-    names = found["train"]
-    if len(set(found.values())) > 1:
+    """Returns the names of the classes, and the labels of each split, counted from 0."""
+    numbers = {split: shards.labels() for split, shards in encoded.items()}
+    names_of = {split: shards.class_names() for split, shards in encoded.items()}
+    names = names_of["train"]
+    if len(set(names_of.values())) > 1:
         raise DataError(
             "the splits have different class names",
-            where=" and ".join(str(shards.files[0]) for shards in pictures.values()),
+            where=" and ".join(str(shards.files[0]) for shards in encoded.values()),
             hint="use files that were written together",
         )
     known = np.unique(numbers["train"]) if names is None else np.arange(len(names))
     labels: dict[str, NDArray[np.int64]] = {}
     for split, values in numbers.items():
-        strange = np.flatnonzero(~np.isin(values, known))
-        if len(strange):
+        unknown = np.flatnonzero(~np.isin(values, known))
+        if len(unknown):
             why = "no image in train" if names is None else f"no name among the {len(known)} classes"
             raise DataError(
-                f"label {values[strange[0]]} has {why} ({len(strange)} such rows)",
-                where=pictures[split].where(int(strange[0])),
+                f"label {values[unknown[0]]} has {why} ({counted(len(unknown), 'such row')})",
+                where=encoded[split].where(int(unknown[0])),
                 hint="remove these rows, or correct their labels",
             )
         labels[split] = np.searchsorted(known, values)

@@ -1,4 +1,4 @@
-"""Pictures and labels in Parquet files, read a few rows at a time."""
+"""Reads images and labels from Parquet files, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from probebench.api import DataError
-from probebench_datasets.images.encoded_images import Pictures
+from probebench_datasets.images.encoded_images import EncodedImages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,17 +23,17 @@ IMAGE_COLUMNS: Final = ("img", "image")
 LABEL_COLUMNS: Final = ("label", "fine_label")
 
 _BATCH_ROWS = 64
-_AGAIN = "download or copy the file again"
+_COPY_AGAIN = "download or copy the file again"
 
 
-class ParquetPictures(Pictures):
-    """The pictures of some files, row after row.
+class ParquetImages(EncodedImages):
+    """The encoded images in some Parquet files, row after row.
 
     Args:
         files: The files.
 
     Raises:
-        DataError: A file is no Parquet file, or has no column of pictures.
+        DataError: A file is not a Parquet file, or has no column of images.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -49,36 +49,35 @@ class ParquetPictures(Pictures):
         kind = schema.field(self._column).type
         if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
             raise DataError(
-                f"column {self._column!r} is {kind}, not a struct with the field 'bytes'",
+                f"column {self._column!r} has the type {kind}, not a struct with the field 'bytes'",
                 where=str(files[0]),
-                hint="write it with the library `datasets`, as a column of type Image",
+                hint="write the file with the library `datasets`, with a column of type Image",
             )
         self.layout = f"parquet {self._column}.bytes"
 
     def __len__(self) -> int:
         return self._starts[-1]
 
-    def place(self, index: int) -> tuple[Path, int]:
-        """File and row of a picture."""
+    def _file_and_row(self, index: int) -> tuple[Path, int]:
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._paths[number], index - self._starts[number]
 
     def where(self, index: int) -> str:
-        """``path/of/file.parquet, row N``, counted from 0."""
-        file, row = self.place(index)
+        """Returns ``path/of/file.parquet, row N``, counted from 0."""
+        file, row = self._file_and_row(index)
         return f"{file}, row {row}"
 
     def read(self, index: int) -> bytes:
-        """Reads as much of the picture's row group as comes before it."""
-        file, row = self.place(index)
+        """Reads the image's row group up to the image."""
+        file, row = self._file_and_row(index)
         with _reading(file), _open(file) as opened:
             group = 0
             while row >= (rows := opened.metadata.row_group(group).num_rows):
                 row, group = row - rows, group + 1
             for number, data in enumerate(self._rows(opened, groups=[group])):
                 if number == row:
-                    return self._present(data, index)
-        raise DataError("the row is missing", where=self.where(index), hint=_AGAIN)
+                    return self._not_null(data, index)
+        raise DataError("the row is missing", where=self.where(index), hint=_COPY_AGAIN)
 
     def read_all(self) -> Iterator[bytes]:
         """Reads a few rows at a time."""
@@ -86,30 +85,31 @@ class ParquetPictures(Pictures):
         for file, stop in zip(self._paths, self._starts[1:], strict=True):
             with _reading(file), _open(file) as opened:
                 for data in self._rows(opened):
-                    yield self._present(data, index)
+                    yield self._not_null(data, index)
                     index += 1
             if index != stop:
-                raise DataError(f"rows are missing after row {self.place(index)[1]}", where=str(file), hint=_AGAIN)
+                row = self._file_and_row(index)[1]
+                raise DataError(f"rows are missing after row {row}", where=str(file), hint=_COPY_AGAIN)
 
     def _rows(self, file: pq.ParquetFile, groups: Sequence[int] | None = None) -> Iterator[bytes | None]:
         column = f"{self._column}.bytes"
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=[column], use_threads=False):
             yield from batch.column(0).field("bytes").to_pylist()
 
-    def _present(self, data: bytes | None, index: int) -> bytes:
+    def _not_null(self, data: bytes | None, index: int) -> bytes:
         if data is None:
             raise DataError(
-                f"there is no picture in column {self._column!r}",
+                f"column {self._column!r} has no image in this row",
                 where=self.where(index),
-                hint="remove the row, or write the file again with the pictures in it and not their paths",
+                hint="remove the row, or write the file again with the content of the images, not only their paths",
             )
         return data
 
     def labels(self) -> NDArray[np.int64]:
-        """The numbers in the column of labels: int64 ``(N,)``.
+        """Reads the column of labels: int64 ``(N,)``.
 
         Raises:
-            DataError: There is no such column, or a row has no number.
+            DataError: There is no such column, or a row has no label.
         """
         parts: list[NDArray[np.int64]] = []
         for file, start in zip(self._paths, self._starts, strict=False):
@@ -118,9 +118,9 @@ class ParquetPictures(Pictures):
                 values = _open(file).read(columns=[column], use_threads=False).column(column)
             if not pa.types.is_integer(values.type):
                 raise DataError(
-                    f"column {column!r} is {values.type}, not of whole numbers",
+                    f"column {column!r} has the type {values.type}, not integers",
                     where=str(file),
-                    hint="write it with the library `datasets`, as a column of type ClassLabel",
+                    hint="write the file with the library `datasets`, with a column of type ClassLabel",
                 )
             if values.null_count:
                 row = values.is_null().index(pa.scalar(value=True)).as_py()
@@ -129,27 +129,27 @@ class ParquetPictures(Pictures):
         return np.concatenate(parts)
 
     def class_names(self) -> tuple[str, ...] | None:
-        """The names that the library `datasets` left in the files' metadata; None where there are none.
+        """Returns the class names that the library `datasets` wrote to the files' metadata; None if there are none.
 
         Raises:
-            DataError: Two files have other names.
+            DataError: Two files have different names.
         """
-        found: dict[tuple[str, ...] | None, Path] = {}
+        first_file: dict[tuple[str, ...] | None, Path] = {}
         for file in self._paths:
             with _reading(file):
                 schema = pq.read_schema(file)
-            found.setdefault(_names(schema, _column(schema, LABEL_COLUMNS, file)), file)
-        if len(found) > 1:
+            first_file.setdefault(_names(schema, _column(schema, LABEL_COLUMNS, file)), file)
+        if len(first_file) > 1:
             raise DataError(
                 "the files have different class names",
-                where=" and ".join(map(str, found.values())),
+                where=" and ".join(map(str, first_file.values())),
                 hint="use files that were written together",
             )
-        return next(iter(found))
+        return next(iter(first_file))
 
 
 def _open(file: Path) -> pq.ParquetFile:
-    return pq.ParquetFile(file, page_checksum_verification=True)  # where the file has such sums
+    return pq.ParquetFile(file, page_checksum_verification=True)  # where the file has checksums
 
 
 def _column(schema: pa.Schema, names: Sequence[str], file: Path) -> str:
@@ -159,7 +159,7 @@ def _column(schema: pa.Schema, names: Sequence[str], file: Path) -> str:
     raise DataError(
         f"there is no column {' or '.join(map(repr, names))}",
         where=str(file),
-        hint=f"rename one of its columns: {', '.join(schema.names)}",
+        hint=f"rename one of the columns of the file: {', '.join(schema.names)}",
     )
 
 
@@ -168,7 +168,7 @@ def _names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
         names = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
     except (KeyError, TypeError, ValueError):
         return None
-    if isinstance(names, dict):  # as old versions of the library wrote them: {"0": "cat", "1": "dog"}
+    if isinstance(names, dict):  # as old versions of the library write them: {"0": "cat", "1": "dog"}
         names = [names[number] for number in sorted(names, key=int)]
     return tuple(map(str, names))
 
@@ -179,5 +179,5 @@ def _reading(file: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"the file cannot be read: {str(error).splitlines()[0]}", where=str(file), hint=_AGAIN
+            f"the file cannot be read: {str(error).splitlines()[0]}", where=str(file), hint=_COPY_AGAIN
         ) from error
