@@ -37,7 +37,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="digits",
         factory="probebench_datasets.bundled.digits:Digits",
-        summary="the same digits, centred and grey, 8x8, 1437 train / 360 test",
+        summary="handwritten digits, centred and grey, 8x8, 1437 train / 360 test",
         requires=("pillow>=10.1",),
         license=_DIGITS_LICENSE,
         citation=_DIGITS_CITATION,
@@ -127,6 +127,6 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
     yield BackboneSpec(
         name="digits-classifier",
         factory="probebench_datasets.backbones.digits_classifier:DigitsClassifier",
-        summary="a small network trained on the labels of scattered-digits: an upper bound, and a judge of samples",
+        summary="a small network trained on the labels of scattered-digits: an upper bound, and an FID extractor",
         license=_DIGITS_LICENSE,
     )

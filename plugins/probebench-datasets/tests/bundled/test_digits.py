@@ -13,8 +13,8 @@ from probebench.api import NoOptions, UsageError
 from probebench_datasets import bundled
 from probebench_datasets.bundled.digits import IMAGES_FILE, LABELS_FILE, Digits, load_digits
 
-# Committed records and stored features are found by these fingerprints. If a change is intended, raise the version of
-# the dataset.
+# These fingerprints are in committed records and in the keys of stored features. If a change is intended, raise the
+# version of the dataset.
 FINGERPRINTS = {
     "train": "3bd5baf5fd7d7122b0834d14dc815099a69bccd8c9c1d0766ed2b9f166e50be9",
     "test": "89ef5c0a8e3d10e5f1118d355095f1b0ee657257c2d807108bc493b630d4d133",

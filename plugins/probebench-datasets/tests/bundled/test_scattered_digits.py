@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -12,12 +13,12 @@ from PIL import Image
 
 from probebench.api import UsageError
 from probebench_datasets.bundled.digits import load_digits
-from probebench_datasets.bundled.scattered_digits import ScatteredDigits
+from probebench_datasets.bundled.scattered_digits import ScatteredDigits, _multiply_add
 from probebench_datasets.options import ScatteredDigitsOptions
 
-# Committed records, stored features and bundled checkpoints are found by these fingerprints. A change of NumPy, Pillow
-# or our code that changes one grey value must fail here. If a change is intended, raise the version of the dataset, and
-# make leaderboards and checkpoints again.
+# These fingerprints are in committed records, in the keys of stored features and in bundled weights. A change of NumPy,
+# Pillow or our code that changes one grey value must fail here. If a change is intended, raise the version of the
+# dataset, and make leaderboards and weights again.
 FINGERPRINTS = {
     "train": "a8d44eb0916ae2d0633bb321e8130c940a855e06b033f03e4cdcd4e84457167d",
     "test": "2346edee2c6f17214572473279a967125a9979a6fcfa0d106e046bc2ca37035d",
@@ -48,8 +49,8 @@ def sampled(split: str, position: int) -> dict[str, int | list[int]]:
         "digit": digits[numbers[0] % len(digits)],
         "top": numbers[1] % 7,
         "left": numbers[2] % 7,
-        "ink": [112 + number % 144 for number in numbers[3:6]],
-        "paper": [number % 112 for number in numbers[6:9]],
+        "foreground": [112 + number % 144 for number in numbers[3:6]],
+        "background": [number % 112 for number in numbers[6:9]],
     }
 
 
@@ -73,6 +74,13 @@ def test_fingerprints(scattered, split):
     assert scattered[split][1].fingerprint() == FINGERPRINTS[split]
 
 
+def test_sums_are_rounded_once():
+    random = np.random.default_rng(0)
+    for factor, weight, addend in random.random((1000, 3)).tolist():
+        assert _multiply_add(factor, weight, addend) == float(Fraction(factor) * Fraction(weight) + Fraction(addend))
+    assert _multiply_add(0.0, 0.3, 0.7) == _multiply_add(0.3, 0.0, 0.7) == 0.7
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_images_are_as_described(scattered, split):
     """The first hundred images, computed again by other code, up to rounding."""
@@ -84,10 +92,10 @@ def test_images_are_as_described(scattered, split):
         share = enlarge(grey[sample["digit"]] / 255)
         expected = np.empty((3, 16, 16))
         for channel in range(3):
-            ink, paper = sample["ink"][channel], sample["paper"][channel]
-            expected[channel] = paper
+            foreground, background = sample["foreground"][channel], sample["background"][channel]
+            expected[channel] = background
             window = np.s_[channel, sample["top"] : sample["top"] + 10, sample["left"] : sample["left"] + 10]
-            expected[window] = paper * (1 - share) + ink * share
+            expected[window] = background * (1 - share) + foreground * share
         assert np.abs(expected - images[position].numpy()).max() <= 0.5 + 1e-6, position
         assert labels[position] == digit_labels[sample["digit"]]
 
@@ -121,16 +129,16 @@ def test_every_digit_can_be_read(scattered, split):
     """No pixel is darker than the background, which fills everything outside the digit."""
     images = scattered[split][0].numpy()
     samples = [sampled(split, position) for position in range(len(images))]
-    paper = np.array([sample["paper"] for sample in samples], np.uint8)[..., None, None]
-    assert (images >= paper).all()
+    background = np.array([sample["background"] for sample in samples], np.uint8)[..., None, None]
+    assert (images >= background).all()
     rows, columns = np.ogrid[:16, :16]
     top, left = (np.array([sample[side] for sample in samples])[:, None, None] for side in ("top", "left"))
     inside = (rows >= top) & (rows < top + 10) & (columns >= left) & (columns < left + 10)
     assert inside.sum((1, 2)).tolist() == [100] * len(images)
-    assert np.where(inside[:, None], paper, images).tolist() == np.broadcast_to(paper, images.shape).tolist()
-    contrast = (images - paper).max((2, 3)).astype(int).sum(1)
+    assert np.where(inside[:, None], background, images).tolist() == np.broadcast_to(background, images.shape).tolist()
+    contrast = (images - background).max((2, 3)).astype(int).sum(1)
     assert contrast.min() > 30, f"digit {contrast.argmin()} is almost invisible"
-    assert paper.max() < 112 <= min(min(sample["ink"]) for sample in samples)
+    assert background.max() < 112 <= min(min(sample["foreground"]) for sample in samples)
 
 
 def test_positions_are_uniform(scattered):
@@ -145,10 +153,10 @@ def test_positions_are_uniform(scattered):
 def test_colours_are_independent_of_the_label(scattered):
     """Colours are sampled separately: their mean over a class is that over all images."""
     images, split = scattered["train"]
-    paper = images.flatten(2).min(2).values.double()
+    background = images.flatten(2).min(2).values.double()
     labels = split.labels()
     for digit in range(10):
-        difference = paper[labels == digit].mean(0) - paper.mean(0)
+        difference = background[labels == digit].mean(0) - background.mean(0)
         assert float(difference.abs().max()) < 5.5, digit  # 4 standard errors of 600 samples from 0..111
 
 

@@ -200,7 +200,7 @@ def test_one_flipped_byte_of_a_png_is_damage(tmp_path, write_folders):
 
 
 def test_one_flipped_byte_of_a_jpeg_that_changes_a_pixel_is_noticed(tmp_path, write_folders):
-    """JPEG has no checksums, so only the pixels can tell."""
+    """JPEG has no checksums, so the pixels are compared."""
 
     def pixels() -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""A small network trained on the labels of `scattered-digits`: an upper bound, and a judge of generated digits."""
+"""A small network trained on the labels of `scattered-digits`: an upper bound, and the FID extractor of such digits."""
 
 from __future__ import annotations
 

@@ -43,14 +43,14 @@ class ScatteredDigits(Dataset):
     def split(self, name: str) -> ArraySplit:
         """Returns ``train`` or ``test``; takes about a second for 6,000 images."""
         digits_of(name)
-        scenes = [_scene(position, name) for position in range(self._sizes[name])]
-        images, (side, _) = np.stack([image for image, _ in scenes]), self.image_size
+        rendered = [_rendered(position, name) for position in range(self._sizes[name])]
+        images, (side, _) = np.stack([image for image, _ in rendered]), self.image_size
         if side != CANVAS:
             images = ResizedImages(images, side)[:]
-        return ArraySplit(images, np.array([label for _, label in scenes], dtype=np.int64))
+        return ArraySplit(images, np.array([label for _, label in rendered], dtype=np.int64))
 
 
-def _scene(position: int, split: str) -> tuple[NDArray[np.uint8], int]:
+def _rendered(position: int, split: str) -> tuple[NDArray[np.uint8], int]:
     """Returns one image and its label, which depend on the name of the split and the position alone."""
     seed = hashlib.sha256(f"scattered-digits/{split}/{position}".encode()).digest()
     # Raw PCG64 output is fixed by its definition; the distributions built on it may change between NumPy versions.
@@ -58,29 +58,29 @@ def _scene(position: int, split: str) -> tuple[NDArray[np.uint8], int]:
     chosen = digits_of(split)
     digit = chosen[samples[0] % len(chosen)]
     top, left = samples[1] % (CANVAS - DIGIT + 1), samples[2] % (CANVAS - DIGIT + 1)
-    ink = np.array([DARK + sample % (256 - DARK) for sample in samples[3:6]], dtype=np.float64)
-    paper = np.array([sample % DARK for sample in samples[6:9]], dtype=np.float64)
-    ink_share = _enlarged(digit)[..., None]
-    scene = np.broadcast_to(paper, (CANVAS, CANVAS, 3)).astype(np.float64)
-    window = scene[top : top + DIGIT, left : left + DIGIT]
-    window[:] = window * (1 - ink_share) + ink * ink_share
-    return np.rint(scene).astype(np.uint8).transpose(2, 0, 1), int(load_digits()[1][digit])
+    foreground = np.array([DARK + sample % (256 - DARK) for sample in samples[3:6]], dtype=np.float64)
+    background = np.array([sample % DARK for sample in samples[6:9]], dtype=np.float64)
+    coverage = _enlarged(digit)[..., None]
+    canvas = np.broadcast_to(background, (CANVAS, CANVAS, 3)).astype(np.float64)
+    window = canvas[top : top + DIGIT, left : left + DIGIT]
+    window[:] = window * (1 - coverage) + foreground * coverage
+    return np.rint(canvas).astype(np.uint8).transpose(2, 0, 1), int(load_digits()[1][digit])
 
 
 @cache
 def _enlarged(digit: int) -> NDArray[np.float64]:
     """Returns one digit at 10x10, 0 to 1, bilinear.
 
-    Many pixels of a scene are exactly halfway between two grey values, so the last bit of these shares decides. Floats
-    of a library would therefore give other images on other processors. These are the bits that
-    `torch.nn.functional.interpolate` gives with fused multiply-add (AVX2), computed exactly on any processor: the
-    fingerprints in all records are of them.
+    Many pixels of an image are exactly halfway between two grey values, so the last bit of this coverage decides. A
+    library whose rounding depends on the processor would therefore give other images on other machines. These are the
+    bits that `torch.nn.functional.interpolate` gives with fused multiply-add (AVX2), on which the fingerprints in all
+    records depend, computed exactly on any processor.
     """
     pixels = (load_digits()[0][digit] / 255).ravel()
-    shares = [0.0] * DIGIT**2
+    coverage = [0.0] * DIGIT**2
     for positions, weights in _bilinear_corners():
-        shares = list(map(_multiply_add, pixels[positions].tolist(), weights, shares))
-    return np.array(shares).reshape(DIGIT, DIGIT)
+        coverage = list(map(_multiply_add, pixels[positions].tolist(), weights, coverage))
+    return np.array(coverage).reshape(DIGIT, DIGIT)
 
 
 @cache

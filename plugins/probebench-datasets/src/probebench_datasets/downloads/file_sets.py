@@ -101,10 +101,10 @@ class DatasetFiles:
 
     def _fetch_archive(self, source: Source, progress: Progress) -> None:
         archive = self.root / source.name
-        ours = not archive.exists()
+        downloaded = not archive.exists()
         download(source.url, archive, md5=source.md5, progress=progress)
         unpack(archive, self.root, progress=progress)
-        if ours:  # its files are unpacked: keeping the archive, too, would take the space twice
+        if downloaded:  # its files are unpacked: keeping the archive, too, would take the space twice
             archive.unlink()
 
     def _verified(self, file_set: FileSet, part: str) -> list[Path]:
@@ -117,8 +117,8 @@ class DatasetFiles:
 
     def _missing_error(self, part: str) -> DataError:
         """Returns an error with the missing files, their folder and the command; for an incomplete set, the rest."""
-        begun = [one for one in self.file_sets if len(one.missing(self.root, part)) < len(one.parts[part])]
-        file_set = begun[0] if begun else self.file_sets[0]
+        partial = [one for one in self.file_sets if len(one.missing(self.root, part)) < len(one.parts[part])]
+        file_set = partial[0] if partial else self.file_sets[0]
         names = ", ".join(file_set.missing(self.root, part))
         others = [str(self.root / other.folder) for other in self.file_sets if other != file_set]
         unneeded = file_set.files.keys() - file_set.parts[part].keys()
@@ -128,6 +128,6 @@ class DatasetFiles:
         by_hand = f"copy {downloads} to {self.root if archived else self.root / file_set.folder}"
         return DataError(
             f"files of {self.dataset} are missing, of its part {part}: {names}",
-            where=" or ".join([str(self.root / file_set.folder), *([] if begun else others)]),
+            where=" or ".join([str(self.root / file_set.folder), *([] if partial else others)]),
             hint=f"{self.command}; without a network connection, {by_hand}{' first' if archived else ''}",
         )

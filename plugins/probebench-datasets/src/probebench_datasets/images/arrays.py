@@ -63,6 +63,7 @@ class RawFileImages:
             raise DataError(
                 f"{path.name} has {size:,} bytes, which is not a whole number of images of {self._bytes:,} bytes",
                 where=str(path),
+                hint="delete this file and download the dataset again",
             )
         count = size // self._bytes if chosen is None else len(chosen)
         self.shape: tuple[int, ...] = (count, *(shape[axis] for axis in axes))

@@ -190,7 +190,7 @@ def size_limit() -> float:
         raise UsageError(
             f"{LIMIT_VARIABLE}={text} is not a number above 0",
             where="environment",
-            hint=f"{LIMIT_VARIABLE}={DEFAULT_LIMIT_GB:g}",
+            hint=f"set {LIMIT_VARIABLE}={DEFAULT_LIMIT_GB:g}",
         )
     return gigabytes * 1e9
 

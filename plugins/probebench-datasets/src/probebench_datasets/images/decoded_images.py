@@ -161,7 +161,7 @@ class DecodedImages:
             pixels[index] = image
             digests[index] = np.frombuffer(image_digest(image), np.uint8)
         if pixels is None:
-            raise DataError("there are no images", where=self._name)
+            raise DataError("there are no images", where=self._name, hint="add images")
         return DecodedArrays(pixels, digests)
 
     def _decode(self, index: int) -> NDArray[np.uint8]:

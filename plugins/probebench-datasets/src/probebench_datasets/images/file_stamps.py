@@ -1,4 +1,4 @@
-"""Stamps of files: paths, sizes and times, which tell without reading the files whether they have changed.
+"""Stamps of files: paths, sizes and times, which show without reading the files whether they have changed.
 
 As in git's index, this avoids reading sixty thousand files at every start.
 """

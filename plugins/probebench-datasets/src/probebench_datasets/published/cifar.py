@@ -80,7 +80,7 @@ CIFAR100_BINARY = FileSet(
 
 
 class _Cifar(PublishedDataset):
-    """The base class of both.
+    """The base class of CIFAR-10 and CIFAR-100.
 
     Attributes:
         label_key: Key of the labels in a pickled batch.

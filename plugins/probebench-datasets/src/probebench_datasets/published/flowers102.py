@@ -77,10 +77,10 @@ def fetch(options: Flowers102Options, progress: Progress) -> None:
         download(URL + name, folder / name, md5=md5, progress=progress)
     if _missing(folder):
         name, md5 = ARCHIVE
-        ours = not (folder / name).exists()
+        downloaded = not (folder / name).exists()
         download(URL + name, folder / name, md5=md5, progress=progress)
         unpack(folder / name, folder, progress=progress)
-        if ours:
+        if downloaded:
             (folder / name).unlink()
 
 

@@ -54,7 +54,7 @@ def hold_out_test(
         )
     if single := sum(len(members) == 1 for members in classes.values()):
         warnings.warn(
-            f"classes with a single image: {single}; it is in train, so test has no image of them",
+            f"classes with a single image: {single}; their image is in train, and test has none of them",
             ProbebenchWarning,
             stacklevel=3,
         )
