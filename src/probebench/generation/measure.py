@@ -34,8 +34,8 @@ from probebench.generation.split import ChosenImages, DrawnSplit
 from probebench.plugins import option_text
 from probebench.store import generated
 from probebench.util.hashing import digest
-from probebench.util.parsing import split_list
 from probebench.util.progress import bar
+from probebench.util.spec_text import split_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

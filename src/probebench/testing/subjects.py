@@ -78,7 +78,7 @@ def subjects(wanted: SubjectLike) -> tuple[Subject, ...]:
 
 def _installed(text: str) -> tuple[Subject, ...]:
     from probebench.plugins.registry import installed, resolve
-    from probebench.util.parsing import parse_spec
+    from probebench.util.spec_text import parse_spec
 
     registry = installed()
     entries = registry.find_all(parse_spec(text).name)

@@ -6,7 +6,10 @@ escapes is a defect of probebench or of a plugin.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ProbebenchError(Exception):
@@ -67,3 +70,23 @@ class TrainingError(ProbebenchError):
 
 class ProbebenchWarning(UserWarning):
     """Something a reader of the number should know; it is stored in the record."""
+
+
+def suggest(word: str, known: Iterable[str], what: str = "") -> str:
+    """A hint for a word that is none of the known ones.
+
+    Args:
+        word: What the user wrote.
+        known: What could have been meant.
+        what: What the known words are; when given, all of them are named even where one is close.
+
+    Returns:
+        ``did you mean 'x'?`` where something is close, else ``one of a, b, c``; empty when nothing is known.
+    """
+    import difflib
+
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?" + (f" ({what}: {', '.join(names)})" if what else "")
+    return "one of " + ", ".join(names) if names else ""

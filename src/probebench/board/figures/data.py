@@ -11,7 +11,7 @@ from probebench.board.collect import groups, unfit
 from probebench.board.rows import Row, rows
 from probebench.records.files import Measure
 from probebench.util.hashing import canonical_json
-from probebench.util.parsing import parse_spec
+from probebench.util.spec_text import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
