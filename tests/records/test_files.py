@@ -12,9 +12,6 @@ from hypothesis import strategies as st
 
 from probebench.records.files import (
     MIGRATIONS,
-    SCHEMA_VERSION,
-    Measure,
-    Record,
     comparable,
     migrate,
     read_predictions,
@@ -23,6 +20,7 @@ from probebench.records.files import (
     write_predictions,
     write_record,
 )
+from probebench.records.schema import SCHEMA_VERSION, Measure, Record
 from probebench.util import files
 from probebench.util.errors import RecordError
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from probebench.analysis.revote import Scored
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 
 def score(
