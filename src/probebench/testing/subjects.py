@@ -88,5 +88,11 @@ def _installed(text: str) -> tuple[Subject, ...]:
 def _contract(entry: RegistryEntry) -> Contract:
     from probebench.plugins.registry import consumes
 
-    special: dict[str, Contract] = {"samples": "sample-probe", "backbone": "finetuning-probe"}
-    return special.get(consumes(entry), entry.kind)
+    if entry.kind != "probe":
+        return entry.kind
+    contracts: dict[str, Contract] = {
+        "features": "probe",
+        "samples": "sample-probe",
+        "backbone": "finetuning-probe",
+    }
+    return contracts[consumes(entry)]
