@@ -91,11 +91,7 @@ wilson(correct.sum(), len(correct)), paired_bootstrap(correct, ~correct), mcnema
     ("work", "imported"), [("", []), (COMPARES_PREDICTIONS, ["numpy"])], ids=["record", "predictions"]
 )
 def test_reading_and_comparing_records_import_nothing_heavy(save_record, work, imported):
-    script = (
-        READS_A_RECORD
-        + work
-        + "print([name for name in ('numpy', 'scipy', 'sklearn', 'torch') if name in sys.modules])"
-    )
+    script = READS_A_RECORD + work + PRINTS_HEAVY_MODULES
     done = subprocess.run([sys.executable, "-c", script, save_record()], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(imported)
 
