@@ -1,4 +1,4 @@
-"""Config files, and the errors of those that cannot be used."""
+"""Reading of config files, and errors of files that cannot be used."""
 
 from __future__ import annotations
 

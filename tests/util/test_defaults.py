@@ -1,4 +1,4 @@
-"""The folder of the feature store where the user names none."""
+"""The default folder of the feature store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from probebench.util.defaults import default_store
 
 
-def test_the_store_is_where_the_environment_says(monkeypatch, tmp_path):
+def test_the_environment_sets_the_store(monkeypatch, tmp_path):
     monkeypatch.setenv("PROBEBENCH_STORE", str(tmp_path))
     assert default_store() == tmp_path
     monkeypatch.setenv("PROBEBENCH_STORE", "~/features")

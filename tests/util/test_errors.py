@@ -1,4 +1,4 @@
-"""Hints for words that are not known."""
+"""Hints for unknown words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Component specs as text."""
+"""Parsing of component specs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_an_empty_value_is_a_value():
 
 
 @given(WORD, st.dictionaries(WORD, VALUE, min_size=1, max_size=4))
-def test_every_well_formed_spec_is_read_back(name, options):
+def test_every_well_formed_spec_is_parsed(name, options):
     text = name + ":" + ",".join(f"{key}={value}" for key, value in options.items())
     request = parse_spec(text)
     assert (request.name, request.options) == (name, options)
 
 
-def test_a_value_with_commas_stands_in_brackets():
+def test_a_value_with_commas_is_in_brackets():
     request = parse_spec("fid:extractor=[timm:model=a,weights=b],count=5,sampling=[x=[1,2],y=3]")
     assert request.options == {"extractor": "timm:model=a,weights=b", "count": "5", "sampling": "x=[1,2],y=3"}
     assert parse_spec("a:path=/data/[x]/y").options == {"path": "/data/[x]/y"}
@@ -50,7 +50,17 @@ def test_brackets_that_do_not_match_are_an_error(text):
     assert str(caught.value).splitlines() == [
         f"the brackets of {text.partition(':')[2]!r} do not match",
         f"  in: {text}",
-        "  try: name:option=[a=1,b=2]",
+        "  try: write name:option=[a=1,b=2]",
+    ]
+
+
+def test_a_path_in_place_of_a_name_hints_at_image_folders():
+    with pytest.raises(UsageError) as caught:
+        parse_spec("/d/shapes")
+    assert str(caught.value).splitlines() == [
+        "no component is called '/d/shapes'",
+        "  in: /d/shapes",
+        "  try: write NAME or NAME:option=value,option=value; for a folder of images write imagefolder:path=/d/shapes",
     ]
 
 
@@ -67,6 +77,6 @@ def test_a_comma_inside_a_value_hints_at_plus_signs():
         parse_spec("ddpm:widths=32,64")
 
 
-def test_an_option_given_twice_is_refused():
-    with pytest.raises(UsageError, match="option 'k' is given twice"):
+def test_a_repeated_option_is_refused():
+    with pytest.raises(UsageError, match="option 'k' is repeated"):
         parse_spec("knn:k=1,k=2")

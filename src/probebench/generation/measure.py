@@ -220,7 +220,7 @@ def _read(context: SampleContext, split: Split, positions: Tensor, source: str, 
             device=context.device,
             precision="fp32",  # always: a number that everybody compares is not to depend on a device's taste
             store=store,
-            progress=lambda done, _total: shown.reach(done),
+            progress=lambda done, _total: shown.set_completed(done),
         )
     return ImageSet(ChosenImages(split, positions), extraction.features[context.point].read())
 

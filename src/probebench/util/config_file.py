@@ -1,4 +1,4 @@
-"""Reads a config file."""
+"""Reads config files in TOML."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def load_config(path: Path, keys: Iterable[str]) -> dict[str, Any]:
-    """Reads a TOML file whose top-level keys are all known.
+    """Reads a TOML file, and checks its top-level keys.
 
     Args:
         path: The file.
-        keys: What it may hold.
+        keys: The keys that it may contain.
 
     Raises:
-        UsageError: The file cannot be read, is not TOML, or holds an unknown key.
+        UsageError: The file cannot be read, is not TOML, or contains an unknown key.
     """
     import tomllib
 
