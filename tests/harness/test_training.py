@@ -117,7 +117,7 @@ def steps(job, done=lambda epoch, step: None):
             count += 1
             job.progress(epoch, step, 3, 0.5)
             done(epoch, step)
-            if job.stop():
+            if job.should_stop():
                 return job.out / f"after-{count}"
     return job.out / "end"
 
@@ -178,7 +178,7 @@ def test_a_second_signal_ends_it_at_once(start, usual_signals):
 
     def trainer(job):
         signal.raise_signal(signal.SIGINT)
-        assert job.stop()
+        assert job.should_stop()
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("unreachable")
 

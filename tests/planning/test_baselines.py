@@ -142,6 +142,6 @@ def test_alone_a_backbone_must_have_what_is_named(lab):
     lab.run(backbones=("net", "floor"), taps=("late",), levels=("t=10",))
     with pytest.raises(UsageError, match="no tap 'late'"):
         lab.run(backbones=("floor",), taps=("late",))
-    with pytest.raises(UsageError, match="no level 't=10'"):
+    with pytest.raises(UsageError, match="the backbone has no level 't=10'"):
         lab.run(backbones=("floor",), levels=("t=10",))
     assert lab.record(backbones=("floor",), taps=("image",), levels=("clean",)).status == "success"

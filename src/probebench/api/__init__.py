@@ -1,6 +1,6 @@
-"""Everything a plugin may import.
+"""The names that a plugin may import.
 
-Importing this module is cheap: it brings no torch with it, so a plugin's light module may use it freely.
+Importing this package does not import torch, so the light module of a plugin can use it.
 """
 
 from probebench.api.contracts import Backbone, Dataset, Fitted, Metric, Probe, Split, check_range

@@ -171,7 +171,7 @@ class Workbench:
             extractor = self._extractor(job.extractor, images.dataset.image_size) if job.extractor else {}
         _check_views(job, images.dataset)
         # A generator is measured in fp32 unless asked otherwise: what bf16 does to its images is no merit or fault.
-        pays = backbone.bf16_pays and job.extractor is None
+        pays = backbone.prefers_bf16 and job.extractor is None
         common: dict[str, Any] = {
             "job": job,
             "request": job.request,

@@ -114,9 +114,9 @@ def train(
             device=device,
             precision=arithmetic,
             progress=progress,
-            stop=lambda: stop() or launch.orphaned(),
+            should_stop=lambda: stop() or launch.orphaned(),
             val=val,
-            tell=told,
+            report=told,
             process=place.index,
             processes=place.count,
         )

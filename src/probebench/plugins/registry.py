@@ -237,7 +237,7 @@ class Component:
         return {
             "name": self.entry.qualified,
             "version": self.entry.spec.version,
-            "options": self.options.model_dump(mode="json", exclude=self.options.unsaid()),
+            "options": self.options.model_dump(mode="json", exclude=self.options.excluded_fields()),
         }
 
     def build(self) -> object:

@@ -69,11 +69,14 @@ def assert_message(answer, code, *lines):
             ["--taps", "early,,late"],
             ["error: 'early,,late' is not a list of words", "  in: --taps", "  try: write them as a,b,c"],
         ),
-        (["--levels", "t=11"], ["error: no level 't=11'", "  in: --levels", "  try: one of clean, t=10, t=100"]),
+        (
+            ["--levels", "t=11"],
+            ["error: the backbone has no level 't=11'", "  in: --levels", "  try: one of clean, t=10, t=100"],
+        ),
         (["--pool", "mean"], ["error: no pool 'mean'", "  in: --pool", "  try: one of gap, gridN, max, cls, flat"]),
         (
             ["--pool", "cls"],
-            ["error: no pool 'cls' for spatial features", "  in: --pool", "  try: one of gap, gridN, max, flat"],
+            ["error: 'cls' is not a pool for spatial features", "  in: --pool", "  try: one of gap, gridN, max, flat"],
         ),
         (
             ["--seeds", "x"],
