@@ -161,7 +161,7 @@ def test_json_says_what_was_compared(similarity, compare):
         (["net", "other", "--split", "val"], ["error: no split 'val'", "  in: --split", "  try: one of test, train"]),
         (
             ["net", "net", "--levels", "t=11"],
-            ["error: no level 't=11'", "  in: --levels", "  try: one of clean, t=10, t=100"],
+            ["error: the backbone has no level 't=11'", "  in: --levels", "  try: one of clean, t=10, t=100"],
         ),
         (
             ["net", "other", "--limit", "9"],

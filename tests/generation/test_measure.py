@@ -10,6 +10,7 @@ import torch
 
 from probebench.api import Options, ProbeSpec, SampleOptions, UsageError, hash63
 from probebench.records import files
+from probebench.records.schema import Record
 from probebench.store.maintenance import collect, summaries
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure
 
@@ -245,7 +246,7 @@ def test_another_range_is_caught_before_anything_is_drawn(atelier, where):
     assert failure(atelier, "gap:point=early@clean" + ",extractor=washed" * (where == "extractor"), **changes) == [
         "the input ranges from -1.1 to 1.1, not within -1 to 1",
         "  in: Washed.prepare",
-        "  try: correct the normalisation, or input_range if the network was trained on that range",
+        "  try: correct prepare(), or set input_range to the range that the network was trained on",
     ]
     assert atelier.drawn == []
 
@@ -276,7 +277,7 @@ def test_another_range_is_caught_before_anything_is_drawn(atelier, where):
         (
             "gap:point=early@clean@cls",
             [
-                "no pool 'cls' for spatial features",
+                "'cls' is not a pool for spatial features",
                 "  in: option point of net, an extractor",
                 "  try: one of gap, gridN, max, flat",
             ],
@@ -392,7 +393,10 @@ def test_a_card_of_a_probe_says_what_it_consumes():
     common = {"name": "gap", "factory": "a:b", "summary": "s"}
     with pytest.raises(ValueError, match="gap consumes 'images', not 'features', 'samples' or 'backbone'"):
         ProbeSpec(consumes="images", **common)
-    with pytest.raises(TypeError, match="gap consumes samples: options of probes that consume samples derive from"):
+    with pytest.raises(
+        TypeError,
+        match="gap consumes samples, with options of type NoOptions: options derive from",
+    ):
         ProbeSpec(consumes="samples", **common)
     with pytest.raises(TypeError, match="gap consumes features"):
         ProbeSpec(options=GapOptions, **common)
@@ -401,9 +405,9 @@ def test_a_card_of_a_probe_says_what_it_consumes():
 def test_a_record_of_both_kinds_is_not_valid(atelier):
     document = record_of(atelier).model_dump(mode="json")
     with pytest.raises(ValueError, match="a measure of drawn images has no candidates"):
-        files.Record.model_validate({**document, "candidates": {"taps": [], "levels": [], "pool": "gap"}})
+        Record.model_validate({**document, "candidates": {"taps": [], "levels": [], "pool": "gap"}})
     with pytest.raises(ValueError, match="a finished cell needs samples"):
-        files.Record.model_validate({**document, "samples": None})
+        Record.model_validate({**document, "samples": None})
 
 
 # On the command line

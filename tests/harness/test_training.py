@@ -103,7 +103,7 @@ def test_nothing_is_trained_on_images_that_probes_are_measured_on(start, lab, sp
 
 def test_an_output_folder_that_cannot_be_written(start, lab):
     (lab.folder / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write there: Not a directory") as caught:
+    with pytest.raises(UsageError, match="the folder cannot be written to: Not a directory") as caught:
         start(out=lab.folder / "file" / "out")
     assert caught.value.where == f"--out {lab.folder / 'file' / 'out'}"
 
@@ -116,7 +116,7 @@ def steps(job, done=lambda epoch, step: None):
             count += 1
             job.progress(epoch, step, 3, 0.5)
             done(epoch, step)
-            if job.stop():
+            if job.should_stop():
                 return job.out / f"after-{count}"
     return job.out / "end"
 
@@ -177,7 +177,7 @@ def test_a_second_signal_ends_it_at_once(start, usual_signals):
 
     def trainer(job):
         signal.raise_signal(signal.SIGINT)
-        assert job.stop()
+        assert job.should_stop()
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("unreachable")
 

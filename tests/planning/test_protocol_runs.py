@@ -147,7 +147,7 @@ def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
         (
             HEAD.format(name="odd", more='levels = ["t=11"]') + KNOB.format(share=0.5),
             2,
-            ["error: no level 't=11'", "  in: protocol odd:knob", "  try: one of clean, t=10, t=100"],
+            ["error: the backbone has no level 't=11'", "  in: protocol odd:knob", "  try: one of clean, t=10, t=100"],
         ),
         (
             HEAD.format(name="odd", more='taps = ["lat"]') + KNOB.format(share=0.5),

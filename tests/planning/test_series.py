@@ -100,7 +100,7 @@ class Shared(Options):
 
 
 def test_a_card_is_refused_whose_options_mean_two_things():
-    with pytest.raises(ValueError, match="option 'run' of net is one of its series, too"):
+    with pytest.raises(ValueError, match="option 'run' of net is also an option of its series"):
         BackboneSpec(name="net", factory="a:b", summary="", options=Shared, series="a:b", series_options=Shared)
     with pytest.raises(ValueError, match="series 'list it' of net is not of the form"):
         BackboneSpec(name="net", factory="a:b", summary="", series="list it")

@@ -67,5 +67,5 @@ def test_a_wrapper_does_not_wrap_a_wrapper(lab):
 
 
 def test_a_card_that_wraps_by_an_option_it_has_not():
-    with pytest.raises(ValueError, match="reader has no option 'other' that could name a probe"):
+    with pytest.raises(ValueError, match="reader has no option 'other', which is set as wraps"):
         ProbeSpec(name="reader", factory="nowhere:Reader", summary="reads", wraps="other")

@@ -90,7 +90,7 @@ def test_a_tap_whose_shape_is_not_what_it_gives_is_an_error(lab):
 
 
 def test_a_card_with_a_pool_that_there_is_not():
-    with pytest.raises(UsageError, match="no pool 'grid'"):
+    with pytest.raises(UsageError, match="'grid' is not a pool for spatial features"):
         ProbeSpec(name="reader", factory="nowhere:Reader", summary="reads", pool="grid")
 
 

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from probebench.records.files import Record
-    from probebench.records.schema import Measure
+    from probebench.records.schema import Measure, Record
     from probebench.store.neighbours import Kept
 
 Vote = Literal["temperature", "uniform"]

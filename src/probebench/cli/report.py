@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from probebench.harness.cells import CellResult
     from probebench.harness.runner import RunResult
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 _SPREAD = ["sd over seeds", "t-interval over seeds"]
 

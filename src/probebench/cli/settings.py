@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from probebench.planning.request import OptionDeclaration, Request, declared_options
-from probebench.util.errors import UsageError
-from probebench.util.parsing import load_config, parse_ints, parse_words, suggest
+from probebench.util.config_file import load_config
+from probebench.util.errors import UsageError, suggest
+from probebench.util.parsing import parse_ints, parse_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -139,14 +139,14 @@ class Workbench:
         extractor = self._describe_extractor(job, size) if job.extractor else None
         _check_views(job, flips=dataset.flips)
         # A generator is measured in fp32 unless bf16 is requested, so that its images do not depend on the hardware.
-        pays = backbone.bf16_pays and job.kind != "generation"
+        prefers_bf16 = backbone.prefers_bf16 and job.kind != "generation"
         several = backbone.points is not None and len(backbone.points.levels) > 1
         return JobDescription(
             backbone=backbone,
             dataset=dataset,
             extractor=extractor,
             device=settings.device,
-            precision=pick_precision(settings.precision, settings.device, bf16_pays=pays),
+            precision=pick_precision(settings.precision, settings.device, prefers_bf16=prefers_bf16),
             soft_vote=settings.soft_vote and several,
         )
 
@@ -275,7 +275,7 @@ def _description(
         extractor_point=extractor_point,
         parameters=backbone.parameters,
         training_stage=_checked_stage(backbone.training_stage, what),
-        bf16_pays=bool(backbone.bf16_pays),
+        prefers_bf16=bool(backbone.prefers_bf16),
         warnings=(),
     )
 

@@ -79,7 +79,7 @@ def sample(
     options = option_text.validate(spec.sampling, sampling, entry.label)
     device = pick_device(device)
     built = cast("Backbone", backbone.build())
-    arithmetic = pick_precision(precision, device, bf16_pays=built.bf16_pays)
+    arithmetic = pick_precision(precision, device, prefers_bf16=built.prefers_bf16)
     run = sampling_run(backbone, built, options, seed=seed, precision=arithmetic)
     folder = SampleFolder(out, run, notes(backbone, device))
     missing = _missing(folder, count)

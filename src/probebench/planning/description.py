@@ -24,7 +24,7 @@ class BackboneDescription:
         extractor_point: Where an extractor is read.
         parameters: Number of weights, where it is known.
         training_stage: Where in its training the network was taken, where it is known.
-        bf16_pays: Whether bf16 is the faster arithmetic for it.
+        prefers_bf16: Whether bf16 is the faster arithmetic for it.
         warnings: Collected while it was built.
     """
 
@@ -33,7 +33,7 @@ class BackboneDescription:
     extractor_point: Point | None
     parameters: int | None
     training_stage: TrainingStage | None
-    bf16_pays: bool
+    prefers_bf16: bool
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class BackboneDescription:
             extractor_point=point and Point(**point),
             parameters=document["parameters"],
             training_stage=stage and TrainingStage(**stage),
-            bf16_pays=document["bf16_pays"],
+            prefers_bf16=document["prefers_bf16"],
             warnings=tuple(document["warnings"]),
         )
 

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from probebench.util.errors import UsageError
-from probebench.util.parsing import suggest
+from probebench.util.errors import UsageError, suggest
 
 if TYPE_CHECKING:
     from probebench.api.types import Precision
@@ -55,13 +54,13 @@ def check_precision(requested: str) -> None:
         raise UsageError(f"{requested!r} is not a precision", where="--precision", hint=suggest(requested, PRECISIONS))
 
 
-def pick_precision(requested: str, device: str, *, bf16_pays: bool) -> Precision:
+def pick_precision(requested: str, device: str, *, prefers_bf16: bool) -> Precision:
     """Resolves ``auto`` to bf16 where that is faster and the hardware multiplies in it (AMX, CUDA from Ampere on).
 
     Args:
         requested: ``auto``, ``fp32`` or ``bf16``.
         device: What the network runs on.
-        bf16_pays: Whether bf16 is the faster arithmetic for this network.
+        prefers_bf16: Whether bf16 is the faster arithmetic for this network.
 
     Raises:
         UsageError: There is no such precision.
@@ -69,7 +68,7 @@ def pick_precision(requested: str, device: str, *, bf16_pays: bool) -> Precision
     check_precision(requested)
     if requested != "auto":
         return cast("Precision", requested)
-    return "bf16" if bf16_pays and multiplies_bf16(device) else "fp32"
+    return "bf16" if prefers_bf16 and multiplies_bf16(device) else "fp32"
 
 
 def multiplies_bf16(device: str) -> bool:

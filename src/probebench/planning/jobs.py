@@ -14,7 +14,7 @@ from probebench.planning.points import RequestedPoints
 from probebench.planning.protocol import Extractor, RuledProbe, find, plain
 from probebench.planning.request import check_request
 from probebench.plugins.registry import Component, resolve
-from probebench.util.parsing import write_value
+from probebench.util.spec_text import write_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

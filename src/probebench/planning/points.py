@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from probebench.api import CLEAN, PluginError, Point, Tap, UsageError, pool_for, pooled_shape
 from probebench.planning.request import RequestError
-from probebench.util.parsing import suggest
+from probebench.util.errors import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

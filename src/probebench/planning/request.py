@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from probebench.planning.device import check_precision
+from probebench.util.defaults import DEFAULT_BACKBONE, DEFAULT_DATASET, DEFAULT_PROBE, DEFAULT_RESULTS, default_store
 from probebench.util.errors import UsageError
-from probebench.util.parsing import DEFAULT_BACKBONE, DEFAULT_DATASET, DEFAULT_PROBE, DEFAULT_RESULTS, default_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

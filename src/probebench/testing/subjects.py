@@ -78,7 +78,7 @@ def subjects(wanted: SubjectLike) -> tuple[Subject, ...]:
 
 def _installed(text: str) -> tuple[Subject, ...]:
     from probebench.plugins.registry import installed, resolve
-    from probebench.util.parsing import parse_spec
+    from probebench.util.spec_text import parse_spec
 
     entries = installed().find_all(parse_spec(text).name)
     return tuple(Subject(_contract(entry), text, resolve(entry.kind, text).build) for entry in entries)
@@ -87,5 +87,11 @@ def _installed(text: str) -> tuple[Subject, ...]:
 def _contract(entry: RegistryEntry) -> Contract:
     from probebench.plugins.registry import consumes
 
-    special: dict[str, Contract] = {"samples": "sample-probe", "backbone": "finetuning-probe"}
-    return special.get(consumes(entry), entry.kind)
+    if entry.kind != "probe":
+        return entry.kind
+    contracts: dict[str, Contract] = {
+        "features": "probe",
+        "samples": "sample-probe",
+        "backbone": "finetuning-probe",
+    }
+    return contracts[consumes(entry)]

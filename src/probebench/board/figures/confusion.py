@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 NUMBERED = 20
 """Classes up to which shares are written into the cells; of more they could not be read."""

@@ -12,7 +12,7 @@ from probebench.cli.output import print_json
 from probebench.util.errors import UsageError
 
 if TYPE_CHECKING:
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 
 @dataclass(frozen=True)

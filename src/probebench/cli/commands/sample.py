@@ -28,7 +28,7 @@ def sample(
     from probebench.board.figures.contact_sheet import image_grid, write_png
     from probebench.generation.sample import sample as draw
     from probebench.plugins.registry import resolve
-    from probebench.util.parsing import parse_spec
+    from probebench.util.spec_text import parse_spec
 
     drawn = draw(
         resolve("backbone", backbone),

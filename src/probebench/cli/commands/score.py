@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from probebench.cli.output import print_json, print_table
-from probebench.util.errors import UsageError
-from probebench.util.parsing import default_store, parse_floats, parse_ints, parse_words, suggest
+from probebench.util.defaults import default_store
+from probebench.util.errors import UsageError, suggest
+from probebench.util.parsing import parse_floats, parse_ints, parse_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
     from probebench.analysis.revote import Scored
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 
 def score(

@@ -28,7 +28,7 @@ def show(
     """
     from probebench.plugins import option_text
     from probebench.plugins.registry import Component, installed
-    from probebench.util.parsing import parse_spec
+    from probebench.util.spec_text import parse_spec
 
     request, registry = parse_spec(name), installed()
     components = [
