@@ -14,7 +14,7 @@ from probebench.board.collect import load
 from probebench.board.index import BEGIN, END
 from probebench.board.pages.text import NONE, code, figures, link, size, slug
 from probebench.board.ranking import boards
-from probebench.stats.intervals import wilson
+from probebench.stats.intervals import accuracy_interval
 from probebench.stats.significance import mcnemar
 from probebench.util.errors import RecordError, StaleBoardError, UsageError
 
@@ -87,7 +87,7 @@ def test_the_row_holds_mean_deviation_and_interval_at_the_mean(save_record, imag
     shares = np.array([0.5, 0.55, 0.65])
     assert place.row.value == pytest.approx(shares.mean())
     assert place.row.sd == pytest.approx(shares.std(ddof=1))
-    assert (place.row.low, place.row.high) == pytest.approx(wilson(200 * shares.mean(), 200))
+    assert (place.row.low, place.row.high) == pytest.approx(accuracy_interval(200 * shares.mean(), 200))
     assert place.row.metrics["top5"] == pytest.approx((shares.mean() + 1) / 2)
     assert place.row.seeds == (0, 1, 2)
 
@@ -310,7 +310,7 @@ def test_the_table_shows_what_the_records_say(save_record, images, records, out)
     save_record("pixels", correct=images(50), baseline=True, parameters=0, seed=0)
     save_record("pixels", correct=images(50), baseline=True, parameters=0, seed=1)
     header, [first, second] = table_rows(page_of(records, out))
-    low, high = wilson(146, 200)
+    low, high = accuracy_interval(146, 200)
     row = dict(zip(header, first, strict=True))
     assert row == {
         "Rank": "1",

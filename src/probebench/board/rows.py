@@ -110,7 +110,7 @@ def _row(entries: Sequence[LoadedRecord], speeds: dict[str, float]) -> Row:
     values = [record.metrics[primary].value for record in records]
     shared = [name for name in records[0].metrics if all(name in record.metrics for record in records)]
     chosen, votes = _most_chosen([record.chosen for record in records if record.chosen is not None])
-    low, high = _interval([record.metrics[primary] for record in records], fmean(values))
+    low, high = mean_interval([record.metrics[primary] for record in records]) or (None, None)
     return Row(
         entries=tuple(entries),
         value=fmean(values),
@@ -125,13 +125,18 @@ def _row(entries: Sequence[LoadedRecord], speeds: dict[str, float]) -> Row:
     )
 
 
-def _interval(measures: Sequence[Measure], value: float) -> tuple[float | None, float | None]:
-    from probebench.stats.intervals import wilson
+def mean_interval(measures: Sequence[Measure]) -> tuple[float, float] | None:
+    """Computes the 95 % interval at the mean of a metric over seeds; None where the metric has no interval.
 
-    if any(measure.method != "wilson" for measure in measures):
-        return None, None
+    Args:
+        measures: One for each seed, of the same number of test images.
+    """
+    from probebench.stats.intervals import accuracy_interval
+
+    if any(measure.low is None for measure in measures):
+        return None
     n = measures[0].n
-    return wilson(min(value * n, n), n)
+    return accuracy_interval(min(fmean(measure.value for measure in measures) * n, n), n)
 
 
 def _most_chosen(chosen: Sequence[Chosen]) -> tuple[Chosen, int]:

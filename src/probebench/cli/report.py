@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from probebench.board.rows import mean_interval
 from probebench.cli.output import print_table
 from probebench.cli.report_samples import print_measures
 
@@ -101,19 +102,14 @@ def _line(backbone: str, records: Sequence[Record], *, spread: bool) -> list[str
     primary = records[0].primary or "top1"
     measures = [record.metrics[primary] for record in records]
     value = _mean(records, primary)
-    interval = ""
-    if measures[0].method == "wilson":
-        from probebench.stats.intervals import wilson
-
-        low, high = wilson(value * measures[0].n, measures[0].n)
-        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+    interval = mean_interval(measures)
     points = list(dict.fromkeys(record.read_at for record in records))
     marks = ["baseline"] * records[0].cell.backbone.baseline + [records[0].manner] * bool(records[0].soft_vote)
     line = [
         f"{backbone} ({', '.join(marks)})" if marks else backbone,
         points[0] if len(points) == 1 else f"{points[0]} and {len(points) - 1} more",
         f"{100 * value:.1f}",
-        interval,
+        f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "",
         f"{100 * _mean(records, 'top5'):.1f}",
     ]
     return line + _spread([measure.value for measure in measures]) if spread else line

@@ -17,7 +17,7 @@ from probebench.board.collect import load
 from probebench.board.figures import compare, epochs, heatmap, style
 from probebench.board.figures.data import sheets
 from probebench.board.figures.files import outputs, write
-from probebench.stats.intervals import wilson
+from probebench.stats.intervals import accuracy_interval
 from probebench.util.errors import UsageError
 
 FID = "fid@2k/test10k[inception]"
@@ -88,7 +88,7 @@ def test_the_figure_of_epochs_shows_every_block_and_the_measured_value(save, sav
     assert test == [(e, (100 + e) / 200) for e in (1, 2, 4)]
     [bars] = figure.axes[0].collections
     ends = [tuple(segment[:, 1]) for segment in bars.get_segments()]
-    assert ends == [pytest.approx(wilson(100 + e, 200)) for e in (1, 2, 4)]
+    assert ends == [pytest.approx(accuracy_interval(100 + e, 200)) for e in (1, 2, 4)]
     assert texts(figure) == {"down.0", "mid", "up.1", "test", "pixels"}
     assert len(figure.axes) == 1
 

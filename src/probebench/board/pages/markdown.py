@@ -159,6 +159,7 @@ def _rules(board: Board) -> str:
 
 def rules(board: Board) -> dict[str, str]:
     """The rules a board is made by, in words."""
+    from probebench.stats.intervals import ACCURACY_INTERVAL
     from probebench.stats.significance import ALPHA
 
     metric, protocol = metric_name(board), board.newest.protocol
@@ -167,7 +168,7 @@ def rules(board: Board) -> dict[str, str]:
         "Ties": "Going down the table, a row shares the rank of its group's first row unless an exact two-sided "
         "McNemar test of their per-image predictions (top-1 right or wrong, lowest common seed) gives "
         f"p < {ALPHA} after Holm's correction for all pairs of the board.",
-        "Interval": "95 % Wilson score interval at the mean over seeds, for the number of test images: what other "
+        "Interval": f"{ACCURACY_INTERVAL} at the mean over seeds, for the number of test images: what other "
         "test images might have given. `sd` is the standard deviation over seeds.",
         "Point": "Tap, noise level and pooling that the features were read at; sigma is the level's noise to "
         f"signal ratio, Dim the length of the feature vector. {_choice(board)}",

@@ -134,13 +134,13 @@ def _identity(record: Record, path: Path) -> dict[str, object]:
 def _text(a: Record, b: Record, result: Comparison) -> str:
     from tabulate import tabulate
 
-    from probebench.stats.intervals import wilson
+    from probebench.stats.intervals import accuracy_interval
     from probebench.stats.significance import ALPHA
 
     right = {"A": result.both_right + result.only_a, "B": result.both_right + result.only_b}
     rows = []
     for name, record in (("A", a), ("B", b)):
-        low, high = wilson(right[name], result.n)
+        low, high = accuracy_interval(right[name], result.n)
         share = f"{100 * right[name] / result.n:.1f} ({100 * low:.1f} to {100 * high:.1f})"
         cell = record.cell
         manner = f" ({record.manner})" * bool(record.manner)
