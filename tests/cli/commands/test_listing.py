@@ -54,7 +54,7 @@ def test_problems_are_mentioned_in_one_line_and_the_rest_works(site, cli):
     answer = cli("list")
     assert answer.code == 0
     assert "net" in answer.out
-    assert answer.err == "2 problems with plugins (broken, fake): probebench plugins doctor\n"
+    assert answer.err == "2 problems with plugins (broken, fake); for details run: probebench plugins doctor\n"
 
 
 def test_one_kind_may_be_asked_for(site, cli):
