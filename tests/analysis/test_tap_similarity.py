@@ -10,8 +10,8 @@ import torch
 
 from probebench.analysis.tap_similarity import compare_taps
 from probebench.api import pool_map
-from probebench.board.figures import similarity as picture
 from probebench.board.figures import style
+from probebench.board.figures.similarity import plot_similarity
 from probebench.stats.cka import cka, cknna
 from probebench.stats.tap_matrix import NEIGHBOURS
 from probebench.testing.fakes import ToyBackbone, ToyDataset
@@ -158,8 +158,14 @@ def test_json_says_what_was_compared(similarity, compare):
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
-        (["nett", "other"], ["error: no backbone 'nett'", "  try: did you mean 'net'? (available: blind, net, other)"]),
-        (["net", "other", "--split", "val"], ["error: no split 'val'", "  in: --split", "  try: one of test, train"]),
+        (
+            ["nett", "other"],
+            ["error: no backbone is called 'nett'", "  try: did you mean 'net'? (available: blind, net, other)"],
+        ),
+        (
+            ["net", "other", "--split", "val"],
+            ["error: the dataset has no split 'val'", "  in: --split", "  try: one of test, train"],
+        ),
         (
             ["net", "net", "--levels", "t=11"],
             ["error: no level 't=11'", "  in: --levels", "  try: one of clean, t=10, t=100"],
@@ -169,17 +175,20 @@ def test_json_says_what_was_compared(similarity, compare):
             [
                 "error: 9 images of test are too few to compare each with its 10 nearest neighbours",
                 "  in: --limit",
-                "  try: 11 or more",
+                "  try: use 11 images or more",
             ],
         ),
         (
             ["net", "other", "--limit", "0"],
             ["error: --limit 0 leaves nothing to measure", "  try: 1 or more images per split"],
         ),
-        (["net", "other", "--minibatch", "3"], ["error: --minibatch 3 has no unbiased CKA", "  try: 4 or more images"]),
+        (
+            ["net", "other", "--minibatch", "3"],
+            ["error: --minibatch 3 is too small for unbiased CKA", "  try: --minibatch 4, or more"],
+        ),
         (
             ["net", "other", *["--taps", "late"] * 3],
-            ["error: --taps is given 3 times", "  try: once for both backbones, or once for each"],
+            ["error: --taps is given 3 times", "  try: give --taps once for both backbones, or once for each"],
         ),
         (["net", "other", "--taps", "lat"], ["error: no tap 'lat'", "  in: --taps", "  try: did you mean 'late'?"]),
     ],
@@ -192,7 +201,7 @@ def test_messages(similarity, words, lines):
 def test_the_picture_shows_both_matrices(compare):
     matrix = compare(taps=("early", "late"), a={"levels": ("clean", "t=10")})
     with style.styled():
-        figure = picture.draw(matrix)
+        figure = plot_similarity(matrix)
         style.render(figure, "png")
     for axes, values, title in zip(
         figure.axes, (matrix.cka, matrix.cknna), ("linear CKA, unbiased", "CKNNA, k = 10"), strict=False
@@ -217,5 +226,5 @@ def test_the_command_writes_the_picture(similarity, lab):
 def test_a_picture_of_another_kind_is_refused_before_any_work(similarity, lab):
     answer = similarity("net", "other", "--out", "taps.jpg")
     assert answer.code == 2
-    assert answer.err.splitlines()[0] == "error: 'taps.jpg' names no format that figures are written in"
+    assert answer.err.splitlines()[0] == "error: figures cannot be written in the format of 'taps.jpg'"
     assert lab.forwarded() == 0

@@ -12,7 +12,7 @@ import pytest
 from probebench.board import files as board
 from probebench.board.collect import load
 from probebench.board.index import BEGIN, END
-from probebench.board.pages.text import NONE, code, figures, link, size, slug
+from probebench.board.pages.text import EMPTY, code, link, size, slug, three_digits
 from probebench.board.ranking import boards
 from probebench.stats.intervals import accuracy_interval
 from probebench.stats.significance import mcnemar
@@ -39,11 +39,11 @@ def only_board(records):
 
 
 def labels(found):
-    return [place.label for place in found.places]
+    return [ranked.label for ranked in found.ranked]
 
 
 def reasons(found):
-    return [(one.entry.path.stem, one.reason) for one in found.excluded]
+    return [(one.loaded.path.stem, one.reason) for one in found.excluded]
 
 
 def page_of(records, out, name="scattered-digits/knn.md", **kwargs):
@@ -83,23 +83,23 @@ def test_a_metric_that_should_be_low_is_ranked_from_the_lowest(save_record, imag
 def test_the_row_holds_mean_deviation_and_interval_at_the_mean(save_record, images, only_board):
     for seed, right in enumerate((100, 110, 130)):
         save_record(correct=images(right), seed=seed)
-    [place] = only_board().places
+    [ranked] = only_board().ranked
     shares = np.array([0.5, 0.55, 0.65])
-    assert place.row.value == pytest.approx(shares.mean())
-    assert place.row.sd == pytest.approx(shares.std(ddof=1))
-    assert (place.row.low, place.row.high) == pytest.approx(accuracy_interval(200 * shares.mean(), 200))
-    assert place.row.metrics["top5"] == pytest.approx((shares.mean() + 1) / 2)
-    assert place.row.seeds == (0, 1, 2)
+    assert ranked.row.value == pytest.approx(shares.mean())
+    assert ranked.row.sd == pytest.approx(shares.std(ddof=1))
+    assert (ranked.row.low, ranked.row.high) == pytest.approx(accuracy_interval(200 * shares.mean(), 200))
+    assert ranked.row.metrics["top5"] == pytest.approx((shares.mean() + 1) / 2)
+    assert ranked.row.seeds == (0, 1, 2)
 
 
 def test_one_seed_has_no_deviation(save_record, only_board):
     save_record()
-    assert only_board().places[0].row.sd is None
+    assert only_board().ranked[0].row.sd is None
 
 
 def test_a_metric_without_interval_gets_none(save_record, only_board):
     save_record(method=None)
-    row = only_board().places[0].row
+    row = only_board().ranked[0].row
     assert (row.low, row.high) == (None, None)
 
 
@@ -109,8 +109,8 @@ def test_rows_that_cannot_be_told_apart_share_a_rank(save_record, images, only_b
     save_record("first", correct=first)
     save_record("near", correct=near)
     save_record("far", correct=far)
-    places = only_board().places
-    assert [(place.label, place.rank, place.tie_group, place.tied) for place in places] == [
+    ranked = only_board().ranked
+    assert [(ranked.label, ranked.rank, ranked.tie_group, ranked.tied) for ranked in ranked] == [
         ("first", 1, 1, True),
         ("near", 1, 1, True),
         ("far", 3, 2, False),
@@ -122,9 +122,9 @@ def test_equal_accuracy_on_other_images_is_told_by_pairs_not_by_intervals(save_r
     better, worse = images(range(110)), images(range(100))
     save_record("better", correct=better)
     save_record("worse", correct=worse)
-    places = only_board().places
-    assert places[0].row.low < places[1].row.value < places[1].row.high
-    assert [place.rank for place in places] == [1, 2]
+    ranked = only_board().ranked
+    assert ranked[0].row.low < ranked[1].row.value < ranked[1].row.high
+    assert [ranked.rank for ranked in ranked] == [1, 2]
 
 
 def test_ties_are_tested_on_the_lowest_common_seed(save_record, images, only_board):
@@ -136,27 +136,27 @@ def test_ties_are_tested_on_the_lowest_common_seed(save_record, images, only_boa
     save_record("b", correct=images(50), seed=2)
     found = only_board()
     assert labels(found) == ["a", "b"]
-    assert [place.rank for place in found.places] == [1, 1]
+    assert [ranked.rank for ranked in found.ranked] == [1, 1]
 
 
 def test_rows_without_a_common_seed_are_compared_by_their_lowest(save_record, images, only_board):
     save_record("a", correct=images(150), seed=0)
     save_record("b", correct=images(50), seed=1)
-    assert [place.rank for place in only_board().places] == [1, 2]
+    assert [ranked.rank for ranked in only_board().ranked] == [1, 2]
 
 
 def test_a_network_in_two_precisions_is_two_rows(save_record, only_board):
     save_record(precision="fp32", name="a")
     save_record(precision="bf16", name="b")
-    assert {place.row.lowest.record.cell.precision for place in only_board().places} == {"fp32", "bf16"}
+    assert {ranked.row.lowest_seed.record.cell.precision for ranked in only_board().ranked} == {"fp32", "bf16"}
 
 
 def test_two_networks_of_one_title_are_told_apart_by_fingerprint(save_record, only_board):
     save_record(fingerprint="mine", name="a")
     save_record(fingerprint="yours", name="b")
     found = only_board()
-    assert len(found.places) == 2
-    expected = {f"ddpm #{place.row.backbone.fingerprint[:8]}" for place in found.places}
+    assert len(found.ranked) == 2
+    expected = {f"ddpm #{ranked.row.backbone.fingerprint[:8]}" for ranked in found.ranked}
     assert set(labels(found)) == expected
     assert len(expected) == 2
 
@@ -173,21 +173,21 @@ def test_the_most_frequent_point_is_shown_with_its_votes(save_record, records, o
 def test_of_equally_frequent_points_the_lowest_seeds_is_shown(save_record, only_board):
     save_record(seed=1)
     save_record(seed=0, tap="mid", level="t=0")
-    row = only_board().places[0].row
-    assert (row.chosen.tap, row.votes) == ("mid", 1)
+    row = only_board().ranked[0].row
+    assert (row.chosen.tap, row.chosen_by) == ("mid", 1)
 
 
 def test_speed_is_of_all_records_that_forwarded_images(save_record, only_board, records):
     save_record(probe="knn", forwarded=0)
     save_record(probe="linear", forwarded=3000)
     for found in boards(load(records)):
-        assert found.places[0].row.seconds == pytest.approx(2.5)
+        assert found.ranked[0].row.seconds == pytest.approx(2.5)
 
 
 def test_speed_on_another_machine_is_another_speed(save_record, records):
     save_record(probe="knn", forwarded=0, device_name="Small CPU")
     save_record(probe="linear", forwarded=3000, device_name="Big GPU")
-    assert [found.places[0].row.seconds for found in boards(load(records))] == [None, pytest.approx(2.5)]
+    assert [found.ranked[0].row.seconds for found in boards(load(records))] == [None, pytest.approx(2.5)]
 
 
 # What is left out
@@ -198,10 +198,10 @@ def test_speed_on_another_machine_is_another_speed(save_record, records):
     [
         ({"failure": "DataError"}, "failed: DataError"),
         ({"limit": 20}, "smoke run on 20 images per split"),
-        ({"dirty": True}, "dirty tree: made from source that no commit has"),
+        ({"dirty": True}, "made from uncommitted source"),
         ({"version": 0}, "stale: version 0 of the backbone; now 1"),
         ({"dataset_version": 0}, "stale: version 0 of the dataset"),
-        ({"images_fingerprint": "former"}, "stale: the dataset had other images"),
+        ({"images_fingerprint": "former"}, "stale: the images of the dataset were different"),
         ({"test_indices": "former"}, "stale: measured on other test images, or ranked by another metric"),
         ({"primary": "mean_per_class"}, "stale: measured on other test images, or ranked by another metric"),
     ],
@@ -211,7 +211,7 @@ def test_what_is_left_out_is_listed_with_its_reason(save_record, only_board, rec
     save_record("ddpm", name="left-out", seed=7, created="2025-01-01T00:00:00Z", **changes)
     found = only_board()
     assert labels(found) == ["ddpm"]
-    assert found.places[0].row.seeds == (0,)
+    assert found.ranked[0].row.seeds == (0,)
     assert reasons(found) == [("left-out", reason)]
     _, rows = table_rows(page_of(records, out), "## Not ranked")
     assert rows == [["`ddpm`", "7", reason, "[record](../../records/left-out.json)"]]
@@ -249,7 +249,7 @@ def test_a_repeated_cell_counts_once_and_the_newest_counts(save_record, images, 
     save_record(name="first", correct=images(50), created="2026-01-01T00:00:00Z")
     save_record(name="again", correct=images(60), created="2026-01-02T00:00:00Z")
     found = only_board()
-    assert found.places[0].row.value == pytest.approx(0.3)
+    assert found.ranked[0].row.value == pytest.approx(0.3)
     assert reasons(found) == [("first", "superseded by a newer record of the same cell, again.json")]
 
 
@@ -368,7 +368,7 @@ def test_baselines_with_several_points_have_a_heat_map_too(save_record, records,
 def test_a_point_that_was_not_read_is_empty_in_the_heat_map(save_record, records, out):
     save_record(grid={("mid", "t=0"): 0.5, ("up.1", "t=50"): 0.8})
     _, rows = table_rows(page_of(records, out), "### `ddpm`")
-    assert rows == [["`mid`", "50.0", NONE], ["`up.1`", NONE, "**80.0**"]]
+    assert rows == [["`mid`", "50.0", EMPTY], ["`up.1`", EMPTY, "**80.0**"]]
 
 
 def test_the_footer_states_the_rules(save_record, records, out):
@@ -457,9 +457,9 @@ def test_protocols_stand_side_by_side(save_record, images, records, out):
     assert header == ["Backbone", "[knn](scattered-digits/knn.md)", "[linear](scattered-digits/linear.md)"]
     assert rows == [
         ["`ours`", "75.0", "30.0"],
-        ["`new`", NONE, "**60.0**"],
+        ["`new`", EMPTY, "**60.0**"],
         ["`theirs`", "50.0", "32.0"],
-        ["*`floor`*", "**90.0**", NONE],
+        ["*`floor`*", "**90.0**", EMPTY],
     ]
 
 
@@ -467,7 +467,7 @@ def test_a_network_that_was_trained_has_a_line_of_its_own(save_record, images, r
     save_record("ours", correct=images(150))
     save_record("ours", correct=images(60), probe="finetune", frozen=False)
     _, rows = table_rows(page_of(records, out, "README.md"), "## Protocols side by side")
-    assert rows == [["`ours`", NONE, "**75.0**"], ["`ours` (trained, not frozen)", "**30.0**", NONE]]
+    assert rows == [["`ours`", EMPTY, "**75.0**"], ["`ours` (trained, not frozen)", "**30.0**", EMPTY]]
 
 
 def test_one_board_has_nothing_beside_it(save_record, records, out):
@@ -534,7 +534,7 @@ def test_a_board_that_lost_its_records_is_found_and_removed(save_record, records
     board.write(board.outputs(records, out), out)
     gone.unlink()
     files = board.outputs(records, out)
-    with pytest.raises(StaleBoardError, match="no record stands behind"):
+    with pytest.raises(StaleBoardError, match="a leaderboard has no records"):
         board.check(board.outputs(records, out) | {out / "README.md": (out / "README.md").read_text()}, out, "")
     board.write(files, out)
     assert sorted(path.name for path in (out / "scattered-digits").iterdir()) == ["knn.csv", "knn.json", "knn.md"]
@@ -557,10 +557,10 @@ def test_files_of_others_are_left_alone(save_record, records, out):
 def test_no_records_is_a_clear_message(records, out, make):
     if make:
         records.mkdir()
-    with pytest.raises(UsageError, match="no records") as caught:
+    with pytest.raises(UsageError, match="there are no records") as caught:
         board.outputs(records, out)
     assert str(caught.value).splitlines() == [
-        "no records",
+        "there are no records",
         f"  in: {records}",
         f"  try: probebench run --results {records}",
     ]
@@ -569,7 +569,7 @@ def test_no_records_is_a_clear_message(records, out, make):
 def test_a_folder_that_cannot_be_written_is_named(save_record, records, out):
     save_record()
     out.touch()
-    with pytest.raises(UsageError, match="cannot write") as caught:
+    with pytest.raises(UsageError, match="the leaderboard cannot be written") as caught:
         board.write(board.outputs(records, out), out)
     assert str(out) in str(caught.value)
 
@@ -613,7 +613,7 @@ def test_a_readme_without_the_markers_is_refused(save_record, records, out, tmp_
     save_record()
     readme = tmp_path / "README.md"
     readme.write_text(text)
-    with pytest.raises(UsageError, match="no place for the leaderboard") as caught:
+    with pytest.raises(UsageError, match="the markers of the leaderboard's summary are missing") as caught:
         board.outputs(records, out, readme)
     assert BEGIN in str(caught.value)
     assert readme.read_text() == text
@@ -621,7 +621,7 @@ def test_a_readme_without_the_markers_is_refused(save_record, records, out, tmp_
 
 def test_a_missing_readme_is_refused(save_record, records, out, tmp_path):
     save_record()
-    with pytest.raises(UsageError, match="cannot read the file"):
+    with pytest.raises(UsageError, match="the file cannot be read"):
         board.outputs(records, out, tmp_path / "none.md")
 
 
@@ -638,7 +638,7 @@ def test_a_slug_is_a_file_name(text, expected):
 
 @pytest.mark.parametrize(
     ("number", "expected"),
-    [(None, NONE), (0, "0"), (999, "999"), (2_200_000, "2.2 M"), (1_500, "1.5 k"), (10**9, "1.0 G")],
+    [(None, EMPTY), (0, "0"), (999, "999"), (2_200_000, "2.2 M"), (1_500, "1.5 k"), (10**9, "1.0 G")],
 )
 def test_large_counts_are_short(number, expected):
     assert size(number) == expected
@@ -647,7 +647,7 @@ def test_large_counts_are_short(number, expected):
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, NONE),
+        (None, EMPTY),
         (0.0, "0"),
         (0.0001, "< 0.001"),
         (0.01234, "0.0123"),
@@ -657,7 +657,7 @@ def test_large_counts_are_short(number, expected):
     ],
 )
 def test_small_numbers_have_three_figures(value, expected):
-    assert figures(value) == expected
+    assert three_digits(value) == expected
 
 
 def test_names_cannot_break_a_table():

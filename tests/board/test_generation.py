@@ -1,4 +1,4 @@
-"""Boards of drawn images: a page of their own, and a column beside what is known of the same network's features."""
+"""Boards of generated images: a separate page, and a column on the boards of the same network's features."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_column_beside_the_features_ranks_nothing(drawn):
     assert {row["Rank"] for row in found} == {"=1"}  # the same features, whatever is drawn
     document = json.loads(files["shades/means.json"])
     assert [set(row["drawn"]) for row in document["rows"]] == [{NAME}, {NAME}]
-    assert "Drawn images" in document["rules"]
+    assert "Generated images" in document["rules"]
     header = next(csv.reader(io.StringIO(files["shades/means.csv"])))
     assert NAME in header
 
@@ -115,7 +115,7 @@ def test_boards_without_drawn_images_stay_as_they_were(lab):
     lab.run()
     files = built(lab)
     assert "shades/generation.md" not in files
-    assert "Drawn images" not in files["shades/means.md"]
+    assert "Generated images" not in files["shades/means.md"]
     assert "drawn" not in json.loads(files["shades/means.json"])["rows"][0]
 
 
@@ -155,8 +155,8 @@ def change(lab, **updates):
     [
         ({}, "superseded by a newer record of the same cell, gap-later.json"),
         ({"protocol__hash": "a" * 64}, "stale: protocol "),
-        ({"parts__reference__count": 29}, "stale: held against other images"),
-        ({"samples__extractor__fingerprint": "b" * 64}, "stale: the extractor was another one"),
+        ({"parts__reference__count": 29}, "stale: compared with other real images"),
+        ({"samples__extractor__fingerprint": "b" * 64}, "stale: measured with another extractor"),
     ],
 )
 def test_what_does_not_belong_is_left_out_with_the_reason(drawn, updates, reason):
@@ -187,4 +187,6 @@ def test_a_probe_called_generation_would_take_the_page(drawn):
     drawn.run(backbones=("artist",), probes=("generation",), baselines=False)
     with pytest.raises(RecordError) as caught:
         built(drawn)
-    assert str(caught.value).splitlines()[0] == "two boards would be one file: that of shades (lab/shades) and another"
+    assert str(caught.value).splitlines()[0] == (
+        "two boards would have the same file: the generated images of shades (lab/shades) and another board"
+    )

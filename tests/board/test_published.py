@@ -65,9 +65,9 @@ def test_a_split_that_a_work_does_not_name_is_said_to_be_unknown(tmp_path):
     [
         (ROW.replace("0.785", "78.5"), "value '78.5' is not a share"),
         (ROW.replace("0.785", "much"), "value 'much' is not a share"),
-        (ROW.replace("top1", "fid"), "no metric 'fid'"),
-        (ROW + ",more", "not 12 cells"),
-        (ROW.rpartition(",")[0], "not 12 cells"),
+        (ROW.replace("top1", "fid"), "no metric is called 'fid'"),
+        (ROW + ",more", "the row does not have 12 cells"),
+        (ROW.rpartition(",")[0], "the row does not have 12 cells"),
     ],
 )
 def test_a_wrong_row_is_named_by_its_line(tmp_path, row, message):
@@ -83,7 +83,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path, row, message):
 def test_wrong_columns_are_answered_with_the_right_ones(tmp_path):
     path = tmp_path / "published.csv"
     path.write_text("work,value\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="wrong columns") as caught:
+    with pytest.raises(UsageError, match="the columns are wrong") as caught:
         read_published(path)
     assert ",".join(COLUMNS) in str(caught.value)
 
@@ -91,7 +91,7 @@ def test_wrong_columns_are_answered_with_the_right_ones(tmp_path):
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "published.csv"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="the file cannot be read"):
         read_published(path)
 
 

@@ -102,7 +102,10 @@ def test_an_unexpected_error_is_one_line_and_a_request(cli, command):
     command(boom)
     answer = cli("boom")
     assert answer.code == 1
-    assert answer.err == "internal error: KeyError: 'x'\n  try: run it again with --debug, and report what it prints\n"
+    assert (
+        answer.err
+        == "internal error: KeyError: 'x'\n  try: run the command again with --debug, and report what it prints\n"
+    )
     assert "Traceback" in cli("boom", "--debug").err
 
 

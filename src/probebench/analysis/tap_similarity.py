@@ -1,4 +1,4 @@
-"""`probebench similarity`: how alike the taps of two backbones are, read as in a run and kept in the same store."""
+"""Similarity of the taps of two backbones, from features that are extracted and stored as in a run."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def compare_taps(
 ) -> TapMatrix:
     """Compares the points of two backbones, on the images of one split.
 
-    Each backbone goes over the split once, for the points that the store lacks; both sides of one backbone together.
+    Each backbone processes the split once, for the points that are not stored. Two sides of one backbone share a pass.
 
     Args:
-        a: The first backbone and the dataset, with taps, levels and pool. Without levels, the least noisy one is read.
-        b: The second, which differs from `a` in these alone.
-        split: Of the dataset.
-        minibatch: Images of a minibatch of CKA; None takes all at once, which is more precise.
-        registry: Where components are looked up; by default what is installed.
+        a: The first backbone and the dataset, with taps, levels and pool. Without levels, the least noisy one is used.
+        b: The second backbone, with its taps, levels and pool; everything else is as in `a`.
+        split: Name of the split.
+        minibatch: Images of a minibatch of CKA; None uses all images at once, which is more precise.
+        registry: Installed components; by default those of this environment.
 
     Raises:
         UsageError: A name, option or value is wrong, or there are too few images.
@@ -53,8 +53,8 @@ def compare_taps(
     check_reading(a)
     check_reading(b)
     if minibatch is not None and minibatch < LEAST:
-        raise UsageError(f"--minibatch {minibatch} has no unbiased CKA", hint=f"{LEAST} or more images")
-    with collect_warnings() as heard:
+        raise UsageError(f"--minibatch {minibatch} is too small for unbiased CKA", hint=f"--minibatch {LEAST}, or more")
+    with collect_warnings() as collected:
         readers = _readers(a, b, registry or installed())
         images = _count(readers[0].context, split)
         passes: dict[Component, Extraction] = {}
@@ -69,7 +69,7 @@ def compare_taps(
     first, second = (
         Side(reader.backbone.title, reader.context.fingerprints["backbone"], reader.points) for reader in readers
     )
-    said = (text for reader in readers for text in reader.context.warnings)
+    warnings = [*(text for reader in readers for text in reader.context.warnings), *collected]
     return TapMatrix(
         dataset=readers[0].context.job.dataset.title,
         split=split,
@@ -80,13 +80,13 @@ def compare_taps(
         cka=cka,
         cknna=cknna,
         forwarded=sum(extraction.forwarded for extraction in passes.values()),
-        warnings=tuple(dict.fromkeys([*said, *heard])),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """One side: what is read from which backbone. Both sides of one backbone have the same context."""
+    """One side: a backbone and its points. Two sides of one backbone have the same context."""
 
     context: Context
     points: tuple[Point, ...]
@@ -103,7 +103,7 @@ def _readers(a: Request, b: Request, registry: Registry) -> tuple[_Reader, _Read
     jobs = [
         Job(backbone, dataset, request, (), alone=same) for backbone, request in zip(backbones, (a, b), strict=True)
     ]
-    # No job here draws images, so all contexts are read.
+    # No job here generates images, so each context is one of features.
     first = cast("Context", bench.context(jobs[0]))
     if not same:
         return _reader(first), _reader(cast("Context", bench.context(jobs[1])))
@@ -124,22 +124,22 @@ def _reader(context: Context) -> _Reader:
 
 
 def _points(read: Reading, request: Request) -> tuple[Point, ...]:
-    """Every tap: at the levels that were named, else where there is the least noise."""
-    least = next(iter(read.levels))  # they ascend
+    """Returns every tap at the requested levels, or else at the least noisy level."""
+    least = next(iter(read.levels))  # levels ascend
     return tuple(point for point in read.points if request.levels or point.level == least)
 
 
 def _count(context: Context, split: str) -> int:
-    """How many images are compared."""
+    """Returns how many images are compared."""
     if split not in context.labels:
-        raise UsageError(f"no split {split!r}", where="--split", hint=suggest(split, context.labels))
+        raise UsageError(f"the dataset has no split {split!r}", where="--split", hint=suggest(split, context.labels))
     labels, count = context.labels[split], context.request.limit
     images = len(labels) if count is None else len(limit(labels, count))
     if images <= NEIGHBOURS:
         raise UsageError(
             f"{images} images of {split} are too few to compare each with its {NEIGHBOURS} nearest neighbours",
             where="--limit" if count else context.job.dataset.title,
-            hint=f"{NEIGHBOURS + 1} or more",
+            hint=f"use {NEIGHBOURS + 1} images or more",
         )
     return images
 
@@ -150,15 +150,15 @@ _Key = tuple["Component", "Point"]
 def _matrices(
     rows: Mapping[_Key, StoredFeatures], columns: Mapping[_Key, StoredFeatures], minibatch: int | None, device: str
 ) -> tuple[Matrix, Matrix]:
-    """CKA and CKNNA of all pairs. Two feature matrices are held at a time, and each point's neighbours."""
-    alone: dict[_Key, tuple[float, NeighbourSets, float]] = {}
+    """Computes CKA and CKNNA of all pairs, with two feature matrices and all neighbours in memory."""
+    single: dict[_Key, tuple[float, NeighbourSets, float]] = {}
     pairs: dict[tuple[_Key, _Key], tuple[float, float]] = {}
 
-    def by_itself(key: _Key, vectors: Tensor) -> tuple[float, NeighbourSets, float]:
-        if key not in alone:
+    def with_itself(key: _Key, vectors: Tensor) -> tuple[float, NeighbourSets, float]:
+        if key not in single:
             near = neighbours(vectors, NEIGHBOURS)
-            alone[key] = hsic(vectors, vectors, batch=minibatch), near, align(near, near)
-        return alone[key]
+            single[key] = hsic(vectors, vectors, batch=minibatch), near, align(near, near)
+        return single[key]
 
     with bar("compare taps", total=len(rows) * len(columns)) as shown:
         for row, stored in rows.items():
@@ -168,9 +168,10 @@ def _matrices(
                     pairs[row, column] = pairs[column, row]
                 else:
                     y = x if column == row else other.read().to(device)
-                    (spread_x, near_x, align_x), (spread_y, near_y, align_y) = by_itself(row, x), by_itself(column, y)
+                    hsic_x, near_x, align_x = with_itself(row, x)
+                    hsic_y, near_y, align_y = with_itself(column, y)
                     pairs[row, column] = (
-                        normalised(hsic(x, y, batch=minibatch), spread_x, spread_y),
+                        normalised(hsic(x, y, batch=minibatch), hsic_x, hsic_y),
                         normalised(align(near_x, near_y), align_x, align_y),
                     )
                 shown.advance()

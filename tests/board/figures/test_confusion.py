@@ -10,6 +10,7 @@ import pytest
 from matplotlib.collections import QuadMesh
 from safetensors.numpy import load_file, save_file
 
+from probebench.board.collect import load_one
 from probebench.board.figures import confusion, style
 from probebench.records.files import read_labelled, read_record, write_predictions
 
@@ -57,7 +58,7 @@ def test_true_classes_are_kept(labelled):
 
 def test_cells_are_shares_of_the_true_class(labelled):
     with style.styled():
-        figure = confusion.draw(labelled())
+        figure = confusion.plot_confusion(load_one(labelled()))
         style.render(figure, "png")
     axes = figure.axes[0]
     [mesh] = [artist for artist in axes.collections if isinstance(artist, QuadMesh)]
@@ -77,7 +78,7 @@ def test_cells_are_shares_of_the_true_class(labelled):
 @pytest.mark.parametrize(("classes", "numbered"), [(20, True), (21, False), (100, False)])
 def test_shares_are_written_up_to_twenty_classes(labelled, classes, numbered):
     with style.styled():
-        figure = confusion.draw(labelled(names=[f"class {number}" for number in range(classes)]))
+        figure = confusion.plot_confusion(load_one(labelled(names=[f"class {number}" for number in range(classes)])))
         style.render(figure, "png")
     assert any(text.get_text() for text in figure.axes[0].texts) == numbered
     assert len(figure.axes[0].get_xticklabels()) == classes
@@ -88,7 +89,7 @@ def test_few_is_not_none(labelled):
     given = labels.copy()
     given[:4], given[4:20] = 1, 2
     with style.styled():
-        figure = confusion.draw(labelled(given, labels))
+        figure = confusion.plot_confusion(load_one(labelled(given, labels)))
     assert [text.get_text() for text in figure.axes[0].texts][:4] == ["98", "<1", "2", ""]
 
 
@@ -127,7 +128,7 @@ def test_a_file_of_another_kind_is_refused(cli, labelled, tmp_path):
     answer = cli("confusion", str(labelled()), "--out", str(tmp_path / "confusion.jpg"))
     assert answer.code == 2
     assert answer.err.splitlines() == [
-        "error: 'confusion.jpg' names no format that figures are written in",
+        "error: figures cannot be written in the format of 'confusion.jpg'",
         f"  in: {tmp_path / 'confusion.jpg'}",
-        "  try: .png or .svg",
+        "  try: use a file name that ends in .png or .svg",
     ]

@@ -97,7 +97,7 @@ def test_the_list_is_exactly_what_runs(cli):
 def test_nothing_to_check_is_a_usage_error(cli):
     answer = cli("check")
     assert answer.code == 2
-    assert "nothing to check" in answer.err
+    assert answer.err.splitlines()[0] == "error: there is nothing to check"
 
 
 def test_an_unknown_name_is_a_usage_error_with_a_suggestion(cli):
