@@ -1,4 +1,4 @@
-"""How the tests are spread over the cores, what they do not wait for, and the processes that they start."""
+"""Set-up of the whole suite: workers, temporary files, Hypothesis, and the processes that tests start."""
 
 from __future__ import annotations
 
@@ -13,35 +13,51 @@ import tempfile
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+# How long an example takes depends on the machine and on its load, and says nothing about the code.
+hypothesis.settings.register_profile(
+    "probebench", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("probebench")
+
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Every worker has a core of its own; more threads than cores wait for each other. Read when torch is imported.
+    # Each worker has one core; with more threads than cores, threads wait for each other. Torch reads it on import.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Spreads the whole suite over the cores; tests asked for by path run in this process, which starts sooner."""
+    """Spreads the whole suite over the cores. Tests named by path run in this process, which starts faster."""
     if config.args_source is config.ArgsSource.ARGS:
         return 0
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives workers and processes a folder for compiled code where none may be left beside the sources.
+    """Gives the suite one temporary folder for the files of all its processes, and removes it at the end.
 
-    Without any, each of them compiles all that it imports, which takes longer than everything else it does.
+    ``pytest --basetemp=FOLDER`` keeps the folders of the tests.
     """
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-        folder = tempfile.mkdtemp(prefix="pytest-bytecode-")
-        os.environ["PYTHONPYCACHEPREFIX"] = folder
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    if hasattr(config, "workerinput"):  # workers inherit the folder through the environment
+        return
+    folder = tempfile.mkdtemp(prefix="probebench-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    patch.setenv("TMPDIR", folder)
+    patch.setattr(tempfile, "tempdir", folder)
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        # Without any bytecode, each process compiles all modules that it imports: 20 s of CPU time in place of 5.
+        patch.delenv("PYTHONDONTWRITEBYTECODE")
+        patch.setenv("PYTHONPYCACHEPREFIX", str(Path(folder, "bytecode")))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Takes what was imported for all tests out of the sight of the garbage collector.
+    """Hides the imported modules from the garbage collector.
 
-    Every run collects garbage, and going through the millions of objects of these libraries would be most of its time.
+    Every run of the command line collects garbage, and would spend most of its time on the millions of objects of these
+    libraries.
     """
     if not session.config.getoption("--benchmark-enable"):
         gc.collect()
@@ -49,15 +65,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Shows it to the collector again: what is never collected some libraries call leaked."""
+    """Shows the modules to the collector again, because some libraries report a leak for what is never collected."""
     gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_wait_for_the_disk(pytestconfig: pytest.Config):
-    """Files are not waited for: that saves them when the power fails, which no test can see.
+def _no_fsync(pytestconfig: pytest.Config):
+    """Skips `os.fsync`, which protects files only against a power failure, and no test can see that.
 
-    What a killed process leaves does not depend on it. Fresh processes that tests start do wait, and so do benchmarks.
+    What a killed process leaves does not depend on it. Fresh processes that tests start still call it, and so do
+    benchmarks.
     """
     with pytest.MonkeyPatch.context() as patch:
         if not pytestconfig.getoption("--benchmark-enable"):
@@ -66,57 +83,57 @@ def _no_wait_for_the_disk(pytestconfig: pytest.Config):
 
 
 class Fork:
-    """A program in a process of its own, which has imported the heavy libraries already."""
+    """A program in a forked process, which has the heavy libraries imported from the start."""
 
-    def __init__(self, forks: Forks, number: int, out: Path, err: Path) -> None:
+    def __init__(self, forks: Forks, process: int, out: Path, err: Path) -> None:
         self._forks = forks
-        self._number = number
+        self._process = process
         self._out, self._err = out, err
         self.returncode: int | None = None
 
     @property
     def stdout(self) -> str:
-        """What it has printed so far."""
+        """Standard output so far."""
         return self._out.read_text()
 
     @property
     def stderr(self) -> str:
-        """What it has told on standard error so far."""
+        """Standard error so far."""
         return self._err.read_text()
 
     def poll(self) -> int | None:
-        """Exit code, negative after a signal; None while it runs."""
+        """Returns the exit code, negative after a signal, or None while the program runs."""
         if self.returncode is None:
-            self.returncode = self._forks.ask(process=self._number)
+            self.returncode = self._forks.request(process=self._process)
         return self.returncode
 
     def wait(self, timeout: float = 300) -> int:
-        """Exit code, once there is one."""
+        """Waits until the program ends, and returns its exit code."""
         end = time.monotonic() + timeout
         while (code := self.poll()) is None:
             if time.monotonic() > end:
                 self.send(signal.SIGKILL)
-                raise TimeoutError(f"no end after {timeout} seconds:\n{self.stderr}")
+                raise TimeoutError(f"the program did not end within {timeout} seconds:\n{self.stderr}")
             time.sleep(0.005)
         return code
 
     def wait_for(self, folder: Path, pattern: str) -> None:
-        """Comes back when there is such a file, which has to be while the program runs."""
+        """Waits until a file matches the pattern, and fails if the program ends before."""
         while not list(folder.glob(pattern)):
             assert self.poll() is None, self.stderr
             time.sleep(0.005)
 
     def send(self, number: int) -> None:
-        """Sends a signal, unless the process is gone."""
+        """Sends a signal, unless the program has ended."""
         if self.poll() is None:
-            os.kill(self._number, number)
+            os.kill(self._process, number)
 
 
 class Forks:
     """Starts programs as forks of a process that has imported the heavy libraries (tests/forks.py).
 
-    That takes none of the seconds in which a fresh process imports them. Their hash seed is the same, so what must be
-    equal in any two processes is compared with what a fresh one gives.
+    This saves the seconds in which a fresh process imports them. All forks have one hash seed, so tests that compare
+    any two processes also start a fresh one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -128,21 +145,21 @@ class Forks:
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def ask(self, **order):
-        """The server's answer to an order."""
-        self._server.stdin.write(f"{json.dumps(order)}\n")
+    def request(self, **document):
+        """Sends a request to the server, and returns the answer."""
+        self._server.stdin.write(f"{json.dumps(document)}\n")
         self._server.stdin.flush()
         return json.loads(self._server.stdout.readline())
 
     def python(
         self, code: str, *arguments: str, folder: Path | None = None, environment: dict[str, str] | None = None
     ) -> Fork:
-        """Starts ``python -c code arguments``, in the folder and with this environment in place of our own."""
+        """Starts ``python -c code arguments`` in a folder, with this environment in place of the current one."""
         self._count += 1
         out, err = (self._folder / f"{self._count}.{name}" for name in ("out", "err"))
-        number = self.ask(
+        process = self.request(
             code=code,
-            arguments=[str(word) for word in arguments],
+            arguments=[str(argument) for argument in arguments],
             folder=str(folder or Path.cwd()),
             environment={**os.environ} if environment is None else environment,
             out=str(out),
@@ -150,7 +167,7 @@ class Forks:
         )
         out.touch()
         err.touch()
-        return Fork(self, number, out, err)
+        return Fork(self, process, out, err)
 
     def probebench(self, *arguments: str, **more) -> Fork:
         """Starts the command line."""
@@ -163,7 +180,7 @@ class Forks:
 
 @pytest.fixture(scope="session")
 def forks(tmp_path_factory: pytest.TempPathFactory):
-    """Starts programs in processes of their own, at once."""
+    """Starts programs in processes of their own, without the seconds of their imports."""
     if not hasattr(os, "fork"):
         pytest.skip("this system has no fork: kills and processes side by side are not tested here")
     forks = Forks(tmp_path_factory.mktemp("forks"))

@@ -1,6 +1,6 @@
-"""Forks of one process that has imported what takes seconds to import; the root conftest.py starts and asks it.
+"""A process that has imported the heavy libraries, and runs programs in forks; the root conftest.py starts it.
 
-Orders are lines of JSON on standard input: a program to be run in a fork, answered with the fork's process id; or such
+Requests are lines of JSON on standard input: a program to run in a fork, answered with the fork's process id; or such
 an id, answered with the fork's exit code, negative after a signal, or null while it runs.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 
-# What commands import when they come to it, so that it is done here once and not in every fork.
+# What commands import when they need it: imported here once, and not in every fork.
 for name in (
     *(
         "probebench.cli.report",
@@ -30,30 +30,30 @@ for name in (
     importlib.import_module(name)
 
 
-def become(order: dict[str, Any]) -> NoReturn:
-    """Does what a fresh process would do for ``python -c code arguments``, and ends as it would."""
-    for number, name in enumerate((os.devnull, order["out"], order["err"])):
+def run_program(request: dict[str, Any]) -> NoReturn:
+    """Does what a fresh process does for ``python -c code arguments``, and ends with the same exit code."""
+    for number, name in enumerate((os.devnull, request["out"], request["err"])):
         handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(handle, number)
         os.close(handle)
-    os.chdir(order["folder"])
+    os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(order["environment"])
-    sys.path[:0] = [path for path in order["environment"].get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.argv = ["-c", *order["arguments"]]
+    os.environ.update(request["environment"])
+    sys.path[:0] = [path for path in request["environment"].get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.argv = ["-c", *request["arguments"]]
     code = 0
     try:
-        exec(compile(order["code"], "<string>", "exec"), {"__name__": "__main__"})
+        exec(compile(request["code"], "<string>", "exec"), {"__name__": "__main__"})
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1
-    leave(code)
+    end_process(code)
 
 
-def leave(code: int) -> NoReturn:
-    """Ends this process without taking apart what was imported, which takes long and gives nothing."""
+def end_process(code: int) -> NoReturn:
+    """Ends this process without the clean-up of imported modules, which takes long and changes nothing."""
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -61,25 +61,25 @@ def leave(code: int) -> NoReturn:
 
 
 def exit_code(process: int) -> int | None:
-    """Exit code of a fork that is at its end."""
+    """Returns the exit code of a fork, or None while it runs."""
     ended, status = os.waitpid(process, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def serve() -> NoReturn:
-    """Works off the orders until there are no more."""
-    os.fsync = lambda _: None  # a kill loses nothing that was written; fresh processes wait for the disk
-    torch.set_num_threads(1)  # a fork has none of the threads of the process it comes from
-    gc.freeze()  # a collection would touch all pages, which forks share as long as nobody does
+    """Answers requests until standard input is closed."""
+    os.fsync = lambda _: None  # protects against a power failure only; see conftest.py
+    torch.set_num_threads(1)  # a fork does not inherit the other threads of its parent
+    gc.freeze()  # a collection would write to all memory pages, which forks share until then
     for line in sys.stdin:
-        order = json.loads(line)
-        if "process" in order:
-            answer = exit_code(order["process"])
+        request = json.loads(line)
+        if "process" in request:
+            answer = exit_code(request["process"])
         elif (answer := os.fork()) == 0:
-            become(order)
+            run_program(request)
         sys.stdout.write(f"{json.dumps(answer)}\n")
         sys.stdout.flush()
-    leave(0)
+    end_process(0)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "probebench-example"
 UV = shutil.which("uv")
-KEPT = ("PATH", "HOME", "LANG", "SSL_", "UV_", "XDG_", "OMP_NUM_THREADS", "http", "HTTP", "no_proxy", "NO_PROXY")
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_", "UV_", "XDG_", "OMP_NUM_", "http", "HTTP", "no_proxy", "NO_PROXY")
 
 pytestmark = pytest.mark.skipif(UV is None, reason="uv is not on the path: it builds and installs the wheels")
 

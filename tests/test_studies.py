@@ -9,7 +9,7 @@ import pytest
 from probebench.cli.settings import from_file, study_of
 from probebench.harness.study import check
 from probebench.planning import jobs
-from probebench.util.parsing import parse_spec
+from probebench.util.spec_text import parse_spec
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.toml"))

@@ -46,7 +46,7 @@ def crops_of(image: torch.Tensor, *, flips: bool) -> set[bytes]:
     return found
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(4, 24), st.integers(4, 24), st.booleans(), st.integers(0, 5), st.integers(0, 9))
 def test_a_crop_is_one_of_those_that_padding_by_an_eighth_gives(height, width, flips, number, seed):
     split = Pictures(height, width)

@@ -10,6 +10,7 @@ import torch
 
 from probebench.api import Options, ProbeSpec, SampleOptions, UsageError, hash63
 from probebench.records import files
+from probebench.records.schema import Record
 from probebench.store.maintenance import collect, summaries
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure
 
@@ -401,9 +402,9 @@ def test_a_card_of_a_probe_says_what_it_consumes():
 def test_a_record_of_both_kinds_is_not_valid(atelier):
     document = record_of(atelier).model_dump(mode="json")
     with pytest.raises(ValueError, match="a measure of drawn images has no candidates"):
-        files.Record.model_validate({**document, "candidates": {"taps": [], "levels": [], "pool": "gap"}})
+        Record.model_validate({**document, "candidates": {"taps": [], "levels": [], "pool": "gap"}})
     with pytest.raises(ValueError, match="a finished cell needs samples"):
-        files.Record.model_validate({**document, "samples": None})
+        Record.model_validate({**document, "samples": None})
 
 
 # On the command line

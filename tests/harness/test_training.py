@@ -104,7 +104,7 @@ def test_nothing_is_trained_on_images_that_probes_are_measured_on(start, lab, sp
 
 def test_an_output_folder_that_cannot_be_written(start, lab):
     (lab.folder / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write there: Not a directory") as caught:
+    with pytest.raises(UsageError, match="the folder cannot be written to: Not a directory") as caught:
         start(out=lab.folder / "file" / "out")
     assert caught.value.where == f"--out {lab.folder / 'file' / 'out'}"
 

@@ -12,9 +12,6 @@ from hypothesis import strategies as st
 
 from probebench.records.files import (
     MIGRATIONS,
-    SCHEMA_VERSION,
-    Measure,
-    Record,
     comparable,
     migrate,
     read_predictions,
@@ -23,6 +20,7 @@ from probebench.records.files import (
     write_predictions,
     write_record,
 )
+from probebench.records.schema import SCHEMA_VERSION, Measure, Record
 from probebench.util import files
 from probebench.util.errors import RecordError
 
@@ -69,14 +67,33 @@ def test_a_record_of_an_absent_plugin_can_be_read(save_record):
     assert record.cell.backbone.name == "probebench-x/nobody-has-this"
 
 
-def test_reading_loads_neither_numpy_nor_torch(save_record):
-    script = (
-        "import sys; from pathlib import Path; from probebench.records.files import read_record;"
-        "read_record(Path(sys.argv[1]));"
-        "print([name for name in ('numpy', 'scipy', 'torch') if name in sys.modules])"
-    )
+READS_A_RECORD = """
+import sys
+from pathlib import Path
+from probebench.records.files import read_predictions, read_record
+path = Path(sys.argv[1])
+record = read_record(path)
+"""
+
+PRINTS_HEAVY_MODULES = """
+print([name for name in ("numpy", "scipy", "sklearn", "torch") if name in sys.modules])
+"""
+
+COMPARES_PREDICTIONS = """
+from probebench.stats.intervals import paired_bootstrap, wilson
+from probebench.stats.significance import holm, mcnemar, tie_groups
+_, correct = read_predictions(record, path)
+wilson(correct.sum(), len(correct)), paired_bootstrap(correct, ~correct), mcnemar(correct, ~correct)
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "imported"), [("", []), (COMPARES_PREDICTIONS, ["numpy"])], ids=["record", "predictions"]
+)
+def test_reading_and_comparing_records_import_nothing_heavy(save_record, work, imported):
+    script = READS_A_RECORD + work + PRINTS_HEAVY_MODULES
     done = subprocess.run([sys.executable, "-c", script, save_record()], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == str(imported)
 
 
 def test_writing_replaces_and_leaves_nothing_beside(save_record, tmp_path):

@@ -62,7 +62,7 @@ def entry(tmp_path):
 
 
 @given(rows=st.integers(1, 40), dim=st.integers(1, 5), shard_rows=st.integers(1, 50), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_is_written_is_read_back_bit_for_bit(tmp_path_factory, rows, dim, shard_rows, seed):
     matrix = torch.randn((rows, dim), generator=torch.Generator().manual_seed(seed))
     root = tmp_path_factory.mktemp("store")

@@ -1,4 +1,4 @@
-"""Documents that are compared and hashed."""
+"""Canonical JSON, digests, and differences of documents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_what_is_not_json_is_refused(number):
 
 
 @pytest.mark.parametrize(
-    ("held", "wanted", "names"),
+    ("stored", "requested", "names"),
     [
         ({"a": {"b": 1}}, {"a": {"b": 1}}, ""),
         ({"a": {"b": 1, "c": 2}, "d": 3}, {"d": 4, "a": {"b": 2, "c": 2}}, "d, a.b"),
@@ -29,5 +29,5 @@ def test_what_is_not_json_is_refused(number):
         ({}, dict.fromkeys("abcdef", 1), "a, b, c, d and 2 more"),
     ],
 )
-def test_differing_fields_are_named(held, wanted, names):
-    assert differing_fields(held, wanted) == names
+def test_differing_fields_are_named(stored, requested, names):
+    assert differing_fields(stored, requested) == names

@@ -1,4 +1,4 @@
-"""Several processes that do one work: their places, and what is told of them."""
+"""Several processes for one training: their ranks, their output, and their end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "PROBEBENCH_LAUNCHER")
 
 
 @pytest.fixture(autouse=True)
-def _nobody(monkeypatch):
+def _no_launcher(monkeypatch):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
@@ -34,7 +34,7 @@ def run(monkeypatch):
     return start
 
 
-def test_alone_unless_a_launcher_says_otherwise(monkeypatch):
+def test_the_rank_is_0_of_1_without_a_launcher(monkeypatch):
     assert process_rank() == ProcessRank(0, 1, 0)
     assert process_rank().main
     for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
@@ -43,25 +43,28 @@ def test_alone_unless_a_launcher_says_otherwise(monkeypatch):
     assert not process_rank().main
 
 
-def test_all_find_each_other_and_the_first_one_speaks(run, capfd):
+def test_processes_share_an_address_and_the_first_prints(run, capfd):
     script = "print(*(os.environ[name] for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR')), sep=',')"
     assert run(script + "\nassert int(os.environ['MASTER_PORT']) > 1023", 3) == 0
     assert capfd.readouterr() == ("0,0,3,127.0.0.1\n", "")
 
 
-def test_what_all_say_is_said_once(run, capfd):
+def test_an_error_of_all_processes_is_printed_once(run, capfd):
     assert run("sys.stderr.write('error: no such thing\\n'); sys.exit(2)", 3) == 2
     assert capfd.readouterr().err == "error: no such thing\n"
 
 
-def test_one_that_fails_alone_is_heard_and_ends_the_others(run, capfd, monkeypatch):
+def test_an_error_of_one_process_is_printed_and_ends_the_others(run, capfd, monkeypatch):
     monkeypatch.setattr(processes, "_GRACE", 0.1)
     assert run("if os.environ['RANK'] == '0': time.sleep(60)\nsys.exit('error: out of memory')", 2) == 1
-    assert capfd.readouterr().err == "process 1 of 2 (from 0) ended first, with code 1\nerror: out of memory\n"
+    assert (
+        capfd.readouterr().err
+        == "process 1 of 2 (counted from 0) ended first, with exit code 1\nerror: out of memory\n"
+    )
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals end a process otherwise on this system")
-def test_a_signal_is_handed_on(run, capfd):
+def test_a_signal_is_forwarded(run, capfd):
     script = f"os.kill({os.getpid()}, {signal.SIGTERM:d}) if os.environ['RANK'] == '0' else None\ntime.sleep(60)"
     usual = signal.getsignal(signal.SIGTERM)
     assert run(script, 2) == 128 + signal.SIGTERM
@@ -70,15 +73,15 @@ def test_a_signal_is_handed_on(run, capfd):
 
 
 @pytest.mark.skipif(not hasattr(os, "getppid"), reason="no parents on this system")
-def test_one_whose_launcher_is_gone_should_stop(monkeypatch):
-    assert not orphaned(), "nobody launched it"
+def test_a_process_whose_launcher_has_ended_is_orphaned(monkeypatch):
+    assert not orphaned(), "it was not launched"
     monkeypatch.setenv("PROBEBENCH_LAUNCHER", str(os.getppid()))
     assert not orphaned()
     monkeypatch.setenv("PROBEBENCH_LAUNCHER", "1000000000")
     assert orphaned()
 
 
-def test_a_trainer_for_one_process(site):
+def test_a_trainer_for_one_process_refuses_two(site):
     site.add(
         "alone",
         """

@@ -30,7 +30,7 @@ def terminal(stream: io.StringIO | None = None) -> Iterator[io.StringIO]:
         yield shown
 
 
-def test_on_a_terminal_the_bar_is_drawn_with_its_note():
+def test_on_a_terminal_the_bar_is_shown_with_its_note():
     with terminal() as shown, progress.bar("extract", total=4) as bar:
         bar.advance(2, note="loss 0.5")
         bar.advance()
@@ -39,10 +39,10 @@ def test_on_a_terminal_the_bar_is_drawn_with_its_note():
     assert "loss 0.5" in shown.getvalue()
 
 
-def test_a_bar_can_be_moved_to_a_place():
+def test_the_position_of_a_bar_can_be_set():
     with terminal() as shown, progress.bar("train", total=4) as bar:
-        bar.reach(3, note="loss 0.7")
-        bar.reach(2)
+        bar.set_completed(3, note="loss 0.7")
+        bar.set_completed(2)
     assert "2/4" in shown.getvalue()
     assert "loss 0.7" in shown.getvalue()
 
@@ -66,7 +66,7 @@ def test_after_an_exception_the_next_bar_works():
     assert "second" in shown.getvalue()
 
 
-def test_tracking_passes_the_items_on_and_counts_them():
+def test_track_yields_the_items_and_counts_them():
     with terminal() as shown:
         assert list(progress.track("abc", "letters")) == ["a", "b", "c"]
         assert list(progress.track(iter("ab"), "letters", total=2)) == ["a", "b"]
@@ -74,21 +74,21 @@ def test_tracking_passes_the_items_on_and_counts_them():
     assert "2/2" in shown.getvalue()
 
 
-def test_what_is_printed_to_a_pipe_during_a_bar_stays_there(capsys):
+def test_output_to_a_pipe_during_a_bar_goes_to_the_pipe(capsys):
     with terminal() as shown, progress.bar("extract"):
         sys.stdout.write('{"a": 1}\n')
     assert capsys.readouterr().out == '{"a": 1}\n'
     assert '"a"' not in shown.getvalue()
 
 
-def test_under_ci_nothing_is_drawn(monkeypatch):
+def test_under_ci_nothing_is_shown(monkeypatch):
     monkeypatch.setenv("CI", "true")
     with terminal() as shown:
         assert list(progress.track([1, 2], "numbers")) == [1, 2]
     assert shown.getvalue() == ""
 
 
-def test_into_a_file_nothing_is_drawn():
+def test_in_a_file_nothing_is_shown():
     with terminal(io.StringIO()) as shown, progress.bar("extract", total=2) as bar:
         bar.advance(note="x")
     assert shown.getvalue() == ""

@@ -12,7 +12,7 @@ from probebench.stats.significance import ALPHA, mcnemar
 
 if TYPE_CHECKING:
     from probebench.board.collect import LoadedRecord
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from probebench.board.collect import LoadedRecord
-    from probebench.records.files import Record
-    from probebench.records.schema import Measure
+    from probebench.records.schema import Measure, Record
     from probebench.store.neighbours import Kept
 
 Vote = Literal["temperature", "uniform"]

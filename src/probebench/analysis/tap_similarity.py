@@ -16,7 +16,7 @@ from probebench.plugins.registry import installed, resolve
 from probebench.stats.cka import LEAST, NeighbourSets, align, hsic, neighbours, normalised
 from probebench.stats.tap_matrix import NEIGHBOURS, Side, TapMatrix
 from probebench.store.features import Store
-from probebench.util.parsing import suggest
+from probebench.util.errors import suggest
 from probebench.util.progress import bar
 
 if TYPE_CHECKING:

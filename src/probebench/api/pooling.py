@@ -56,7 +56,11 @@ def pooled_shape(tap: Tap, pool: str) -> tuple[int, ...]:
 
     Returns:
         ``(C, N, N)`` for ``gridN``, the tap's own shape for ``flat``, otherwise ``(C,)``.
+
+    Raises:
+        UsageError: `pool` does not fit the tap's kind.
     """
+    check_pool(pool, tap.kind)
     if pool == "flat":
         return tap.shape
     channels = tap.shape[0] if tap.kind == "spatial" else tap.shape[-1]
@@ -90,4 +94,8 @@ def pool_map(feature: Tensor, kind: TapKind, pool: str) -> Tensor:
 
         return adaptive_avg_pool2d(feature, int(grid[1])).flatten(1)
     positions = (2, 3) if kind == "spatial" else (1,)
-    return feature.mean(positions) if pool == "gap" else feature.amax(positions)
+    if pool == "gap":
+        return feature.mean(positions)
+    if pool == "max":
+        return feature.amax(positions)
+    raise NotImplementedError(f"pool {pool!r} is allowed for {kind} features, but pool_map does not compute it")

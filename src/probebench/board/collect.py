@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - annotations of dataclasses
 from typing import TYPE_CHECKING
 
-from probebench.records.files import Record, read_predictions, read_record
+from probebench.records.files import read_predictions, read_record
 from probebench.util.errors import RecordError, UsageError
 from probebench.util.hashing import canonical_json
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from pydantic import JsonValue
+
+    from probebench.records.schema import Record
 
 _LISTED = 5  # file names in a message
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from probebench.board.collect import LoadedRecord
-    from probebench.records.files import DatasetCell, Record
+    from probebench.records.schema import DatasetCell, Record
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 FILE = "published.csv"
 COLUMNS = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from probebench.board.collect import Excluded, board_records
 from probebench.board.generation import GenerationValue, dataset_key, generation_tables, primary_values
 from probebench.board.rows import Row, rows, speeds
-from probebench.records.files import Record  # noqa: TC001 - annotations of dataclasses
+from probebench.records.schema import Record  # noqa: TC001 - annotations of dataclasses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

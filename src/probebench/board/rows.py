@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from probebench.records.files import BackboneCell, Chosen  # noqa: TC001 - annotations of dataclasses
+from probebench.records.schema import BackboneCell, Chosen  # noqa: TC001 - annotations of dataclasses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from probebench.board.collect import LoadedRecord
-    from probebench.records.files import Measure
+    from probebench.records.schema import Measure
 
 
 @dataclass(frozen=True)

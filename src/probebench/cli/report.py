@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from probebench.harness.runner import CellResult, RunResult
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 _SPREAD = ["sd over seeds", "t-interval over seeds"]
 

@@ -12,7 +12,7 @@ from probebench.cli.output import print_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probebench.records.files import Measure, Record
+    from probebench.records.schema import Measure, Record
 
 _DIGITS = 4
 

@@ -5,16 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probebench.util.errors import UsageError
-from probebench.util.parsing import (
-    DEFAULT_BACKBONE,
-    DEFAULT_DATASET,
-    DEFAULT_PROBE,
-    DEFAULT_RESULTS,
-    default_store,
-    load_config,
-    suggest,
-)
+from probebench.util.config_file import load_config
+from probebench.util.defaults import DEFAULT_BACKBONE, DEFAULT_DATASET, DEFAULT_PROBE, DEFAULT_RESULTS, default_store
+from probebench.util.errors import UsageError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

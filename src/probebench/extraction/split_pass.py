@@ -73,5 +73,5 @@ def _read(context: Context, split: Split, source: str, name: str, positions: Ten
             device=context.device,
             precision=context.precision,
             store=store,
-            progress=lambda done, _total: shown.reach(done),
+            progress=lambda done, _total: shown.set_completed(done),
         )

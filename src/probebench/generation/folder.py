@@ -20,7 +20,7 @@ from PIL import Image
 
 from probebench.store import generated
 from probebench.util.errors import DataError, UsageError
-from probebench.util.files import make_writable, replacing, write_bytes
+from probebench.util.files import make_writable, open_atomic, write_bytes
 from probebench.util.hashing import differing_fields
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class SampleFolder:
             "shape": (count, first.height, first.width, 3),
         }
         with (
-            replacing(path) as file,
+            open_atomic(path) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
             archive.open(zipfile.ZipInfo("arr_0.npy", _EPOCH), "w", force_zip64=True) as array,
         ):

@@ -34,8 +34,8 @@ from probebench.generation.split import ChosenImages, DrawnSplit
 from probebench.plugins import option_text
 from probebench.store import generated
 from probebench.util.hashing import digest
-from probebench.util.parsing import split_list
 from probebench.util.progress import bar
+from probebench.util.spec_text import split_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,7 +220,7 @@ def _read(context: SampleContext, split: Split, positions: Tensor, source: str, 
             device=context.device,
             precision="fp32",  # always: a number that everybody compares is not to depend on a device's taste
             store=store,
-            progress=lambda done, _total: shown.reach(done),
+            progress=lambda done, _total: shown.set_completed(done),
         )
     return ImageSet(ChosenImages(split, positions), extraction.features[context.point].read())
 

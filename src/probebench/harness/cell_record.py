@@ -10,8 +10,7 @@ from probebench.planning.baselines import is_baseline
 from probebench.planning.device import device_name, peak_memory_mb
 from probebench.planning.protocol import RULE, VAL_FRACTION
 from probebench.probing.measures import with_intervals
-from probebench.records import files as schema
-from probebench.records import provenance
+from probebench.records import files, provenance, schema
 from probebench.store.neighbours import Origin, keep
 from probebench.util.errors import RecordError
 from probebench.util.hashing import digest
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from probebench.planning.request import Request
     from probebench.plugins.registry import Component
     from probebench.probing.cell import Outcome
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
     from probebench.util.errors import ProbebenchError
 
 
@@ -104,9 +103,9 @@ class CellFile:
         if not path.is_file():
             return None
         try:
-            record = schema.read_record(path)
+            record = files.read_record(path)
             if not record.generation:
-                schema.read_predictions(record, path)
+                files.read_predictions(record, path)
         except RecordError:
             return None
         if self.request.optimism and not record.optimism and not record.generation:
@@ -116,7 +115,7 @@ class CellFile:
     def succeed(self, context: Context, outcome: Outcome, spent: Spent, warnings: Sequence[str]) -> Record:
         """Writes predictions, neighbours and record, and removes what an earlier failure left."""
         path = self.path(context)
-        artifact = schema.write_predictions(path, outcome.predicted.numpy(), outcome.labels.numpy())
+        artifact = files.write_predictions(path, outcome.predicted.numpy(), outcome.labels.numpy())
         neighbours = {part: self._keep(context, outcome, part) for part in sorted(outcome.neighbours)}
         point, best = outcome.chosen
         tap, level = context.reading.taps[point.tap], context.reading.levels[point.level]
@@ -176,7 +175,7 @@ class CellFile:
         # The failure goes first: a process killed between the two leaves nothing, and the cell is run again. The other
         # way round it would leave both, and nobody would come back for the failure.
         self.path(None).unlink(missing_ok=True)
-        schema.write_record(record, self.path(context))
+        files.write_record(record, self.path(context))
 
     def fail(self, context: Built | None, error: ProbebenchError) -> Record:
         """Writes a record that says why there is no number."""
@@ -190,7 +189,7 @@ class CellFile:
             warnings=context.warnings if context else (),
             error=schema.Failure(type=type(error).__name__, message=str(error)),
         )
-        schema.write_record(record, self.path(None))
+        files.write_record(record, self.path(None))
         return record
 
     def cell(self, context: Built | None) -> schema.Cell:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from probebench.extraction.subsets import index_digest
 from probebench.planning.device import peak_memory_mb
-from probebench.records import files as schema
+from probebench.records import schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from probebench.extraction.context import SampleContext
     from probebench.generation.measure import GenerationOutcome
     from probebench.harness.cell_record import CellFile
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 
 def succeed(file: CellFile, context: SampleContext, outcome: GenerationOutcome, warnings: Sequence[str]) -> Record:

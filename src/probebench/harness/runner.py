@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from probebench.planning.request import Request
     from probebench.plugins.registry import Registry
     from probebench.probing.cell import Outcome
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from probebench.board.figures import files as figures
 from probebench.harness import runner, training
 from probebench.planning import jobs
 from probebench.plugins.registry import installed, resolve
+from probebench.util.defaults import DEFAULT_DATASET
 from probebench.util.errors import UsageError
 from probebench.util.files import make_writable
-from probebench.util.parsing import DEFAULT_DATASET, parse_spec
+from probebench.util.spec_text import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

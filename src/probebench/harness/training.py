@@ -14,7 +14,7 @@ from probebench.plugins.isolation import plugin_errors
 from probebench.plugins.registry import Component, load_target, one_of
 from probebench.util import launch
 from probebench.util.files import make_writable
-from probebench.util.interrupts import Stop
+from probebench.util.interrupts import StopCondition
 from probebench.util.progress import SILENT, bar
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def train(
     """
     place = launch.process_rank()
     options, spec = check_job(backbone, recipe, epochs, place.count), cast("BackboneSpec", backbone.entry.spec)
-    stop = Stop(max_seconds)
+    stop = StopCondition(max_seconds)
     device = pick_device(device)
     if place.count > 1 and device.startswith("cuda"):
         device = pick_device(f"cuda:{place.local}")
@@ -99,7 +99,7 @@ def train(
 
         def progress(epoch: int, step: int, steps: int, loss: float) -> None:
             nonlocal at
-            shown.reach(epoch - 1 + step / steps, note=f"epoch {epoch} loss {loss:.4f}")
+            shown.set_completed(epoch - 1 + step / steps, note=f"epoch {epoch} loss {loss:.4f}")
             at = None if (epoch, step) == (epochs, steps) else f"epoch {epoch} of {epochs}, step {step} of {steps}"
 
         job = TrainingJob(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from probebench.plugins.isolation import plugin_errors
 from probebench.plugins.registry import Component, Registry, resolve
-from probebench.util.parsing import write_value
+from probebench.util.spec_text import write_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

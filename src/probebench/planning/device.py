@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from probebench.util.errors import UsageError
-from probebench.util.parsing import suggest
+from probebench.util.errors import UsageError, suggest
 
 if TYPE_CHECKING:
     from probebench.api.types import Precision

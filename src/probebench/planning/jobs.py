@@ -12,7 +12,7 @@ from probebench.planning.baselines import baselines_of, is_fixed_baseline
 from probebench.planning.protocol import Extractor, RuledProbe, find, plain
 from probebench.planning.request import check_request
 from probebench.plugins.registry import Component, Registry, installed, resolve
-from probebench.util.parsing import write_value
+from probebench.util.spec_text import write_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

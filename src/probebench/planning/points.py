@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench.api import CLEAN, PluginError, Point, Tap, UsageError, pool_for, pooled_shape
-from probebench.util.parsing import suggest
+from probebench.util.errors import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

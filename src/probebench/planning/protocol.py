@@ -15,9 +15,8 @@ from probebench.plugins import option_text
 from probebench.plugins.entrypoints import normalise
 from probebench.plugins.registry import Component, Registry, compose, consumes, consumes_samples, resolve
 from probebench.records.schema import Protocol
-from probebench.util.errors import PluginError, ProbebenchError, UsageError
+from probebench.util.errors import PluginError, ProbebenchError, UsageError, suggest
 from probebench.util.hashing import digest
-from probebench.util.parsing import suggest
 
 if TYPE_CHECKING:
     from probebench.api import ProbeSpec, ProtocolSpec, SampleOptions

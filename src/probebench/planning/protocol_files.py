@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from probebench.util.errors import PluginError
-from probebench.util.parsing import suggest, write_value
+from probebench.util.errors import PluginError, suggest
+from probebench.util.spec_text import write_value
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

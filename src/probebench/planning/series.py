@@ -12,7 +12,7 @@ from probebench.api import BackboneSpec, UsageError
 from probebench.plugins import option_text
 from probebench.plugins.isolation import plugin_errors
 from probebench.plugins.registry import Component, Registry, component_of, installed, load_target
-from probebench.util.parsing import ParsedSpec, parse_spec
+from probebench.util.spec_text import ParsedSpec, parse_spec
 
 if TYPE_CHECKING:
     from probebench.api import Options

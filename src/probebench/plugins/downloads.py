@@ -55,7 +55,7 @@ def fetch(component: Component) -> None:
                 stack.close()  # the bar of the previous file
                 name = file
                 shown = stack.enter_context(bar(f"{file}, MB", total / _MB if total else None))
-            shown.reach(done / _MB)
+            shown.set_completed(done / _MB)
             before = done
 
         with plugin_errors(f"{component.title} cannot be downloaded", where=component.entry.origin):

@@ -19,7 +19,7 @@ from probebench.api import hooks
 from probebench.api.hooks import API_VERSION
 from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec, Spec
 from probebench.plugins import requirements
-from probebench.util.parsing import suggest
+from probebench.util.errors import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Literal, Union, get_args, get_origin
 
-from probebench.util.errors import UsageError
-from probebench.util.parsing import suggest, write_value
+from probebench.util.errors import UsageError, suggest
+from probebench.util.spec_text import write_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

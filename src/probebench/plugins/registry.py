@@ -16,15 +16,15 @@ from probebench.api.specs import ProbeSpec
 from probebench.plugins import option_text
 from probebench.plugins.discovery import Discovery, Kind, Problem, discover, kind_of
 from probebench.plugins.entrypoints import SELECTION, normalise, selection
-from probebench.util.errors import PluginError, ProbebenchError, UsageError
-from probebench.util.parsing import parse_spec, suggest
+from probebench.util.errors import PluginError, ProbebenchError, UsageError, suggest
+from probebench.util.spec_text import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from probebench.api.options import Options
     from probebench.api.specs import Spec
-    from probebench.util.parsing import ParsedSpec
+    from probebench.util.spec_text import ParsedSpec
 
 __all__ = [
     "KINDS",

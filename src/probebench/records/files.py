@@ -13,29 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from probebench.records.schema import (
-    SCHEMA_VERSION,
-    Artifact,
-    BackboneCell,
-    Candidates,
-    Cell,
-    Chosen,
-    ComponentCell,
-    DatasetCell,
-    ExtractorCell,
-    Failure,
-    GridTrial,
-    Measure,
-    Optimism,
-    Part,
-    ProbeCell,
-    Protocol,
-    Record,
-    Samples,
-    Selection,
-    Timing,
-    TrainingCell,
-)
+from probebench.records.schema import SCHEMA_VERSION, Artifact, Record
 from probebench.util.errors import RecordError
 from probebench.util.files import write_bytes
 
@@ -44,39 +22,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
-
-__all__ = [
-    "MIGRATIONS",
-    "SCHEMA_VERSION",
-    "Artifact",
-    "BackboneCell",
-    "Candidates",
-    "Cell",
-    "Chosen",
-    "ComponentCell",
-    "DatasetCell",
-    "ExtractorCell",
-    "Failure",
-    "GridTrial",
-    "Measure",
-    "Optimism",
-    "Part",
-    "ProbeCell",
-    "Protocol",
-    "Record",
-    "Samples",
-    "Selection",
-    "Timing",
-    "TrainingCell",
-    "comparable",
-    "migrate",
-    "read_labelled",
-    "read_predictions",
-    "read_record",
-    "to_json",
-    "write_predictions",
-    "write_record",
-]
 
 _REPAIR = "remove the file, or run its cell again"
 

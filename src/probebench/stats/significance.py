@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from probebench.util.errors import UsageError
@@ -35,12 +36,15 @@ def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> float:
     (1947); the exact binomial form, as in Dietterich, Approximate statistical tests for comparing supervised
     classification learning algorithms, Neural Computation 10 (1998).
     """
-    from scipy.special import bdtr
-
     only_a, only_b, _ = discordant(a_correct, b_correct)
-    if only_a == only_b:
-        return 1.0
-    return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    n, successes = only_a + only_b, min(only_a, only_b)
+    # The lower tail from its largest term down. scipy.special.bdtr gives the same, but takes 0.3 s to import.
+    term, tail = math.comb(n, successes) / 2**n, 0.0
+    while tail + term > tail:
+        tail += term
+        term *= successes / (n - successes + 1)
+        successes -= 1
+    return min(1.0, 2.0 * tail)
 
 
 def discordant(a_correct: ArrayLike, b_correct: ArrayLike) -> tuple[int, int, int]:

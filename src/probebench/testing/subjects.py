@@ -78,7 +78,7 @@ def subjects(wanted: SubjectLike) -> tuple[Subject, ...]:
 
 def _installed(text: str) -> tuple[Subject, ...]:
     from probebench.plugins.registry import installed, resolve
-    from probebench.util.parsing import parse_spec
+    from probebench.util.spec_text import parse_spec
 
     registry = installed()
     entries = registry.find_all(parse_spec(text).name)
@@ -88,5 +88,11 @@ def _installed(text: str) -> tuple[Subject, ...]:
 def _contract(entry: RegistryEntry) -> Contract:
     from probebench.plugins.registry import consumes
 
-    special: dict[str, Contract] = {"samples": "sample-probe", "backbone": "finetuning-probe"}
-    return special.get(consumes(entry), entry.kind)
+    if entry.kind != "probe":
+        return entry.kind
+    contracts: dict[str, Contract] = {
+        "features": "probe",
+        "samples": "sample-probe",
+        "backbone": "finetuning-probe",
+    }
+    return contracts[consumes(entry)]

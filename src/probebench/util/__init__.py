@@ -1,1 +1,1 @@
-"""What every other package stands on; it imports none of them."""
+"""Errors, files, seeds and other basics. It imports no other package of probebench."""

@@ -1,21 +1,24 @@
 """Errors that a user can act on, and the exit code of each.
 
-An error says what is wrong, where, and what to do next, in at most three lines. Anything else that
-escapes is a defect of probebench or of a plugin.
+An error says what is wrong, where, and what to do next, in at most three lines. Any other exception that a
+user sees is a bug of probebench or of a plugin.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ProbebenchError(Exception):
-    """Base of all errors with a message for the user.
+    """Base class of all errors with a message for the user.
 
     Args:
-        what: One sentence: what is wrong.
-        where: The file, component or option it was found in.
-        hint: What to do next.
+        what: What is wrong, in one sentence, with the value.
+        where: The file, component or option that is wrong.
+        hint: What to do next: one complete command or edit.
     """
 
     exit_code: ClassVar[int] = 1
@@ -28,42 +31,62 @@ class ProbebenchError(Exception):
 
 
 class UsageError(ProbebenchError):
-    """The command line, a config file or an option's value is wrong."""
+    """Raised when the command line, a config file or the value of an option is wrong."""
 
     exit_code = 2
 
 
 class PluginError(ProbebenchError):
-    """A plugin cannot be loaded, breaks its contract, or fails a conformance check."""
+    """Raised when a plugin cannot be loaded, breaks its contract, or fails a conformance check."""
 
     exit_code = 3
 
 
 class StaleBoardError(ProbebenchError):
-    """A committed leaderboard is not what its records give."""
+    """Raised when a committed leaderboard differs from what its records give."""
 
     exit_code = 4
 
 
 class DataError(ProbebenchError):
-    """A dataset's files are missing, unreadable or inconsistent."""
+    """Raised when files of a dataset are missing, unreadable or inconsistent."""
 
 
 class FeatureError(ProbebenchError):
-    """A backbone produced features that cannot be used: NaN, infinite, or of the wrong shape."""
+    """Raised when features cannot be used: they are NaN, infinite, or of the wrong shape."""
 
 
 class StoreError(ProbebenchError):
-    """The feature store cannot be read or written."""
+    """Raised when the feature store cannot be read or written."""
 
 
 class RecordError(ProbebenchError):
-    """A record is not valid, or cannot be written."""
+    """Raised when a record is not valid, or cannot be written."""
 
 
 class TrainingError(ProbebenchError):
-    """A training, of a backbone or of a probe, cannot start or go on, or diverges."""
+    """Raised when the training of a backbone or of a probe cannot start or continue, or diverges."""
 
 
 class ProbebenchWarning(UserWarning):
-    """Something a reader of the number should know; it is stored in the record."""
+    """A warning about a number. It is stored in the record of that number."""
+
+
+def suggest(word: str, known: Iterable[str], what: str = "") -> str:
+    """Returns a hint for a word that is not known.
+
+    Args:
+        word: The word that the user wrote.
+        known: The known words.
+        what: What the known words are, such as ``available``. If given, the hint names all of them.
+
+    Returns:
+        ``did you mean 'x'?`` if a known word is similar, else ``one of a, b, c``; empty if no word is known.
+    """
+    import difflib
+
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?" + (f" ({what}: {', '.join(names)})" if what else "")
+    return "one of " + ", ".join(names) if names else ""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and folders that are about to be written to."""
+"""Writes files atomically, and checks that folders can be written to."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file so that no reader ever sees half of it, and a crash leaves the old one or the new one.
+    """Writes a file atomically: readers and crashes see the old file or the new one, and never a part of it.
 
-    Missing folders are made.
+    Missing folders are created.
 
     Raises:
-        OSError: The disk is full, the folder cannot be written, or the path runs through a file.
+        OSError: The disk is full, the folder cannot be written to, or a parent of the path is a file.
     """
-    with replacing(path) as file:
+    with open_atomic(path) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to that takes the path's place when the block ends; an exception leaves what was there.
+def open_atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file for writing that replaces the path when the block ends. An exception keeps the old file.
 
-    The bytes go to a temporary name in the same folder, are synced to the disk, and the name is changed; the
-    folder is synced too, because the new name lives there. Missing folders are made.
+    The bytes are written to a temporary file in the same folder and synced to the disk, and the file is renamed. Then
+    the folder is synced, because it holds the name. Missing folders are created.
 
     Raises:
-        OSError: The disk is full, the folder cannot be written, or the path runs through a file.
+        OSError: The disk is full, the folder cannot be written to, or a parent of the path is a file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -44,7 +44,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes files that only their owner can read; results are shared
+        temporary.chmod(0o644)  # mkstemp creates files that only their owner can read, but results are shared
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _sync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows has no handles of folders, and syncs names by itself
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders, and syncs names without a request
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -64,20 +64,22 @@ def _sync_folder(folder: Path) -> None:
 
 
 def make_writable(folder: Path, option: str) -> None:
-    """Makes a folder if it is missing, and tries whether files can be written to it: before hours of work, not after.
+    """Creates a folder if it is missing, and checks before the work starts that files can be written to it.
 
     Args:
-        folder: Where files will go.
-        option: What the user gave it with, such as ``--out``.
+        folder: The folder of the files.
+        option: The option that names it, such as ``--out``.
 
     Raises:
-        UsageError: They cannot.
+        UsageError: No files can be written to it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # its name is its own: another process may try at the same time
+        with tempfile.TemporaryFile(dir=folder):  # a unique name: another process may check at the same time
             pass
     except OSError as error:
         raise UsageError(
-            f"cannot write there: {error.strerror}", where=f"{option} {folder}", hint=f"another folder for {option}"
+            f"the folder cannot be written to: {error.strerror}",
+            where=f"{option} {folder}",
+            hint=f"{option} FOLDER, with a folder in which you may create files",
         ) from error

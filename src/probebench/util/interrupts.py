@@ -1,4 +1,4 @@
-"""When long work should end before its end: a time limit, or a signal to the process."""
+"""Stops long work early: at a time limit, or at a signal to the process."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and what a cluster's scheduler or a container's host sends before it kills."""
+"""Ctrl-C, and the signal that schedulers and containers send before they kill a process."""
 
 
-class Stop:
-    """Asked now and then by work that can save what it has; true from the moment it should.
+class StopCondition:
+    """A condition for long work to save its state and return. The work calls it regularly.
 
     Args:
-        seconds: Time limit, counted from here; None for none.
+        seconds: Time limit, counted from the construction; None for no limit.
 
     Attributes:
-        signal: Number of the signal that came, or None.
+        signal: Number of the received signal, or None.
     """
 
     def __init__(self, seconds: float | None = None) -> None:
@@ -30,42 +30,42 @@ class Stop:
         self.signal: int | None = None
 
     def __call__(self) -> bool:
-        """Whether to save and return."""
+        """Returns whether the work should save its state and return."""
         return self.signal is not None or self.expired
 
     @property
     def expired(self) -> bool:
-        """Whether the time is up."""
+        """Whether the time limit has passed."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     @contextlib.contextmanager
-    def on_signals(self, heard: Callable[[int], None] = lambda _: None) -> Iterator[None]:
-        """Takes the first Ctrl-C or SIGTERM in the block as a wish; the second one does what it always does.
+    def on_signals(self, callback: Callable[[int], None] = lambda _: None) -> Iterator[None]:
+        """Makes the first Ctrl-C or SIGTERM in the block a request to stop. The second one has its usual effect.
 
-        Python hands signals to the main thread; a block in another thread changes nothing. A signal that the process
-        was started to ignore, as shells do with Ctrl-C for what runs in their background, stays ignored.
+        Python runs signal handlers in the main thread, so a block in another thread changes nothing. A signal that the
+        process was started to ignore stays ignored; shells do so with Ctrl-C for processes in the background.
 
         Args:
-            heard: Called with the signal's number.
+            callback: Called with the number of the first signal.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         handlers = {number: signal.getsignal(number) for number in SIGNALS}
-        usual = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
+        replaced = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
-        def note(number: int, _frame: Any) -> None:  # noqa: ANN401 - a stack frame
+        def request_stop(number: int, _frame: Any) -> None:  # noqa: ANN401 - a stack frame
             self.signal = number
             restore()
-            heard(number)
+            callback(number)
 
         def restore() -> None:
-            for number, handler in usual.items():
+            for number, handler in replaced.items():
                 signal.signal(number, handler)
 
         try:
-            for number in usual:
-                signal.signal(number, note)
+            for number in replaced:
+                signal.signal(number, request_stop)
             yield
         finally:
             restore()

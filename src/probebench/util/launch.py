@@ -1,6 +1,6 @@
-"""Several processes that do one piece of work together: which of them this one is, and how they are started.
+"""Starts several processes for one training, and returns the rank of this process among them.
 
-They find each other by the variables that torchrun and ``accelerate launch`` set, and that Accelerate reads.
+The processes use the environment variables of torchrun and ``accelerate launch``, which Accelerate reads.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 _LAUNCHER = "PROBEBENCH_LAUNCHER"
 _PROGRAM = (sys.executable, "-m", "probebench")
 _GRACE = 20.0
-"""Seconds that the others have to end, once one has failed. They wait for it, and only its silence tells them."""
+"""Seconds that the other processes have to end after one has failed, before they are killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRank:
-    """This process among those that work together.
+    """The rank of this process among those that share one training.
 
     Attributes:
-        index: From 0, which writes files and talks to the user.
-        count: How many there are.
-        local: Its number among those on this machine.
+        index: Rank, from 0. Process 0 writes files and prints messages.
+        count: Number of processes.
+        local: Rank among the processes on this machine.
     """
 
     index: int = 0
@@ -43,75 +43,76 @@ class ProcessRank:
 
     @property
     def main(self) -> bool:
-        """Whether it writes files and talks to the user."""
+        """Whether this process writes files and prints messages."""
         return self.index == 0
 
 
 def process_rank() -> ProcessRank:
-    """This process' place; the only one where no launcher says otherwise."""
+    """Returns the rank of this process: 0 of 1 if no launcher has set the variables."""
     index, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     return ProcessRank(index, count, int(os.environ.get("LOCAL_RANK", index))) if count > 1 else ProcessRank()
 
 
 def orphaned() -> bool:
-    """Whether the process that started this one by `launch` is gone: nobody could stop it any more."""
+    """Returns whether the process that started this one by `launch` has ended, and so cannot stop it any more."""
     launcher = os.environ.get(_LAUNCHER)
     return launcher is not None and hasattr(os, "getppid") and os.getppid() != int(launcher)
 
 
-def launch(words: Sequence[str], count: int) -> int:
+def launch(arguments: Sequence[str], count: int) -> int:
     """Runs a command of probebench in several processes on this machine, and waits for them.
 
-    The first one talks to the user. Of another one it is told what it said only if it failed by itself. Ctrl-C and
-    SIGTERM are handed on.
+    Process 0 prints its output. The standard error of another process is printed only if that process failed first.
+    Ctrl-C and SIGTERM are forwarded to all processes.
 
     Args:
-        words: After the program's name.
-        count: Of processes.
+        arguments: Arguments of the command, without the program's name.
+        count: Number of processes.
 
     Returns:
         The exit code.
     """
     threads = str(max(1, (os.cpu_count() or 1) // count))
-    shared = {"OMP_NUM_THREADS": threads, **os.environ} | {
+    environment = {"OMP_NUM_THREADS": threads, **os.environ} | {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         _LAUNCHER: str(os.getpid()),
     }
-    with contextlib.ExitStack() as stack, _heard_signals() as heard:
+    with contextlib.ExitStack() as stack, _queued_signals() as signals:
         children: list[subprocess.Popen[bytes]] = []
-        said: list[IO[bytes] | None] = []
+        errors: list[IO[bytes] | None] = []
         for index in range(count):
-            said.append(stack.enter_context(tempfile.TemporaryFile()) if index else None)
+            errors.append(stack.enter_context(tempfile.TemporaryFile()) if index else None)
             children.append(
-                subprocess.Popen(  # noqa: S603 - this program, with the user's own words
-                    [*_PROGRAM, *words],
-                    env=shared | {"RANK": str(index), "LOCAL_RANK": str(index)},
+                subprocess.Popen(  # noqa: S603 - this program, with the user's own arguments
+                    [*_PROGRAM, *arguments],
+                    env=environment | {"RANK": str(index), "LOCAL_RANK": str(index)},
                     stdin=subprocess.DEVNULL if index else None,
                     stdout=subprocess.DEVNULL if index else None,
-                    stderr=said[index],
-                    start_new_session=True,  # a terminal's Ctrl-C comes to them once, from here
+                    stderr=errors[index],
+                    start_new_session=True,  # so that Ctrl-C in a terminal reaches them once, from this process
                 )
             )
-        first = _wait(children, heard)
-        code, error = children[first].returncode, said[first]
+        first = _wait(children, signals)
+        code, error = children[first].returncode, errors[first]
         if error is not None and code != children[0].returncode:
             error.seek(0)
             text = error.read().decode(errors="replace").rstrip()
             sys.stderr.write(
-                f"process {first} of {count} (from 0) ended first, with code {code}\n{text}".rstrip() + "\n"
+                f"process {first} of {count} (counted from 0) ended first, with exit code {code}\n{text}".rstrip()
+                + "\n"
             )
         return code if code >= 0 else 128 - code
 
 
-def _wait(children: Sequence[subprocess.Popen[bytes]], heard: list[int]) -> int:
-    """Hands signals on and waits until all have ended; gives the number of the one that failed first, or 0."""
+def _wait(children: Sequence[subprocess.Popen[bytes]], signals: list[int]) -> int:
+    """Forwards signals and waits until all processes have ended. Returns the index of the first to fail, or 0."""
     first, deadline = None, float("inf")
     while True:
-        while heard:
-            number = heard.pop(0)
+        while signals:
+            number = signals.pop(0)
             for child in children:
                 if child.poll() is None:
                     child.send_signal(number)
@@ -128,17 +129,17 @@ def _wait(children: Sequence[subprocess.Popen[bytes]], heard: list[int]) -> int:
 
 
 @contextlib.contextmanager
-def _heard_signals() -> Iterator[list[int]]:
-    """Signals that come to this process, which they do not end, from before the first other one is started."""
-    heard: list[int] = []
-    usual = {number: signal.getsignal(number) for number in SIGNALS}
-    for number, handler in usual.items():
+def _queued_signals() -> Iterator[list[int]]:
+    """Collects signals to this process in a list, so that they do not end it."""
+    received: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in handlers.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, lambda received, _frame: heard.append(received))
+            signal.signal(number, lambda number, _frame: received.append(number))
     try:
-        yield heard
+        yield received
     finally:
-        for number, handler in usual.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 

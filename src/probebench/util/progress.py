@@ -1,4 +1,4 @@
-"""Progress bars on stderr, for people only: silent when stderr is not a terminal, and under CI."""
+"""Progress bars on stderr. They are hidden when stderr is not a terminal, and under CI."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Item = TypeVar("Item")
 
 
 class Bar(Protocol):
-    """What `bar` gives."""
+    """A progress bar; `bar` returns one."""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        """Moves on.
+        """Advances the bar.
 
         Args:
-            amount: How many of the bar's units were done.
-            note: A few words after the bar, such as the loss; empty leaves the last ones.
+            amount: Number of units that were done since the last call.
+            note: A short text after the bar, such as the loss; empty keeps the last one.
         """
 
-    def reach(self, done: float, note: str = "") -> None:
-        """Moves to a place.
+    def set_completed(self, done: float, note: str = "") -> None:
+        """Sets the position of the bar.
 
         Args:
-            done: How many of the bar's units are done in all.
-            note: As that of `advance`.
+            done: Number of units that are done in total.
+            note: A short text after the bar; empty keeps the last one.
         """
 
 
@@ -39,7 +39,7 @@ class _Silent:
     def advance(self, amount: float = 1, note: str = "") -> None:
         """Shows nothing."""
 
-    def reach(self, done: float, note: str = "") -> None:
+    def set_completed(self, done: float, note: str = "") -> None:
         """Shows nothing."""
 
 
@@ -50,33 +50,33 @@ class _Shown:
     def advance(self, amount: float = 1, note: str = "") -> None:
         self._display.update(self._task, advance=amount, **_noted(note))
 
-    def reach(self, done: float, note: str = "") -> None:
+    def set_completed(self, done: float, note: str = "") -> None:
         self._display.update(self._task, completed=done, **_noted(note))
 
 
 SILENT = _Silent()
-"""For work that a bar elsewhere shows."""
+"""A bar that shows nothing, for work that another bar covers."""
 
 
 def _noted(note: str) -> dict[str, Any]:
     return {"note": note} if note else {}
 
 
-_display: Progress | None = None  # a terminal has room for one live display: a bar inside a bar joins it
+_display: Progress | None = None  # a terminal has one live display, so a nested bar joins it
 
 
 def visible() -> bool:
-    """Whether bars are drawn."""
+    """Returns whether bars are shown."""
     return sys.stderr.isatty() and not os.environ.get("CI")
 
 
 @contextlib.contextmanager
 def bar(description: str, total: float | None = None) -> Iterator[Bar]:
-    """A progress bar, gone when the block ends. Bars may be nested.
+    """Shows a progress bar until the block ends. Bars may be nested.
 
     Args:
-        description: What is being done.
-        total: How many units there are; None when nobody knows.
+        description: The work, in a few words.
+        total: Number of units; None if it is not known.
     """
     global _display
     if not visible():
@@ -89,17 +89,17 @@ def bar(description: str, total: float | None = None) -> Iterator[Bar]:
             stack.callback(_forget_display)
         task = display.add_task(description, total=total, note="")
         stack.callback(display.remove_task, task)
-        stack.callback(display.refresh)  # runs first: a short bar is seen complete
+        stack.callback(display.refresh)  # runs first, so that a short bar is shown complete
         yield _Shown(display, task)
 
 
 def track(items: Iterable[Item], description: str, total: float | None = None) -> Iterator[Item]:
-    """Passes the items on, with a bar that counts them.
+    """Yields the items, and shows a bar that counts them.
 
     Args:
-        items: What to go through.
-        description: What is being done.
-        total: How many items there are; by default their length, where they have one.
+        items: The items.
+        description: The work, in a few words.
+        total: Number of items; by default their length, if they have one.
     """
     length = getattr(items, "__len__", None)
     with bar(description, total if total is not None or length is None else length()) as shown:
@@ -133,5 +133,5 @@ def _new_display() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # what goes into a file or a pipe must not end up on stderr
+        redirect_stdout=sys.stdout.isatty(),  # output to a file or a pipe must not go to stderr
     )

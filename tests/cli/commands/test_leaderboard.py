@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from probebench.cli.commands.compare import compare
 from probebench.cli.commands.leaderboard import app as leaderboard
 from probebench.cli.commands.schema import schema
-from probebench.records.files import Record, read_record
+from probebench.records.files import read_record
+from probebench.records.schema import Record
 from probebench.stats.significance import mcnemar
 from probebench.util.errors import RecordError, StaleBoardError, UsageError
 

@@ -80,7 +80,7 @@ def assert_message(answer, code, *lines):
             ["error: 'x' is not a list of whole numbers", "  in: --seeds", "  try: write them as 0,1,2"],
         ),
         (["--seeds", "-1"], ["error: negative seed in -1", "  in: --seeds", "  try: 0,1,2"]),
-        (["--seeds", "1,1"], ["error: 1 comes twice in '1,1'", "  in: --seeds"]),
+        (["--seeds", "1,1"], ["error: 1 is repeated in '1,1'", "  in: --seeds", "  try: write 1"]),
         (["--precision", "fp7"], ["error: no precision 'fp7'", "  in: --precision", "  try: one of auto, bf16, fp32"]),
         (["--device", "cuda:9"], ["error: no device 'cuda:9'", "  in: --device", "  try: one of auto, cpu"]),
         (["--device", "cuda"], ["error: no device 'cuda'", "  in: --device", "  try: one of auto, cpu"]),
@@ -120,9 +120,9 @@ def test_a_results_folder_that_cannot_be_written(lab, probebench, option, below)
     assert_message(
         probebench(option, place),
         2,
-        f"error: cannot write there: {reason}",
+        f"error: the folder cannot be written to: {reason}",
         f"  in: --results {place}",
-        "  try: another folder for --results",
+        "  try: --results FOLDER, with a folder in which you may create files",
     )
     assert lab.calls == []
 
@@ -134,7 +134,7 @@ def test_a_read_only_results_folder(lab, probebench, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     answer = probebench()
     assert answer.code == 2
-    assert answer.err.startswith("error: cannot write there: Permission denied\n  in: --results results\n")
+    assert answer.err.startswith("error: the folder cannot be written to: Permission denied\n  in: --results results\n")
     assert lab.calls == []
 
 

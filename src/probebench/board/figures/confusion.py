@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from probebench.board.collect import LoadedRecord
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 NUMBERED = 20
 """Largest number of classes for which shares are written into the cells; with more classes they are too small."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from probebench.board.collect import board_records, unusable
 from probebench.board.rows import Row, rows
-from probebench.records.files import Measure
+from probebench.records.schema import Measure
 from probebench.util.hashing import canonical_json
-from probebench.util.parsing import parse_spec
+from probebench.util.spec_text import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from probebench.board.collect import LoadedRecord
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 
 GenerationMeasures = dict[tuple[str, str, str], tuple[Measure, ...]]

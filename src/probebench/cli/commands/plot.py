@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from probebench.util.parsing import DEFAULT_RESULTS
+from probebench.util.defaults import DEFAULT_RESULTS
 
 
 def plot(

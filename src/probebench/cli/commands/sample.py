@@ -26,7 +26,7 @@ def sample(
     from probebench.board.figures.contact_sheet import image_grid, write_png
     from probebench.generation.sample import sample as generate
     from probebench.plugins.registry import resolve
-    from probebench.util.parsing import parse_spec
+    from probebench.util.spec_text import parse_spec
 
     result = generate(
         resolve("backbone", backbone),

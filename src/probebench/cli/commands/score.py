@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from probebench.cli.output import METRICS, print_json, print_table
-from probebench.util.errors import UsageError
-from probebench.util.parsing import default_store, parse_floats, parse_ints, parse_words, suggest
+from probebench.util.defaults import default_store
+from probebench.util.errors import UsageError, suggest
+from probebench.util.parsing import parse_floats, parse_ints, parse_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from probebench.analysis.revote import VoteResult
     from probebench.board.collect import LoadedRecord
-    from probebench.records.files import Record
+    from probebench.records.schema import Record
 
 
 def score(

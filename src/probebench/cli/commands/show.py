@@ -25,7 +25,7 @@ def show(
     from probebench.plugins import option_text
     from probebench.plugins.description import describe_built, describe_spec
     from probebench.plugins.registry import Component, installed
-    from probebench.util.parsing import parse_spec
+    from probebench.util.spec_text import parse_spec
 
     spec, registry = parse_spec(name), installed()
     components = [

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from probebench.cli.output import print_json, print_table, quiet_stdout
+from probebench.util.defaults import DEFAULT_DATASET, default_store
 from probebench.util.errors import UsageError
-from probebench.util.parsing import DEFAULT_DATASET, default_store, parse_words
+from probebench.util.parsing import parse_words
 
 if TYPE_CHECKING:
     from probebench.planning.request import Request

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from probebench.util.defaults import default_store
 from probebench.util.errors import UsageError
-from probebench.util.parsing import default_store
 
 app = typer.Typer(help="List, verify and clean the feature store", no_args_is_help=True)
 

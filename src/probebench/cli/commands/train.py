@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from probebench.util.parsing import DEFAULT_DATASET, parse_duration, parse_spec, write_value
+from probebench.util.defaults import DEFAULT_DATASET
+from probebench.util.parsing import parse_duration
+from probebench.util.spec_text import parse_spec, write_value
 
 if TYPE_CHECKING:
     from probebench.harness.training import TrainingResult
