@@ -1,4 +1,4 @@
-"""Neighbours are kept, and any vote of them is what a run with these options gives."""
+"""Neighbours are stored, and every vote of them equals that of a run with the same options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from probebench_probes.knn import Knn
 from probebench_probes.options import FewshotOptions, KnnOptions
 
 NOISY = {"taps": ("late",), "levels": ("t=100",)}
-"""Where toy features leave something to be desired."""
+"""A point where toy features are not perfect."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def lab(lab):
 
 def run(lab, probe="knn", **changes):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ProbebenchWarning)  # of toys as small as these, k = 200 is more than there are
+        warnings.simplefilter("ignore", ProbebenchWarning)  # k = 200 is more than the number of toy images
         (cell,) = lab.run(datasets=("many",), probes=(probe,), **changes).cells
     assert cell.record.status == "success", cell.record.error
     return cell
@@ -120,7 +120,7 @@ def test_a_wrapped_probe_hands_over_the_neighbours_it_searched_among(lab):
 
 
 class OwnNeighbours(FittedNeighbours):
-    """A third party's: two neighbours, by the first feature, and a vote of its own."""
+    """A third-party probe: two neighbours by the first feature, with its own vote."""
 
     k = 2
 
@@ -232,7 +232,7 @@ def test_altered_neighbours_are_written_again(lab):
 
 
 class TestCommand:
-    def test_prints_a_table_and_says_what_is_a_selection(self, lab, cli):
+    def test_prints_a_table_and_marks_the_selection(self, lab, cli):
         cell = run(lab, **NOISY)
         answer = cli(
             "score", str(cell.path), "--ks", "1,20", "--votes", "uniform", "--store", str(lab.folder / "store")

@@ -1,4 +1,4 @@
-"""`probebench similarity`: the matrix of two backbones, read through the store as in a run."""
+"""`probebench similarity`: the matrix of two backbones, with features from the store as in a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Other(ToyBackbone):
 
 
 class Blind(ToyBackbone):
-    """Sees no image: the same features for all."""
+    """Gives the same features for all images."""
 
     def prepare(self, images):
         return torch.zeros_like(super().prepare(images))
@@ -145,7 +145,7 @@ def test_the_command_prints_both_tables(similarity, compare):
     ]
 
 
-def test_json_says_what_was_compared(similarity, compare):
+def test_json_states_what_was_compared(similarity, compare):
     document = json.loads(similarity("net", "other", "--levels", "clean,t=10", "--minibatch", "10", "--json").out)
     assert document["a"]["points"][1] == {"tap": "early", "level": "t=10", "pool": "gap"}
     assert document["b"]["fingerprint"] == Other().fingerprint()
@@ -198,7 +198,7 @@ def test_messages(similarity, words, lines):
     assert (answer.code, answer.out, answer.err.splitlines()) == (2, "", lines)
 
 
-def test_the_picture_shows_both_matrices(compare):
+def test_the_figure_shows_both_matrices(compare):
     matrix = compare(taps=("early", "late"), a={"levels": ("clean", "t=10")})
     with style.styled():
         figure = plot_similarity(matrix)
@@ -216,14 +216,14 @@ def test_the_picture_shows_both_matrices(compare):
     assert "30 test images of shades; CKNNA by chance 0.333" in figure.get_supxlabel()
 
 
-def test_the_command_writes_the_picture(similarity, lab):
+def test_the_command_writes_the_figure(similarity, lab):
     answer = similarity("net", "blind", "--out", "new/taps.png", "--json")
     assert (answer.code, answer.err) == (0, "wrote new/taps.png\n")
     assert json.loads(answer.out)["images"] == 30
     assert (lab.folder / "new/taps.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_picture_of_another_kind_is_refused_before_any_work(similarity, lab):
+def test_a_figure_of_another_format_is_refused_before_any_work(similarity, lab):
     answer = similarity("net", "other", "--out", "taps.jpg")
     assert answer.code == 2
     assert answer.err.splitlines()[0] == "error: figures cannot be written in the format of 'taps.jpg'"

@@ -117,7 +117,7 @@ def test_rows_that_cannot_be_told_apart_share_a_rank(save_record, images, only_b
     ]
 
 
-def test_equal_accuracy_on_other_images_is_told_by_pairs_not_by_intervals(save_record, images, only_board):
+def test_ranks_are_decided_by_paired_tests_not_by_intervals(save_record, images, only_board):
     """The intervals of the two overlap by far; but one is never wrong where the other is right."""
     better, worse = images(range(110)), images(range(100))
     save_record("better", correct=better)
@@ -151,7 +151,7 @@ def test_a_network_in_two_precisions_is_two_rows(save_record, only_board):
     assert {ranked.row.lowest_seed.record.cell.precision for ranked in only_board().ranked} == {"fp32", "bf16"}
 
 
-def test_two_networks_of_one_title_are_told_apart_by_fingerprint(save_record, only_board):
+def test_two_networks_with_one_title_have_their_fingerprints_in_the_labels(save_record, only_board):
     save_record(fingerprint="mine", name="a")
     save_record(fingerprint="yours", name="b")
     found = only_board()
@@ -263,7 +263,7 @@ def test_a_row_that_lacks_the_others_seeds_is_incomplete(save_record, only_board
     assert reasons(found) == [("c-scattered-digits-knn-s0", "incomplete: no seed 1, 2")]
 
 
-def test_a_seed_that_few_rows_have_is_asked_of_nobody(save_record, only_board):
+def test_a_seed_that_few_rows_have_is_not_required(save_record, only_board):
     save_record("a", seed=0)
     save_record("a", seed=1)
     save_record("b", seed=0)
@@ -292,7 +292,7 @@ def test_an_invalid_record_stops_the_build(save_record, records, out):
 
 
 @pytest.mark.parametrize("changes", [{"limit": 5}, {"failure": "DataError"}])
-def test_a_board_without_rows_says_so(save_record, records, out, changes):
+def test_a_board_without_rows_states_it(save_record, records, out, changes):
     save_record(**changes)
     text = page_of(records, out)
     assert "No record can be ranked yet." in text
@@ -304,7 +304,7 @@ def test_a_board_without_rows_says_so(save_record, records, out, changes):
 # Pages
 
 
-def test_the_table_shows_what_the_records_say(save_record, images, records, out):
+def test_the_table_shows_the_values_of_the_records(save_record, images, records, out):
     save_record("ddpm", correct=images(142), seed=0)
     save_record("ddpm", correct=images(150), seed=1)
     save_record("pixels", correct=images(50), baseline=True, parameters=0, seed=0)
@@ -351,7 +351,7 @@ def test_every_link_leads_to_a_record(save_record, records, out):
 def test_the_heat_map_is_the_mean_over_seeds_with_the_chosen_point_bold(save_record, records, out):
     grid = {("mid", "t=0"): 0.5, ("mid", "t=50"): 0.6, ("up.1", "t=0"): 0.7, ("up.1", "t=50"): 0.8}
     save_record(seed=0, grid=grid)
-    save_record(seed=1, grid={place: value + 0.1 for place, value in grid.items()})
+    save_record(seed=1, grid={point: value + 0.1 for point, value in grid.items()})
     header, rows = table_rows(page_of(records, out), "### `ddpm`")
     assert header == ["Tap", "`t=0`", "`t=50`"]
     assert rows == [["`mid`", "55.0", "65.0"], ["`up.1`", "75.0", "**85.0**"]]
@@ -444,14 +444,14 @@ def test_the_index_lists_each_board_with_its_best_row(save_record, images, recor
     assert [row[header.index("Rows")] for row in rows] == ["2", "1"]
 
 
-def test_protocols_stand_side_by_side(save_record, images, records, out):
+def test_protocols_are_side_by_side(save_record, images, records, out):
     """A line for each backbone, a column for each protocol; bold is the best and what shares its rank."""
     save_record("ours", correct=images(150))
     save_record("ours", correct=images(60), probe="linear")
     save_record("theirs", correct=images(100), name="theirs-knn")
     save_record("theirs", correct=images(64), probe="linear", name="theirs-linear")
     save_record("new", correct=images(120), probe="linear")
-    save_record("floor", correct=images(180), baseline=True)
+    save_record("baseline", correct=images(180), baseline=True)
     text = page_of(records, out, "README.md")
     header, rows = table_rows(text, "## Protocols side by side")
     assert header == ["Backbone", "[knn](scattered-digits/knn.md)", "[linear](scattered-digits/linear.md)"]
@@ -459,23 +459,23 @@ def test_protocols_stand_side_by_side(save_record, images, records, out):
         ["`ours`", "75.0", "30.0"],
         ["`new`", EMPTY, "**60.0**"],
         ["`theirs`", "50.0", "32.0"],
-        ["*`floor`*", "**90.0**", EMPTY],
+        ["*`baseline`*", "**90.0**", EMPTY],
     ]
 
 
-def test_a_network_that_was_trained_has_a_line_of_its_own(save_record, images, records, out):
+def test_a_network_trained_with_the_probe_has_a_separate_line(save_record, images, records, out):
     save_record("ours", correct=images(150))
     save_record("ours", correct=images(60), probe="finetune", frozen=False)
     _, rows = table_rows(page_of(records, out, "README.md"), "## Protocols side by side")
     assert rows == [["`ours`", EMPTY, "**75.0**"], ["`ours` (trained, not frozen)", "**30.0**", EMPTY]]
 
 
-def test_one_board_has_nothing_beside_it(save_record, records, out):
+def test_one_board_has_no_side_by_side_table(save_record, records, out):
     save_record()
     assert "side by side" not in page_of(records, out, "README.md")
 
 
-def test_a_summary_without_rows_says_so(save_record, records, out, tmp_path):
+def test_a_summary_without_rows_states_it(save_record, records, out, tmp_path):
     save_record(limit=20)
     readme = tmp_path / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n")
@@ -485,7 +485,7 @@ def test_a_summary_without_rows_says_so(save_record, records, out, tmp_path):
 # Files
 
 
-def test_equal_records_give_equal_files_wherever_they_lie(save_record, tmp_path):
+def test_equal_records_give_equal_files_in_every_folder(save_record, tmp_path):
     texts = []
     for root in (tmp_path / "one", tmp_path / "two" / "deeper"):
         for name in ("b", "a"):
@@ -514,9 +514,9 @@ def test_check_names_the_file_and_the_command(save_record, records, out, name, f
     else:
         (out / name).unlink()
     with pytest.raises(StaleBoardError) as caught:
-        board.check(files, out, "the command that mends it")
+        board.check(files, out, "the command that updates it")
     assert str(out / name) in str(caught.value)
-    assert "the command that mends it" in str(caught.value)
+    assert "the command that updates it" in str(caught.value)
     assert caught.value.exit_code == 4
 
 
@@ -580,8 +580,8 @@ def test_a_folder_that_cannot_be_written_is_named(save_record, records, out):
 def test_the_summary_goes_between_the_markers_and_nothing_else_changes(save_record, images, records, out, tmp_path):
     for name, right in (("a", 190), ("b", 170), ("c", 150), ("d", 130)):
         save_record(name, correct=images(right))
-    save_record("floor", correct=images(60), baseline=True)
-    save_record("cellar", correct=images(20), baseline=True)
+    save_record("baseline", correct=images(60), baseline=True)
+    save_record("weak", correct=images(20), baseline=True)
     readme = tmp_path / "README.md"
     readme.write_text(f"# Title\n\n{BEGIN}\nformer\n{END}\n\ntail, no newline at the end")
     text = board.outputs(records, out, readme)[readme]
@@ -590,7 +590,7 @@ def test_the_summary_goes_between_the_markers_and_nothing_else_changes(save_reco
     assert "former" not in text
     header, rows = table_rows(text)
     assert header == ["Backbone", "[knn](boards/scattered-digits/knn.md)"]
-    assert [row[0] for row in rows] == ["`a`", "`b`", "`c`", "`d`", "*`floor`*", "*`cellar`*"]
+    assert [row[0] for row in rows] == ["`a`", "`b`", "`c`", "`d`", "*`baseline`*", "*`weak`*"]
 
 
 def test_the_summary_is_checked_too_and_a_second_build_changes_nothing(save_record, records, out, tmp_path):

@@ -82,7 +82,7 @@ def test_a_name_of_another_kind_is_recognised(registry):
     assert fails(UsageError, registry.find, "dataset", "plain")[0] == "no dataset is called 'plain', but a probe is"
 
 
-def test_nothing_installed_is_said_and_so_is_the_restriction(monkeypatch):
+def test_the_error_without_components_names_the_restriction(monkeypatch):
     empty = Registry(Discovery((), ()))
     monkeypatch.delenv("PROBEBENCH_PLUGINS", raising=False)
     assert fails(UsageError, empty.find, "probe", "knn") == [
@@ -128,7 +128,7 @@ def test_a_component_given_twice_is_refused_rather_than_chosen(site):
     assert "probe twin is provided twice, by entry points 'main' and 'main'" in lines[0]
 
 
-def test_a_component_refused_at_discovery_says_why(site):
+def test_a_component_refused_at_discovery_gives_the_reason(site):
     site.add(
         "fake", "class Needy(Options):\n    path: str\n" + spec("bad").replace("summary=", "options=Needy, summary=")
     )
@@ -223,7 +223,7 @@ class Preset(Options):
 
 @pytest.fixture
 def folders(site) -> Registry:
-    """A component whose options say where it lies, and give it a name of its own."""
+    """A component whose options have a location and an alias."""
     site.add(
         "folders",
         """
@@ -255,11 +255,11 @@ def probebench_probes():
         ("folder:path=/tmp/a,name=mine,size=16", "mine:size=16"),
     ],
 )
-def test_a_place_is_no_part_of_a_title_and_an_alias_stands_for_the_name(folders, text, title):
+def test_a_location_is_no_part_of_a_title_and_an_alias_replaces_the_name(folders, text, title):
     assert resolve("probe", text, folders).title == title
 
 
-def test_a_place_is_no_part_of_the_identity(folders):
+def test_a_location_is_no_part_of_the_identity(folders):
     here, there = (resolve("probe", f"folder:path={path},name=mine", folders) for path in ("/tmp/a", "/tmp/b"))
     assert here.identity() == there.identity()
     assert here.identity()["options"] == {"name": "mine", "size": 32}
@@ -280,7 +280,7 @@ def test_the_identity_holds_all_options_in_json(registry):
     }
 
 
-def test_an_unknown_option_says_what_was_meant_and_what_there_is(registry):
+def test_an_unknown_option_is_an_error_with_suggestions(registry):
     assert fails(UsageError, resolve, "probe", "knob:flog=true", registry) == [
         "there is no option 'flog'",
         "  in: knob",
@@ -304,7 +304,7 @@ def test_an_unknown_option_says_what_was_meant_and_what_there_is(registry):
         ("flag=", "option flag= should be a boolean"),
     ],
 )
-def test_a_wrong_value_says_option_value_and_what_is_expected(registry, option, message):
+def test_a_wrong_value_is_an_error_with_the_expected_values(registry, option, message):
     assert fails(UsageError, resolve, "probe", f"knob:{option}", registry) == [
         message,
         "  in: knob",

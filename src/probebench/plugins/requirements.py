@@ -22,7 +22,7 @@ class Requirement:
     met: bool
 
     def __str__(self) -> str:
-        return f"{self.text} ({'found ' + self.installed if self.installed else 'not installed'})"
+        return f"{self.text} ({self.installed + ' is installed' if self.installed else 'not installed'})"
 
 
 def check(requires: tuple[str, ...]) -> tuple[Requirement, ...]:

@@ -1,4 +1,4 @@
-"""`probebench confusion`: what is drawn is what the predictions say, and old records say what to do."""
+"""`probebench confusion`: the matrix shows the predictions, and an old record gives a clear error."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_cells_are_shares_of_the_true_class(labelled):
     [mesh] = [artist for artist in axes.collections if isinstance(artist, QuadMesh)]
     shares = np.ma.filled(mesh.get_array(), np.nan).reshape(10, 10)
     assert shares[:3].tolist() == [[1, *[0] * 9], [0, 0.4, 0.6, *[0] * 7], [*[0] * 9, 1]]
-    assert np.isnan(shares[3:]).all()  # of these there is no image
+    assert np.isnan(shares[3:]).all()  # classes without images
     where = {text.get_position(): text.get_text() for text in axes.texts if text.get_text()}
     assert where == {(0.5, 0.5): "100", (1.5, 1.5): "40", (2.5, 1.5): "60", (9.5, 2.5): "100"}
     names = list(read_record(labelled()).cell.dataset.classes)
@@ -84,7 +84,7 @@ def test_shares_are_written_up_to_twenty_classes(labelled, classes, numbered):
     assert len(figure.axes[0].get_xticklabels()) == classes
 
 
-def test_few_is_not_none(labelled):
+def test_a_small_share_is_shown_as_less_than_one(labelled):
     labels = np.zeros(1000, dtype=int)
     given = labels.copy()
     given[:4], given[4:20] = 1, 2
@@ -93,7 +93,7 @@ def test_few_is_not_none(labelled):
     assert [text.get_text() for text in figure.axes[0].texts][:4] == ["98", "<1", "2", ""]
 
 
-def test_the_command_writes_the_picture(cli, labelled, tmp_path):
+def test_the_command_writes_the_figure(cli, labelled, tmp_path):
     path, out = labelled(), tmp_path / "new" / "confusion.png"
     answer = cli("confusion", str(path), "--out", str(out))
     assert (answer.code, answer.out, answer.err) == (0, f"wrote {out}\n", "")
@@ -103,7 +103,7 @@ def test_the_command_writes_the_picture(cli, labelled, tmp_path):
     assert out.read_bytes() == first
 
 
-def test_a_record_from_before_says_what_to_do(cli, labelled, tmp_path):
+def test_a_record_without_true_classes_is_an_error_with_a_remedy(cli, labelled, tmp_path):
     path = change(labelled(), label=None)
     answer = cli("confusion", str(path), "--out", str(tmp_path / "confusion.png"))
     assert answer.code == 1

@@ -1,4 +1,4 @@
-"""Figures: what they show is what the records say, and the same records give the same bytes."""
+"""Figures show the values of the records, and the same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_figure_of_epochs_shows_every_block_and_the_measured_value(save, sav
     assert len(figure.axes) == 1
 
 
-def test_a_distance_has_an_axis_of_its_own_whatever_probe_measured_it(save, records):
+def test_a_metric_of_generated_images_has_a_second_axis_for_every_probe(save, records):
     for epoch in (1, 2):
         save(epoch)
         save(epoch, probe="fid", distances={FID: 80.0 / epoch})
@@ -105,25 +105,25 @@ def test_a_distance_has_an_axis_of_its_own_whatever_probe_measured_it(save, reco
     assert plotted(figure, axes=1) == [[(1, 80.0), (2, 40.0)]]
     assert figure.axes[1].get_ylabel().startswith("fid (crosses)")
     assert FID in footnote(figure)
-    assert "real images" not in footnote(figure), "no floor is known"
+    assert "real images" not in footnote(figure), "no value of real images is known"
     names = {path.name for path in outputs(records, Path("out"))}
     assert {"epochs-ddpm.svg", "epochs-ddpm-fid-2k-test10k-inception.svg"} <= names
 
 
-def test_a_distance_is_drawn_over_that_of_real_images(save, records):
+def test_the_metric_of_real_images_is_a_line_below_the_curve(save, records):
     for epoch in (1, 2):
         save(epoch)
         save(epoch, probe="fid", distances={FID: 80.0 / epoch}, floor=5.0 + epoch)
     knn = only(records)
     with style.styled():
         figure = epochs.plot_epochs(knn, knn.curves[0], FID)
-    [floor] = [line for line in figure.axes[1].lines if line.get_marker() == "None"]
-    assert floor.get_ydata() == [6.5, 6.5], "the mean of the records'"
+    [real_images] = [line for line in figure.axes[1].lines if line.get_marker() == "None"]
+    assert real_images.get_ydata() == [6.5, 6.5], "the mean of the records'"
     assert "real images" in footnote(figure)
 
 
 @pytest.mark.parametrize(("last", "scale"), [(9.0, "linear"), (7.0, "log")])
-def test_a_distance_that_falls_to_a_tenth_has_a_logarithmic_axis(save, records, last, scale):
+def test_a_metric_that_falls_to_a_tenth_has_a_logarithmic_axis(save, records, last, scale):
     for epoch, distance in ((1, 80.0), (2, last)):
         save(epoch)
         save(epoch, probe="fid", distances={FID: distance})
@@ -133,7 +133,7 @@ def test_a_distance_that_falls_to_a_tenth_has_a_logarithmic_axis(save, records, 
     assert figure.axes[1].get_yscale() == scale
 
 
-def test_a_distance_of_other_weights_or_another_dataset_is_not_shown(save, records):
+def test_a_metric_of_other_weights_or_another_dataset_is_not_shown(save, records):
     for epoch in (1, 2):
         save(epoch)
         save(epoch, probe="fid", distances={FID: 1.0}, dataset="other")
@@ -178,7 +178,7 @@ def test_the_untrained_network_beside_several_series_is_one(save, save_record, r
     assert [final.label for final in only(records).backbones] == ["ddpm, epoch 2", "ddpm:weights=random"]
 
 
-def test_networks_of_one_name_are_told_apart(save, records):
+def test_networks_with_one_name_have_different_labels(save, records):
     for recipe in ("wide", "narrow"):
         for epoch in (1, 2):
             save(epoch, recipe=recipe)
@@ -202,7 +202,7 @@ def test_blocks_side_by_side_have_bands_over_seeds(save_record, records):
     assert (band[:, 1].min(), band[:, 1].max()) == (pytest.approx(0.5), pytest.approx(0.6))
 
 
-def test_the_heat_map_says_every_number_readably(save_record, records):
+def test_the_heat_map_shows_every_number_with_contrast(save_record, records):
     save_record("ddpm")
     data = only(records)
     [(label, (row,))] = [(final.label, final.rows) for final in data.backbones]
@@ -291,19 +291,19 @@ def test_equal_records_give_equal_bytes_in_any_process(save, tmp_path):
         ({"failure": "X"}, "failed: X"),
     ],
 )
-def test_what_boards_do_not_rank_is_not_drawn(save_record, records, changes, reason):
+def test_records_that_boards_exclude_are_not_plotted(save_record, records, changes, reason):
     save_record(**changes)
     with pytest.raises(UsageError, match=f"the records give no figure: {reason}"):
         outputs(records, Path("out"))
 
 
-def test_one_row_with_one_point_is_nothing_to_draw(save_record, records):
+def test_one_row_with_one_point_gives_no_figure(save_record, records):
     save_record(grid={("mid", "t=0"): 0.5}, tap="mid", level="t=0")
     with pytest.raises(UsageError, match="they hold one row with one tap or level"):
         outputs(records, Path("out"))
 
 
-def test_without_matplotlib_it_says_what_to_install(save_record, records, monkeypatch):
+def test_without_matplotlib_the_error_says_what_to_install(save_record, records, monkeypatch):
     save_record()
     monkeypatch.setattr("probebench.board.figures.files.find_spec", lambda _: None)
     with pytest.raises(UsageError, match="not installed") as raised:
@@ -311,7 +311,7 @@ def test_without_matplotlib_it_says_what_to_install(save_record, records, monkey
     assert raised.value.hint == "pip install 'probebench[plot]'"
 
 
-def test_a_file_in_the_way_is_said(save_record, records, tmp_path):
+def test_a_file_in_place_of_the_folder_is_an_error(save_record, records, tmp_path):
     save_record()
     (tmp_path / "out").write_text("")
     with pytest.raises(UsageError, match="the figure cannot be written"):

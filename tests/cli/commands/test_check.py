@@ -47,7 +47,7 @@ def test_a_good_component_passes_every_check(cli):
     assert f"{len(checks_for('backbone'))} passed, 0 failed, 0 skipped" in answer.out
 
 
-def test_a_failed_check_is_told_with_what_to_do_and_exits_3(cli):
+def test_a_failed_check_is_reported_with_a_remedy_and_exits_3(cli):
     answer = cli("check", "some-plugin/deepest-first")
     assert answer.code == 3
     (row,) = [line for line in answer.out.splitlines() if "FAIL" in line]

@@ -52,7 +52,7 @@ def test_build_then_check(run, save_record, default_folder, tmp_path):
     assert "up to date" in run("leaderboard", "build").stdout
 
 
-def test_a_stale_board_names_itself_and_what_mends_it(run, save_record, default_folder, tmp_path):
+def test_a_stale_board_is_an_error_with_the_command_that_updates_it(run, save_record, default_folder, tmp_path):
     save_record(folder=default_folder)
     with pytest.raises(StaleBoardError, match="a leaderboard is missing") as caught:
         run("leaderboard", "check")
@@ -63,7 +63,7 @@ def test_a_stale_board_names_itself_and_what_mends_it(run, save_record, default_
     ]
 
 
-def test_the_mending_command_is_complete(run, save_record, tmp_path):
+def test_the_updating_command_is_complete(run, save_record, tmp_path):
     save_record(folder=tmp_path / "my records")
     (tmp_path / "README.md").write_text("<!-- probebench:leaderboard -->\n<!-- /probebench:leaderboard -->\n")
     options = ("--records", "my records", "--out", "boards", "--readme", "README.md")
