@@ -165,9 +165,11 @@ def test_the_most_frequent_point_is_shown_with_its_votes(save_record, records, o
     save_record(seed=0, tap="mid", level="t=0")
     save_record(seed=1)
     save_record(seed=2)
-    header, [row] = table_rows(page_of(records, out))
+    page = page_of(records, out)
+    header, [row] = table_rows(page)
     assert row[header.index("Point")] == "`up.1@t=50@gap` (2 of 3 seeds)"
     assert row[header.index("Sigma")] == "0.25"
+    assert "**Bold**: the point most seeds chose; where they disagree, see the column Point." in page
 
 
 def test_of_equally_frequent_points_the_lowest_seeds_is_shown(save_record, only_board):

@@ -69,6 +69,16 @@ def test_an_unknown_name_says_what_was_meant_and_what_there_is(registry):
     assert hint.startswith("  try: did you mean 'knob'? (available: knob, needy, plain)")
 
 
+def test_a_path_in_place_of_a_name_hints_at_the_components_that_take_one(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "shapes").mkdir(parents=True)
+    assert fails(UsageError, resolve, "probe", "data/shapes", folders) == [
+        "no probe is called 'data/shapes'",
+        "  try: for images in a folder or file write folder:path=data/shapes",
+    ]
+    assert fails(UsageError, resolve, "probe", "data/absent", folders)[1] == "  try: one of famous, folder"
+
+
 def test_an_unknown_name_points_at_broken_plugins(site):
     site.add("fake", spec("plain"))
     site.add("broken", "import absent_dependency")

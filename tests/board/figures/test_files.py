@@ -214,8 +214,26 @@ def test_the_heat_map_shows_every_number_with_contrast(save_record, records):
     numbers = [text.get_text() for text in axes.texts]
     assert numbers == ["40.0", "50.0", "60.0", "45.0", "55.0", "65.0"]
     assert [text.get_text() for text in axes.texts if text.get_weight() == "bold"] == ["65.0"], "the chosen one"
+    low, high = (100 * end for end in accuracy_interval(140, 200))
+    assert footnote(figure).splitlines() == [
+        "validation accuracy (n = 100, chance 10 %)",
+        f"frame: chosen point, 70.0 % on test ({low:.1f} to {high:.1f})",
+    ]
     for text, cell in zip(axes.texts, cells, strict=True):
         assert contrast(to_rgb(text.get_color()), cell) > 4.5, f"{text.get_text()} cannot be read"
+
+
+def test_the_caption_of_a_heat_map_states_how_many_seeds_chose_the_point(save_record, records):
+    save_record("ddpm", seed=0, method=None)
+    save_record("ddpm", seed=1, method=None)
+    save_record("ddpm", seed=2, method=None, tap="mid")
+    data = only(records)
+    with style.styled():
+        figure = heatmap.plot_heat_map(data, "ddpm", data.backbones[0].rows[0])
+    assert footnote(figure).splitlines() == [
+        "validation accuracy (n = 100, chance 10 %, mean of 3 seeds)",
+        "frame: point chosen by 2 of 3 seeds, 70.0 % on test",
+    ]
 
 
 def luminance(rgb):
@@ -264,23 +282,19 @@ def test_names_of_lines_that_end_together_do_not_overlap(save, records):
 
 SCRIPT = (
     "from pathlib import Path; from probebench.board.figures.files import *; "
-    "write(outputs(Path('records'), Path('{out}')))"
+    "write(outputs(Path('records'), Path('fresh')))"
 )
 
 
 def test_equal_records_give_equal_bytes_in_any_process(save, tmp_path):
     for epoch in (1, 2):
         save(epoch)
-    for out, seed in (("one", "1"), ("other", "2")):
-        settings = {**os.environ, "PYTHONHASHSEED": seed, "SOURCE_DATE_EPOCH": seed, "MPLBACKEND": "svg"}
-        command = [sys.executable, "-W", "error", "-c", SCRIPT.format(out=out)]
-        subprocess.run(command, check=True, cwd=tmp_path, env=settings)
-    first = {path.relative_to(tmp_path / "one"): path.read_bytes() for path in (tmp_path / "one").rglob("*.*")}
-    assert len(first) == 4
-    assert first == {
-        path.relative_to(tmp_path / "other"): path.read_bytes() for path in (tmp_path / "other").rglob("*.*")
-    }
-    assert write({tmp_path / "one" / path: data for path, data in first.items()}) == [], "nothing to write"
+    settings = {**os.environ, "PYTHONHASHSEED": "1", "SOURCE_DATE_EPOCH": "1", "MPLBACKEND": "svg"}
+    subprocess.run([sys.executable, "-W", "error", "-c", SCRIPT], check=True, cwd=tmp_path, env=settings)
+    fresh = {path: path.read_bytes() for path in (tmp_path / "fresh").rglob("*.*")}
+    assert len(fresh) == 4
+    assert outputs(tmp_path / "records", tmp_path / "fresh") == fresh, "this process has another hash seed"
+    assert write(fresh) == [], "nothing to write"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def plot_blocks(data: FigureData, family: Sequence[FinalBackbone]) -> Figure:
     style.percent_axis(axes, f"validation {data.metric}")
     axes.set_title(f"{data.title}: by block")
     axes.legend(loc="best", handlelength=3)
-    style.note(figure, "each block at its best noise level; dashed: baselines" + _bands(seeds))
+    style.note(figure, "each block at its best level; dashed: baselines" + _bands(seeds))
     return figure
 
 

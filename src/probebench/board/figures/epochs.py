@@ -36,7 +36,7 @@ def plot_epochs(data: FigureData, curve: TrainingCurve, generation_metric: str =
     axes.set_title(f"{curve.label} on {data.title}")
     style.label_ends(axes, ends, x=1.11 if generation_metric else 1.01)
     text = (
-        "coloured: validation, each block at its best noise level; black: test at the point chosen on validation, "
+        "coloured: validation, each block at its best level; black: test at the point chosen on validation, "
         f"with {_error_bars(curve)}; dotted: baselines on test"
     )
     if generation_metric:

@@ -30,7 +30,7 @@ def plot_heat_map(data: FigureData, label: str, row: Row) -> Figure:
     levels = list(dict.fromkeys(level for _, level in row.heat))
     grid = [[row.heat[tap, level] for tap in taps] for level in levels]
     low, high = min(map(min, grid)), max(map(max, grid))
-    figure = style.new_figure(max(style.COLUMN, min(style.PAGE, 1.6 + 0.55 * len(taps))), 1.3 + 0.3 * len(levels))
+    figure = style.new_figure(max(style.COLUMN, min(style.PAGE, 1.6 + 0.55 * len(taps))), 1.4 + 0.3 * len(levels))
     axes = figure.add_subplot()
     # A mesh instead of an image: cells stay sharp in vector formats.
     mesh = axes.pcolormesh(grid, vmin=low, vmax=max(high, low + 1e-9), edgecolors="white", linewidth=0.8)
