@@ -173,7 +173,7 @@ def fetched(lab, monkeypatch):
 
 def test_download_calls_the_function_of_the_dataset(fetched, cli):
     answer = cli("data", "download", "far")
-    assert (answer.code, answer.out) == (0, "far is there, and its checksums are right\n")
+    assert (answer.code, answer.out) == (0, "far is complete, and all checksums are correct\n")
     assert fetched == ["NoOptions"]
 
 
@@ -254,7 +254,7 @@ def test_show_prints_counts_fingerprints_and_warnings(show, lab):
     lines = answer.out.splitlines()
     assert lines[0] == "made: 3 classes, images of 8x8 pixels"
     counts = [line.split() for line in lines[2:7]]
-    table = ["class train test", "dark 3 1", "medium 1 0", "light 0 1", "in all 4 2"]
+    table = ["class train test", "dark 3 1", "medium 1 0", "light 0 1", "total 4 2"]
     assert counts == [line.split() for line in table]
     expected = Listed([grey(value) for value in (1, 2, 3, 4)], [0, 0, 0, 1]).fingerprint()
     assert ["train", expected] in [line.split() for line in lines]
@@ -289,8 +289,8 @@ def test_a_sheet_that_cannot_be_written(show, lab):
     (lab.folder / "file").write_text("in the way")
     answer = show("--out", "file/sheet.png", **SOUND)
     assert answer.code == 2
-    assert "the contact sheet cannot be written" in answer.err
-    assert "try: another file for --out" in answer.err
+    assert "the image cannot be written" in answer.err
+    assert "try: use another path for --out" in answer.err
 
 
 def test_a_sheet_of_many_classes_stays_low_and_long_names_are_cut(lab):

@@ -257,7 +257,7 @@ def test_another_range_is_caught_before_anything_is_drawn(atelier, where):
         (
             "gap:extractor=nett",
             [
-                "no backbone 'nett'",
+                "no backbone is called 'nett'",
                 "  in: option extractor of gap",
                 "  try: did you mean 'net'? (available: artist, net)",
             ],
@@ -292,7 +292,7 @@ def test_an_extractor_that_cannot_be_read_so(atelier, probe, lines):
 
 def test_options_that_the_sampler_does_not_have(atelier):
     assert failure(atelier, "gap:sampling=[shde=3],point=early@clean") == [
-        "no option 'shde'",
+        "there is no option 'shde'",
         "  in: artist",
         "  try: did you mean 'shade'? (options: shade)",
     ]
@@ -420,8 +420,8 @@ def test_the_report_shows_the_value_beside_that_of_real_images(atelier, probeben
     answer = probebench("--backbone", "artist", "--probe", GAP, "--seeds", "0,1")
     assert answer.code == 0
     head, _, header, first, *_ = answer.out.splitlines()
-    assert head == f"shades, {GAP}: 5 images drawn, held against 30 of test"
-    assert header.split("  ")[0] == "measure"
+    assert head == f"shades, {GAP}: 5 generated images, compared with 30 images of test"
+    assert header.split("  ")[0] == "metric"
     assert "real images" in header
     assert "sd over seeds" in header
     assert first.startswith("gap@5/test30[net@early@clean]")
@@ -448,7 +448,7 @@ def test_records_of_drawn_images_are_not_compared_image_by_image(atelier, cli):
     answer = cli("compare", str(path), str(path))
     assert answer.code == 2
     assert answer.err.splitlines() == [
-        "error: it measures drawn images, and has no predictions to compare",
+        "error: a record that measures generated images has no predictions to compare",
         f"  in: {path}",
-        "  try: probebench leaderboard build puts such records side by side",
+        "  try: probebench leaderboard build shows such records side by side",
     ]

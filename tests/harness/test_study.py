@@ -88,14 +88,14 @@ def test_a_wrong_key_or_value_in_the_file(study, text, message, where):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEAD.replace("learner", "lerner") + TRAIN, "no backbone 'lerner'"),
-        (HEAD.replace("shades", "shadow") + TRAIN, "no dataset 'shadow'"),
-        (HEAD.replace("means", "mean") + TRAIN, "no probe 'mean'"),
+        (HEAD.replace("learner", "lerner") + TRAIN, "no backbone is called 'lerner'"),
+        (HEAD.replace("shades", "shadow") + TRAIN, "no dataset is called 'shadow'"),
+        (HEAD.replace("means", "mean") + TRAIN, "no probe is called 'mean'"),
         (HEAD + "limit = 0\n" + TRAIN, "--limit 0 leaves no image"),
         (HEAD + TRAIN.replace('"learner"', '"net"'), "net cannot be trained"),
         (HEAD + TRAIN.replace("2", "0"), "--epochs 0 trains nothing"),
         (HEAD + TRAIN + 'recipe = "rate=1"', "no option 'rate'"),
-        (HEAD + TRAIN + RUN + RUN + 'probe = ["mean"]', "no probe 'mean'"),
+        (HEAD + TRAIN + RUN + RUN + 'probe = ["mean"]', "no probe is called 'mean'"),
         (HEAD + TRAIN + TRAIN, "two trainings have the same folder"),
     ],
 )
@@ -182,6 +182,6 @@ def test_what_is_wrong_in_the_second_run_is_known_before_the_first(study, lab):
         + RUN
         + 'probe = ["mean"]'
     )
-    with pytest.raises(UsageError, match="no probe 'mean'"):
+    with pytest.raises(UsageError, match="no probe is called 'mean'"):
         run(one, ())
     assert not Path("results").exists()

@@ -188,7 +188,7 @@ def test_a_card_that_means_nothing(changes):
 def test_a_protocol_given_twice_is_a_problem_of_its_plugin(paper):
     registry = paper(source=PROBES + PROTOCOLS + PROTOCOLS.splitlines()[-1])
     (problem,) = registry.discovery.problems
-    assert problem.error == "protocol paper is given by 'main' and again by 'main'"
+    assert problem.error == "protocol paper is provided twice, by entry points 'main' and 'main'"
     assert find("paper").label == "paper"
 
 

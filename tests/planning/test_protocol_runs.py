@@ -125,7 +125,7 @@ def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
             HEAD.format(name="odd", more="") + KNOB.format(share=0.25) + "shares = 1\n",
             3,
             [
-                "error: knob: no option 'shares'",
+                "error: knob: there is no option 'shares'",
                 "  in: protocol odd of lab 1.0",
                 "  try: did you mean 'share'? (options: share)",
             ],
@@ -139,7 +139,7 @@ def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
             HEAD.format(name="odd", more="") + KNOB.replace("knob", "forest").format(share=0.5),
             3,
             [
-                "error: it needs the probe 'forest': no probe 'forest'",
+                "error: it needs the probe 'forest': no probe is called 'forest'",
                 "  in: protocol odd of lab 1.0",
                 "  try: probebench list probes",
             ],

@@ -84,7 +84,7 @@ def test_a_failing_function_is_the_plugins_fault(registry):
 
 
 def test_where_one_backbone_is_wanted_a_series_is_refused(registry):
-    with pytest.raises(UsageError, match=r"net:run=\.\.\. is a series of backbones, and one is wanted here"):
+    with pytest.raises(UsageError, match=r"net:run=\.\.\. is a series of backbones, but one backbone is needed here"):
         resolve("backbone", "net:run=a")
 
 

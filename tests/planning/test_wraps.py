@@ -50,7 +50,7 @@ def test_the_hash_covers_options_and_version_of_the_other_probe(lab):
 
 
 def test_a_probe_that_is_not_there_is_found_out_before_the_run(lab):
-    with pytest.raises(UsageError, match="no probe 'nothing'"):
+    with pytest.raises(UsageError, match="no probe is called 'nothing'"):
         plain("around:probe=nothing")
 
 

@@ -137,7 +137,8 @@ def test_the_report_tells_it(probebench):
     header = next(line for line in answer.out.splitlines() if line.startswith("backbone"))
     assert header.endswith("best on test  optimism")
     assert (
-        "optimism: by how much choosing point and setting on test would have flattered; it ranks nothing" in answer.out
+        "optimism: how much higher the value would be if point and setting were chosen on test; it ranks nothing"
+        in answer.out
     )
     found = [files.read_record(path).optimism for path in sorted(Path("results").rglob("*.json"))]
     best, value = (100 * sum(getattr(one, name) for one in found) / 2 for name in ("best", "value"))

@@ -1,4 +1,4 @@
-"""`probebench similarity`: how alike the taps of two backbones are, read as in a run and kept in the same store."""
+"""Similarity of the taps of two backbones, from features that are extracted and stored as in a run."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def compare_taps(a: Job, b: Job, *, store: Path, split: str = "test", minibatch:
 
 @dataclass(frozen=True)
 class _Reader:
-    """One side: what is read from which backbone. Both sides of one backbone have the same context."""
+    """One side: a backbone and its points. Two sides of one backbone have the same context."""
 
     context: Context
     points: tuple[Point, ...]
@@ -115,16 +115,16 @@ def _least_noise(resolved: ResolvedPoints | None, job: Job) -> ResolvedPoints:
 
 
 def _count(context: Context, split: str) -> int:
-    """How many images are compared."""
+    """Returns how many images are compared."""
     if split not in context.labels:
-        raise UsageError(f"no split {split!r}", where="--split", hint=suggest(split, context.labels))
+        raise UsageError(f"the dataset has no split {split!r}", where="--split", hint=suggest(split, context.labels))
     labels, count = context.labels[split], context.job.settings.limit
     images = len(labels) if count is None else len(limit(labels, count))
     if images <= NEIGHBOURS:
         raise UsageError(
             f"{images} images of {split} are too few to compare each with its {NEIGHBOURS} nearest neighbours",
             where="--limit" if count else context.job.dataset.title,
-            hint=f"{NEIGHBOURS + 1} or more",
+            hint=f"use {NEIGHBOURS + 1} images or more",
         )
     return images
 
@@ -135,15 +135,15 @@ _Key = tuple["Component", "Point"]
 def _matrices(
     rows: Mapping[_Key, StoredFeatures], columns: Mapping[_Key, StoredFeatures], minibatch: int | None, device: str
 ) -> tuple[Matrix, Matrix]:
-    """CKA and CKNNA of all pairs. Two feature matrices are held at a time, and each point's neighbours."""
-    alone: dict[_Key, tuple[float, NeighbourSets, float]] = {}
+    """Computes CKA and CKNNA of all pairs, with two feature matrices and all neighbours in memory."""
+    single: dict[_Key, tuple[float, NeighbourSets, float]] = {}
     pairs: dict[tuple[_Key, _Key], tuple[float, float]] = {}
 
-    def by_itself(key: _Key, vectors: Tensor) -> tuple[float, NeighbourSets, float]:
-        if key not in alone:
+    def with_itself(key: _Key, vectors: Tensor) -> tuple[float, NeighbourSets, float]:
+        if key not in single:
             near = neighbours(vectors, NEIGHBOURS)
-            alone[key] = hsic(vectors, vectors, batch=minibatch), near, align(near, near)
-        return alone[key]
+            single[key] = hsic(vectors, vectors, batch=minibatch), near, align(near, near)
+        return single[key]
 
     with bar("compare taps", total=len(rows) * len(columns)) as shown:
         for row, stored in rows.items():
@@ -153,9 +153,10 @@ def _matrices(
                     pairs[row, column] = pairs[column, row]
                 else:
                     y = x if column == row else other.read().to(device)
-                    (spread_x, near_x, align_x), (spread_y, near_y, align_y) = by_itself(row, x), by_itself(column, y)
+                    hsic_x, near_x, align_x = with_itself(row, x)
+                    hsic_y, near_y, align_y = with_itself(column, y)
                     pairs[row, column] = (
-                        normalised(hsic(x, y, batch=minibatch), spread_x, spread_y),
+                        normalised(hsic(x, y, batch=minibatch), hsic_x, hsic_y),
                         normalised(align(near_x, near_y), align_x, align_y),
                     )
                 shown.advance()

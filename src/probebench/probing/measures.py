@@ -27,5 +27,5 @@ def with_intervals(summary: Summary, n: int) -> dict[str, Measure]:
 def _measure(name: str, value: float, n: int) -> Measure:
     if not name.startswith("top"):
         return Measure(value=value, n=n, method=None, higher_is_better=name != metrics.ECE)
-    low, high = intervals.wilson(round(value * n), n)
-    return Measure(value=value, low=low, high=high, n=n, method="wilson")
+    low, high = intervals.accuracy_interval(round(value * n), n)
+    return Measure(value=value, low=low, high=high, n=n, method=intervals.ACCURACY_METHOD)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -47,11 +48,11 @@ def test_build_then_check(run, save_record, default_folder, tmp_path):
     assert built.exit_code == 0
     assert "wrote leaderboards/scattered-digits/knn.md" in built.stdout
     assert (tmp_path / "leaderboards" / "README.md").exists()
-    assert "4 files are what their records give" in run("leaderboard", "check").stdout
+    assert "4 files agree with their records" in run("leaderboard", "check").stdout
     assert "up to date" in run("leaderboard", "build").stdout
 
 
-def test_a_stale_board_names_itself_and_what_mends_it(run, save_record, default_folder, tmp_path):
+def test_a_stale_board_is_an_error_with_the_command_that_updates_it(run, save_record, default_folder, tmp_path):
     save_record(folder=default_folder)
     with pytest.raises(StaleBoardError, match="a leaderboard is missing") as caught:
         run("leaderboard", "check")
@@ -62,7 +63,7 @@ def test_a_stale_board_names_itself_and_what_mends_it(run, save_record, default_
     ]
 
 
-def test_the_mending_command_is_complete(run, save_record, tmp_path):
+def test_the_updating_command_is_complete(run, save_record, tmp_path):
     save_record(folder=tmp_path / "my records")
     (tmp_path / "README.md").write_text("<!-- probebench:leaderboard -->\n<!-- /probebench:leaderboard -->\n")
     options = ("--records", "my records", "--out", "boards", "--readme", "README.md")
@@ -84,7 +85,7 @@ def test_an_abandoned_board_is_reported_as_removed(run, save_record, default_fol
 
 @pytest.mark.parametrize("command", ["build", "check"])
 def test_no_records(run, command):
-    with pytest.raises(UsageError, match="no records"):
+    with pytest.raises(UsageError, match="there are no records"):
         run("leaderboard", command)
 
 
@@ -111,17 +112,46 @@ def test_compare_counts_the_four_cases(run, save_record, images):
 
 def test_compare_prints_a_table_that_can_be_read(run, save_record, images):
     a, b = save_record("first", correct=images(150)), save_record("second", correct=images(100))
-    text = run("compare", a, b).stdout
-    assert "A  first   knn  seed 0  75.0 (68.6 to 80.5)" in text
-    assert "A - B = +25.0 points" in text
-    assert "A right        100         50" in text
-    assert "A wrong          0         50" in text
-    assert "A and B differ: exact McNemar p = 1.78e-15, from the 50 images that only one has right" in text
+    lines = run("compare", a, b).stdout.splitlines()
+    assert lines[0] == (
+        "scattered-digits: top-1 in percent on 200 test images, with 95 % interval "
+        "(of the difference: paired bootstrap)"
+    )
+    assert lines[1] == "A  first   knn  seed 0  75.0 (68.6 to 80.5)"
+    assert lines[5:7] == ["-------  ---------  ---------", "A right        100         50"]
+    assert lines[7] == "A wrong          0         50"
+    assert verdict(lines) == (25.0, "A is better by 25.0 points", "exact McNemar p < 0.001", "50 images against 0")
+
+
+def verdict(lines):
+    """The last line in its parts, the first of them with its interval read: it holds the difference."""
+    first, *others = lines[-1].split("; ")
+    match = re.fullmatch(r"(.*?([+-]?\d+\.\d) points) \(([+-]?\d+\.\d) to ([+-]?\d+\.\d)\)", first)
+    value, low, high = map(float, match.groups()[1:])
+    assert low < value < high
+    return (value, match[1], *others)
+
+
+def test_the_better_record_is_named_whatever_the_order(run, save_record, images):
+    worse, better = images(range(30)), images(range(18, 72))
+    a, b = save_record("worse", correct=worse), save_record("better", correct=better)
+    test = f"exact McNemar p = {mcnemar(worse, better):.3f}"
+    for first, second, name in ((a, b, "B"), (b, a, "A")):
+        assert verdict(run("compare", first, second).stdout.splitlines()) == (
+            12.0,
+            f"{name} is better by 12.0 points",
+            test,
+            "42 images against 18",
+        )
 
 
 def test_rows_that_are_alike_cannot_be_told_apart(run, save_record, images):
     a, b = save_record("first", correct=images(100)), save_record("second", correct=images(101))
-    assert "A and B cannot be told apart: exact McNemar p = 1," in run("compare", a, b).stdout
+    assert run("compare", a, b).stdout.splitlines()[-1] == (
+        "A and B cannot be told apart: A - B = -0.5 points (-1.5 to +0.0); exact McNemar p = 1.000; "
+        "1 of 200 images decides (0 for A, 1 for B)"
+    )
+    assert run("compare", a, a).stdout.endswith("0 of 200 images decide (0 for A, 0 for B)\n")
 
 
 def test_compare_takes_folders_of_one_record(run, save_record, tmp_path):
@@ -133,8 +163,19 @@ def test_compare_takes_folders_of_one_record(run, save_record, tmp_path):
 def test_compare_of_a_folder_of_many_is_refused(run, save_record, tmp_path):
     path = save_record("first", folder=tmp_path / "a")
     save_record("second", folder=tmp_path / "a")
-    with pytest.raises(UsageError, match="the folder holds 2 records, not one"):
+    with pytest.raises(UsageError) as caught:
         run("compare", "a", path)
+    assert str(caught.value).splitlines() == [
+        "the folder holds 2 records: first-scattered-digits-knn-s0.json, second-scattered-digits-knn-s0.json",
+        "  in: a",
+        "  try: name one, such as a/first-scattered-digits-knn-s0.json",
+    ]
+
+
+def test_compare_of_a_folder_of_none_is_refused(run, save_record, tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UsageError, match="there are no records"):
+        run("compare", "a", save_record("first"))
 
 
 @pytest.mark.parametrize("changes", [{"images_fingerprint": "other"}, {"test_indices": "other"}])

@@ -36,23 +36,23 @@ def assert_message(answer, code, *lines):
     [
         (
             ["--backbone", "nett"],
-            ["error: no backbone 'nett'", "  try: did you mean 'net'? (available: net)"],
+            ["error: no backbone is called 'nett'", "  try: did you mean 'net'? (available: net)"],
         ),
         (
             ["--dataset", "shade"],
-            ["error: no dataset 'shade'", "  try: did you mean 'shades'? (available: shades)"],
+            ["error: no dataset is called 'shade'", "  try: did you mean 'shades'? (available: shades)"],
         ),
         (
             ["--probe", "zebra"],
-            ["error: no probe 'zebra'", "  try: one of knob, means"],
+            ["error: no probe is called 'zebra'", "  try: one of knob, means"],
         ),
         (
             ["--probe", "net"],
-            ["error: no probe 'net'; there is a backbone of that name", "  try: one of knob, means"],
+            ["error: no probe is called 'net', but a backbone is", "  try: one of knob, means"],
         ),
         (
             ["--probe", "knob:shares=1"],
-            ["error: no option 'shares'", "  in: knob", "  try: did you mean 'share'? (options: share)"],
+            ["error: there is no option 'shares'", "  in: knob", "  try: did you mean 'share'? (options: share)"],
         ),
         (
             ["--probe", "knob:share=much"],
@@ -189,7 +189,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_run(lab, probebench):
         "2 of 4 cells failed; their records say why",
     ]
     assert "shades, means:" in answer.out
-    assert "2 cells run, 0 already there, 2 failed; 90 images forwarded" in answer.out
+    assert "2 cells run, 0 already done, 2 failed; 90 images forwarded" in answer.out
     assert len(list((lab.folder / "results").rglob("*.failed.json"))) == 2
 
 
@@ -344,7 +344,7 @@ def test_the_report_shows_the_map_the_number_and_what_to_do_next(probebench):
     assert sum(line.count("*") for line in lines[4:6]) >= 1
     heading = "On test, measured once at the point chosen on val (top-1 in %, mean of 2 seeds, 95 % interval):"
     assert heading in lines
-    assert any(line.startswith("2 cells run, 0 already there; 90 images forwarded") for line in lines)
+    assert any(line.startswith("2 cells run, 0 already done; 90 images forwarded") for line in lines)
     assert lines[-2].startswith("record: results/shades/net/means-seed0-")
 
 

@@ -18,29 +18,30 @@ if TYPE_CHECKING:
 
 
 def similarity(
-    a: Annotated[str, typer.Argument(metavar="A", help="Backbone SPEC: the rows.", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Backbone SPEC: the columns.", show_default=False)],
-    dataset: Annotated[str, typer.Option(help="Dataset spec.")] = DEFAULT_DATASET,
-    split: Annotated[str, typer.Option(help="Whose images are read: test, val or train.")] = "test",
+    a: Annotated[str, typer.Argument(metavar="A", help="Backbone of the rows, such as ddpm", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Backbone of the columns", show_default=False)],
+    dataset: Annotated[str, typer.Option(help="Dataset, such as cifar10")] = DEFAULT_DATASET,
+    split: Annotated[str, typer.Option(help="Split of the images: test, val or train")] = "test",
     taps: Annotated[
-        list[str] | None, typer.Option(help="Taps such as mid,up.1, or all; a second time for those of B.")
+        list[str] | None,
+        typer.Option(help="Taps such as mid,up.1, or all; given twice: the taps of A, then those of B"),
     ] = None,
     levels: Annotated[
-        list[str] | None, typer.Option(help="Noise levels such as 0,10; a second time for those of B.")
+        list[str] | None, typer.Option(help="Noise levels such as 0,10; given twice: the levels of A, then those of B")
     ] = None,
-    pool: Annotated[str, typer.Option(help="gap, gridN, max, cls or flat.")] = "gap",
-    limit: Annotated[int | None, typer.Option(help="Images to read.")] = None,
+    pool: Annotated[str, typer.Option(help="Pooling: gap, gridN, max, cls or flat")] = "gap",
+    limit: Annotated[int | None, typer.Option(help="Number of images")] = None,
     minibatch: Annotated[
-        int | None, typer.Option(help="Images of a minibatch of CKA.", show_default="all at once")
+        int | None, typer.Option(help="Images of a minibatch of CKA", show_default="all at once")
     ] = None,
-    noise_seed: Annotated[int, typer.Option(help="Seed of the noise added to images.")] = 0,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16, of the backbones.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    store: Annotated[Path | None, typer.Option(help="Folder of the feature store.")] = None,
-    out: Annotated[Path | None, typer.Option(help="File of a picture of both matrices, .png or .svg.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    noise_seed: Annotated[int, typer.Option(help="Seed of the noise added to images")] = 0,
+    precision: Annotated[str, typer.Option(help="Precision of the backbones: auto, fp32 or bf16")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N")] = "auto",
+    store: Annotated[Path | None, typer.Option(help="Folder of the feature store")] = None,
+    out: Annotated[Path | None, typer.Option(help="File of a figure of both matrices, .png or .svg")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
 ) -> None:
-    """Compares what two backbones see, tap by tap: linear CKA (unbiased) and CKNNA."""
+    """Compares the features of two backbones tap by tap: linear CKA (unbiased) and CKNNA."""
     from probebench.analysis.tap_similarity import compare_taps
     from probebench.board.figures import files as figures
     from probebench.planning.device import pick_device
@@ -69,15 +70,17 @@ def similarity(
     else:
         _print(matrix)
     if out:
-        from probebench.board.figures import similarity as picture
+        from probebench.board.figures.similarity import plot_similarity
 
-        figures.write_one(out, lambda: picture.draw(matrix))
+        figures.write_one(out, lambda: plot_similarity(matrix))
         typer.echo(f"wrote {out}", err=as_json)
 
 
 def _both(texts: list[str], where: str) -> list[tuple[str, ...]]:
     if len(texts) > 2:
-        raise UsageError(f"{where} is given {len(texts)} times", hint="once for both backbones, or once for each")
+        raise UsageError(
+            f"{where} is given {len(texts)} times", hint=f"give {where} once for both backbones, or once for each"
+        )
     return [parse_words(text, where=where) for text in texts] or [()]
 
 
