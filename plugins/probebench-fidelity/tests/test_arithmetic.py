@@ -10,9 +10,9 @@ import torch
 from scipy.linalg import sqrtm
 
 from probebench.api import ProbebenchWarning, UsageError
-from probebench_fidelity.frechet import FrechetDistance, frechet_distance
+from probebench_fidelity.frechet_distance import FrechetDistance, frechet_distance
 from probebench_fidelity.inception_score import InceptionScore
-from probebench_fidelity.kernel import KernelDistance
+from probebench_fidelity.kernel_distance import KernelDistance
 from probebench_fidelity.options import FIDOptions, ISCOptions, KIDOptions, PRCOptions
 from probebench_fidelity.precision_recall import PrecisionRecall
 

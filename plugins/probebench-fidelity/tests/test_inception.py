@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from probebench.api import Batch, DataError, Point, UsageError
-from probebench_fidelity import weights
+from probebench_fidelity import inception_weights as weights
 from probebench_fidelity.inception import Inception, _Network
+from probebench_fidelity.inception_weights import NAME, URL, fetch, path_of
 from probebench_fidelity.options import InceptionOptions
-from probebench_fidelity.weights import NAME, URL, fetch, path_of
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from probebench.api import Features, Probe, Trial
 from probebench.metrics import predictions, top1
 from probebench_probes import FewshotOptions, KnnOptions
 from probebench_probes.fewshot import Fewshot, shots
-from probebench_probes.knn import Knn
+from probebench_probes.neighbours.knn import Knn
 
 
 def features(count: int, seed: int) -> Features:

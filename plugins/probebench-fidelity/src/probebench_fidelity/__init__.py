@@ -27,7 +27,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         license="Apache-2.0 (weights: converted by torch-fidelity from TensorFlow's)",
         citation="Szegedy et al.: Rethinking the Inception Architecture for Computer Vision, arXiv 1512.00567",
         untrained=("pretrained=false",),
-        fetch="probebench_fidelity.weights:fetch",
+        fetch="probebench_fidelity.inception_weights:fetch",
     )
 
 
@@ -37,7 +37,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
     yield ProbeSpec(
         name="fid",
         consumes="samples",
-        factory="probebench_fidelity.frechet:FrechetDistance",
+        factory="probebench_fidelity.frechet_distance:FrechetDistance",
         options=FIDOptions,
         summary="Frechet distance between Gaussians of drawn and of real images' features",
         requires=_REQUIRES,
@@ -46,7 +46,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
     yield ProbeSpec(
         name="kid",
         consumes="samples",
-        factory="probebench_fidelity.kernel:KernelDistance",
+        factory="probebench_fidelity.kernel_distance:KernelDistance",
         options=KIDOptions,
         summary="kernel distance (unbiased squared MMD, cubic kernel) between drawn and real images' features",
         requires=_REQUIRES,

@@ -12,7 +12,7 @@ from torch_fidelity import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from probebench.api import Backbone, Batch, Point, Precision, Tap, pool_map
-from probebench_fidelity import weights
+from probebench_fidelity import inception_weights as weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

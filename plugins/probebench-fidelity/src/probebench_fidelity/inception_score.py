@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 
 from probebench.api import ImageSet, Measured, SampleProbe, UsageError
-from probebench_fidelity.kernel import SEED
+from probebench_fidelity.kernel_distance import SEED
 
 if TYPE_CHECKING:
     from probebench_fidelity.options import ISCOptions

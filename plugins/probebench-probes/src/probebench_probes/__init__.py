@@ -38,7 +38,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
     """Yields the probes."""
     yield ProbeSpec(
         name="knn",
-        factory="probebench_probes.knn:Knn",
+        factory="probebench_probes.neighbours.knn:Knn",
         options=KnnOptions,
         summary="k nearest neighbours, cosine or euclidean; one search serves every k",
         citation="Wu, Xiong, Yu and Lin, Unsupervised Feature Learning via Non-Parametric Instance Discrimination, "
@@ -46,21 +46,21 @@ def probebench_probes() -> Iterator[ProbeSpec]:
     )
     yield ProbeSpec(
         name="linear",
-        factory="probebench_probes.linear:Linear",
+        factory="probebench_probes.linear_models.linear:Linear",
         options=LinearOptions,
         summary="softmax regression; all learning rates and weight decays train in one batched product",
         citation="Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016",
     )
     yield ProbeSpec(
         name="logreg",
-        factory="probebench_probes.logreg:Logreg",
+        factory="probebench_probes.linear_models.logreg:Logreg",
         options=LogregOptions,
         summary="softmax regression at its optimum, by L-BFGS; all values of C in one fit",
         citation="Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, 2023",
     )
     yield ProbeSpec(
         name="ridge",
-        factory="probebench_probes.ridge:Ridge",
+        factory="probebench_probes.linear_models.ridge:Ridge",
         options=RidgeOptions,
         logits=False,
         summary="least squares on one-hot classes, in closed form; one decomposition serves every penalty",
@@ -76,14 +76,14 @@ def probebench_probes() -> Iterator[ProbeSpec]:
     )
     yield ProbeSpec(
         name="mlp",
-        factory="probebench_probes.network_probes:MlpProbe",
+        factory="probebench_probes.networks.probe:MlpProbe",
         options=MlpOptions,
         summary="fully connected layers with ReLU on the pooled map",
         citation=_DIFFSSL,
     )
     yield ProbeSpec(
         name="cnn",
-        factory="probebench_probes.network_probes:CnnProbe",
+        factory="probebench_probes.networks.probe:CnnProbe",
         options=CnnOptions,
         pool="grid4",
         summary="3 x 3 convolutions on the map, pooled to 4 x 4 unless told otherwise",
@@ -91,7 +91,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
     )
     yield ProbeSpec(
         name="attention",
-        factory="probebench_probes.network_probes:AttentionProbe",
+        factory="probebench_probes.networks.probe:AttentionProbe",
         options=AttentionOptions,
         pool="grid4",
         summary="transformer blocks with a class token on the map, pooled to 4 x 4 unless told otherwise",

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from probebench.api import Trial, Tuned, TuningProbe, hash63
-from probebench_probes.divergence import diverged
-from probebench_probes.network_training import arithmetic, build, minimise
+from probebench_probes.networks.training import arithmetic, build, minimise
+from probebench_probes.optimization.divergence import diverged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

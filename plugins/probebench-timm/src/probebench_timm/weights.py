@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from probebench.api import UsageError
-from probebench_timm.packages import packaged
+from probebench_timm.packaged_weights import packaged
 
 if TYPE_CHECKING:
     from probebench_timm.network import TimmModel
@@ -22,7 +22,7 @@ def load(net: TimmModel, name: str) -> None:
     Args:
         net: A timm model without a classifier.
         name: Path of a ``.safetensors`` file, or of a ``.pth`` or ``.pt`` file that holds a state dict, alone or
-            under ``state_dict`` or ``model``; or ``package``, see `probebench_timm.packages`. Nothing is executed.
+            under ``state_dict`` or ``model``; or ``package``, see `packaged_weights`. Nothing is executed.
 
     Raises:
         UsageError: There is no such file or package, it cannot be read, or its weights are not those of the network.

@@ -7,8 +7,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from probebench_probes import neighbours, products
-from probebench_probes.neighbours import Bank
+from probebench_probes.neighbours import matrix_products as products
+from probebench_probes.neighbours import search as neighbours
+from probebench_probes.neighbours.search import Bank
 
 
 @pytest.fixture(params=["fp32", "bf16"], autouse=True)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probebench_probes.products import Bf16Products, Fp32Products, below, largest
+from probebench_probes.neighbours.matrix_products import Bf16Products, Fp32Products, below, largest
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -10,12 +10,12 @@ from sklearn.linear_model import Ridge as Reference
 from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
-import probebench_probes.ridge as module
+import probebench_probes.linear_models.ridge as module
 from probebench.api import Features
 from probebench.metrics import mean_per_class, predictions, top1, top_k
 from probebench.registry import installed
 from probebench_probes import RidgeOptions
-from probebench_probes.ridge import Ridge
+from probebench_probes.linear_models.ridge import Ridge
 
 
 def digits() -> tuple[Features, Features]:

@@ -13,8 +13,8 @@ from probebench.api import Features, TrainingError
 from probebench.metrics import mean_per_class, predictions, top1
 from probebench.splits import carve
 from probebench_probes import LinearOptions
-from probebench_probes.heads import batches, initial
-from probebench_probes.linear import Linear
+from probebench_probes.linear_models.head_training import batches, initial
+from probebench_probes.linear_models.linear import Linear
 
 
 def part(data: Features, index: torch.Tensor) -> Features:

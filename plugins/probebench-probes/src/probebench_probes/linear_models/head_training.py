@@ -10,10 +10,10 @@ import torch
 from torch.nn.functional import pad, threshold
 
 from probebench.api import Features, hash63
-from probebench_probes.batchnorm import BatchNorm
-from probebench_probes.inputs import CHUNK, Inputs
-from probebench_probes.optimizers import Adam, Optimizer, ProximalSgd, Sgd
-from probebench_probes.schedules import Schedule, factor
+from probebench_probes.optimization.optimizers import Adam, Optimizer, ProximalSgd, Sgd
+from probebench_probes.optimization.schedules import Schedule, factor
+from probebench_probes.preprocessing.batchnorm import BatchNorm
+from probebench_probes.preprocessing.whitening import CHUNK, Inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -12,11 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import cross_entropy
 
-import probebench_probes.logreg as module
+import probebench_probes.linear_models.logreg as module
 from probebench.api import Features, ProbebenchWarning
 from probebench.metrics import mean_per_class, predictions, top1, top_k
 from probebench_probes import LogregOptions
-from probebench_probes.logreg import Logreg
+from probebench_probes.linear_models.logreg import Logreg
 
 SWEEP = tuple((10.0 ** np.linspace(-6, 5, 45)).tolist())
 

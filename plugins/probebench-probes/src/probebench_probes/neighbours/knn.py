@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, cast
 
 from probebench.api import FittedNeighbours, Probe, ProbebenchWarning, Trial, neighbour_votes
-from probebench_probes.neighbours import Bank
+from probebench_probes.neighbours.search import Bank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-import probebench_probes.heads as module
+import probebench_probes.linear_models.head_training as module
 from probebench.api import Features
-from probebench_probes.heads import Recipe, batches, initial, train_heads
+from probebench_probes.linear_models.head_training import Recipe, batches, initial, train_heads
 
 
 def features(images: int = 300, dimensions: int = 8, classes: int = 4, *, seed: int = 0) -> Features:

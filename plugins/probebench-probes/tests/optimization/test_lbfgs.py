@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from probebench_probes.lbfgs import minimise
+from probebench_probes.optimization.lbfgs import minimise
 
 
 def quadratics(count: int, size: int, *, condition: float, seed: int = 0):

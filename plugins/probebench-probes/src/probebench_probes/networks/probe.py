@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 import torch
 
 from probebench.api import Features, Fitted, Probe, Trial, hash63
-from probebench_probes.divergence import diverged
-from probebench_probes.network_training import Maps, arithmetic, build, train_network
-from probebench_probes.networks import Attention, Cnn, Mlp, as_map, check_grid
+from probebench_probes.networks.attention import Attention, Cnn, Mlp, as_map, check_grid
+from probebench_probes.networks.training import Maps, arithmetic, build, train_network
+from probebench_probes.optimization.divergence import diverged
 from probebench_probes.options import AttentionOptions, CnnOptions, MlpOptions, NetworkOptions
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from probebench.api import Features, ProbebenchWarning
 from probebench.metrics import mean_per_class, predictions, top1, top_k
 from probebench_probes import KnnOptions
-from probebench_probes.knn import Knn
+from probebench_probes.neighbours.knn import Knn
 
 INF = float("inf")
 

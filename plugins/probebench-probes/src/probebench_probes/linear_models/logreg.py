@@ -9,9 +9,9 @@ import torch
 from torch.nn.functional import pad
 
 from probebench.api import Features, Fitted, Probe, ProbebenchWarning, Trial
-from probebench_probes.inputs import CHUNK, Inputs
-from probebench_probes.lbfgs import MEMORY, Minima, minimise
-from probebench_probes.softmax import SoftmaxLoss
+from probebench_probes.linear_models.softmax_loss import SoftmaxLoss
+from probebench_probes.optimization.lbfgs import MEMORY, Minima, minimise
+from probebench_probes.preprocessing.whitening import CHUNK, Inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

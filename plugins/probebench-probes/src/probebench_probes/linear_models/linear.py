@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from probebench.api import Features, Fitted, Probe, Trial
-from probebench_probes.divergence import diverged
-from probebench_probes.heads import Heads, Recipe, train_heads
+from probebench_probes.linear_models.head_training import Heads, Recipe, train_heads
+from probebench_probes.optimization.divergence import diverged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

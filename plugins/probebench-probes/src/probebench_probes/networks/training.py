@@ -11,10 +11,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW
 
-from probebench_probes.heads import batches
-from probebench_probes.inputs import moments
-from probebench_probes.networks import as_map
-from probebench_probes.schedules import factor
+from probebench_probes.linear_models.head_training import batches
+from probebench_probes.networks.attention import as_map
+from probebench_probes.optimization.schedules import factor
+from probebench_probes.preprocessing.whitening import moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,9 +10,9 @@ from torch import nn
 
 from probebench.api import Features, TrainingError, UsageError, hash63
 from probebench.metrics import predictions, top1
-from probebench_probes.heads import batches
-from probebench_probes.network_probes import AttentionProbe, CnnProbe, MlpProbe
-from probebench_probes.network_training import Maps, minimise
+from probebench_probes.linear_models.head_training import batches
+from probebench_probes.networks.probe import AttentionProbe, CnnProbe, MlpProbe
+from probebench_probes.networks.training import Maps, minimise
 from probebench_probes.options import AttentionOptions, CnnOptions, MlpOptions
 
 SHAPE = (4, 3, 3)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-import probebench_probes.softmax as module
-from probebench_probes.softmax import SoftmaxLoss
+import probebench_probes.linear_models.softmax_loss as module
+from probebench_probes.linear_models.softmax_loss import SoftmaxLoss
 
 
 def problem(heads: int = 3, images: int = 40, dimensions: int = 6, classes: int = 4):

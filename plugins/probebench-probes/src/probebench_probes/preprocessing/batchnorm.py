@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from probebench_probes.inputs import Inputs
+from probebench_probes.preprocessing.whitening import Inputs
 
 EPSILON = 1e-5
 MOMENTUM = 0.1

@@ -15,9 +15,9 @@ from torch_fidelity import FeatureExtractorBase, calculate_metrics, register_fea
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from probebench.api import Backbone, Batch, ImageSet, Point, Tap
-from probebench_fidelity.frechet import FrechetDistance
+from probebench_fidelity.frechet_distance import FrechetDistance
 from probebench_fidelity.inception_score import InceptionScore
-from probebench_fidelity.kernel import KernelDistance
+from probebench_fidelity.kernel_distance import KernelDistance
 from probebench_fidelity.options import FIDOptions, ISCOptions, KIDOptions, PRCOptions
 from probebench_fidelity.precision_recall import PrecisionRecall
 

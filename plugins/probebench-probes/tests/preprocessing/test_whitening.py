@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-import probebench_probes.inputs as module
-from probebench_probes.inputs import Inputs
+import probebench_probes.preprocessing.whitening as module
+from probebench_probes.preprocessing.whitening import Inputs
 
 
 def correlated(images: int, dimensions: int, seed: int = 0) -> torch.Tensor:

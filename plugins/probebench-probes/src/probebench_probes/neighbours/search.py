@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from probebench.api import Neighbours
-from probebench_probes.products import Bf16Products, Fp32Products
+from probebench_probes.neighbours.matrix_products import Bf16Products, Fp32Products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from probebench_probes.products import Products
+    from probebench_probes.neighbours.matrix_products import Products
 
 Distance = Literal["cosine", "euclidean"]
 
