@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from probebench.api import Features, Probe, Trial
-from probebench.metrics import predictions, top1
+from probebench.stats.metrics import predictions, top1
 from probebench_probes import FewshotOptions, KnnOptions
 from probebench_probes.fewshot import Fewshot, shots
 from probebench_probes.neighbours.knn import Knn

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from probebench.api import InputImages, TrainingError, Tunable, hash63
-from probebench.metrics import top1
+from probebench.stats.metrics import top1
 from probebench_probes import FinetuneOptions
 from probebench_probes.finetune import Finetune
 from probebench_probes.linear_models.head_training import batches

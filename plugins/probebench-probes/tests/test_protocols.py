@@ -12,9 +12,9 @@ import pytest
 
 import probebench_probes
 from probebench.api import Probe
-from probebench.config import parse_spec
-from probebench.protocol import find
-from probebench.registry import installed
+from probebench.planning.protocol import find
+from probebench.plugins.registry import installed
+from probebench.util.parsing import parse_spec
 from probebench_probes import (
     AttentionOptions,
     CnnOptions,

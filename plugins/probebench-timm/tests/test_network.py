@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from probebench.api import UsageError
-from probebench.registry import installed, resolve
+from probebench.plugins.registry import installed, resolve
 
 
 def test_a_misspelt_model(backbone):

@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from probebench.api import Features, TrainingError
-from probebench.metrics import mean_per_class, predictions, top1
-from probebench.splits import carve
+from probebench.extraction.subsets import carve
+from probebench.stats.metrics import mean_per_class, predictions, top1
 from probebench_probes import LinearOptions
 from probebench_probes.linear_models.head_training import batches, initial
 from probebench_probes.linear_models.linear import Linear

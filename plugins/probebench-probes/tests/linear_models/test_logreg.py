@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 import probebench_probes.linear_models.logreg as module
 from probebench.api import Features, ProbebenchWarning
-from probebench.metrics import mean_per_class, predictions, top1, top_k
+from probebench.stats.metrics import mean_per_class, predictions, top1, top_k
 from probebench_probes import LogregOptions
 from probebench_probes.linear_models.logreg import Logreg
 

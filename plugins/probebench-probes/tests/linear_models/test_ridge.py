@@ -12,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 import probebench_probes.linear_models.ridge as module
 from probebench.api import Features
-from probebench.metrics import mean_per_class, predictions, top1, top_k
-from probebench.registry import installed
+from probebench.plugins.registry import installed
+from probebench.stats.metrics import mean_per_class, predictions, top1, top_k
 from probebench_probes import RidgeOptions
 from probebench_probes.linear_models.ridge import Ridge
 

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 from probebench.api import Features, ProbebenchWarning
-from probebench.metrics import mean_per_class, predictions, top1, top_k
+from probebench.stats.metrics import mean_per_class, predictions, top1, top_k
 from probebench_probes import KnnOptions
 from probebench_probes.neighbours.knn import Knn
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from probebench.api import Features, TrainingError, UsageError, hash63
-from probebench.metrics import predictions, top1
+from probebench.stats.metrics import predictions, top1
 from probebench_probes.linear_models.head_training import batches
 from probebench_probes.networks.probe import AttentionProbe, CnnProbe, MlpProbe
 from probebench_probes.networks.training import Maps, minimise
