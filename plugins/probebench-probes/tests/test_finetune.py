@@ -12,7 +12,7 @@ from probebench.api import InputImages, TrainingError, Tunable, hash63
 from probebench.stats.metrics import top1
 from probebench_probes import FinetuneOptions
 from probebench_probes.finetune import Finetune
-from probebench_probes.linear_models.head_training import batches
+from probebench_probes.optimization.batches import batches
 
 
 def images(count: int, seed: int) -> InputImages:

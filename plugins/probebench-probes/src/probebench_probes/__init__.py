@@ -76,14 +76,14 @@ def probebench_probes() -> Iterator[ProbeSpec]:
     )
     yield ProbeSpec(
         name="mlp",
-        factory="probebench_probes.networks.probe:MlpProbe",
+        factory="probebench_probes.networks.mlp:MlpProbe",
         options=MlpOptions,
         summary="fully connected layers with ReLU on the pooled map",
         citation=_DIFFSSL,
     )
     yield ProbeSpec(
         name="cnn",
-        factory="probebench_probes.networks.probe:CnnProbe",
+        factory="probebench_probes.networks.cnn:CnnProbe",
         options=CnnOptions,
         pool="grid4",
         summary="3 x 3 convolutions on the map, pooled to 4 x 4 unless told otherwise",
@@ -91,7 +91,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
     )
     yield ProbeSpec(
         name="attention",
-        factory="probebench_probes.networks.probe:AttentionProbe",
+        factory="probebench_probes.networks.attention:AttentionProbe",
         options=AttentionOptions,
         pool="grid4",
         summary="transformer blocks with a class token on the map, pooled to 4 x 4 unless told otherwise",

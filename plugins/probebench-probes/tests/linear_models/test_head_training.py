@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 import probebench_probes.linear_models.head_training as module
 from probebench.api import Features
-from probebench_probes.linear_models.head_training import Recipe, batches, initial, train_heads
+from probebench_probes.linear_models.head_training import Recipe, initial, train_heads
+from probebench_probes.optimization.batches import batches
 
 
 def features(images: int = 300, dimensions: int = 8, classes: int = 4, *, seed: int = 0) -> Features:

@@ -13,8 +13,9 @@ from probebench.api import Features, TrainingError
 from probebench.extraction.subsets import carve
 from probebench.stats.metrics import mean_per_class, predictions, top1
 from probebench_probes import LinearOptions
-from probebench_probes.linear_models.head_training import batches, initial
+from probebench_probes.linear_models.head_training import initial
 from probebench_probes.linear_models.linear import Linear
+from probebench_probes.optimization.batches import batches
 
 
 def part(data: Features, index: torch.Tensor) -> Features:

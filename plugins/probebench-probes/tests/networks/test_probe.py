@@ -10,10 +10,13 @@ from torch import nn
 
 from probebench.api import Features, TrainingError, UsageError, hash63
 from probebench.stats.metrics import predictions, top1
-from probebench_probes.linear_models.head_training import batches
-from probebench_probes.networks.probe import AttentionProbe, CnnProbe, MlpProbe
-from probebench_probes.networks.training import Maps, minimise
+from probebench_probes.networks.attention import AttentionProbe
+from probebench_probes.networks.cnn import CnnProbe
+from probebench_probes.networks.mlp import MlpProbe
+from probebench_probes.networks.training import minimise
+from probebench_probes.optimization.batches import batches
 from probebench_probes.options import AttentionOptions, CnnOptions, MlpOptions
+from probebench_probes.preprocessing.maps import Maps
 
 SHAPE = (4, 3, 3)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import probebench_probes.preprocessing.whitening as module
+from probebench_probes.preprocessing import moments
 from probebench_probes.preprocessing.whitening import Inputs
 
 
@@ -100,8 +101,8 @@ def test_moments_are_those_of_float64_without_a_copy_of_all_rows(monkeypatch):
     longest = []
     double = torch.Tensor.double
     monkeypatch.setattr(torch.Tensor, "double", lambda part: longest.append(len(part)) or double(part))
-    monkeypatch.setattr(module, "CHUNK", 64)
-    mean, deviation, _ = module.moments(vectors)
+    monkeypatch.setattr(moments, "CHUNK", 64)
+    mean, deviation, _ = moments.moments(vectors)
     assert max(longest) == 64
     assert torch.allclose(mean, expected[0], rtol=1e-12)
     assert torch.allclose(deviation, expected[1], rtol=1e-10)

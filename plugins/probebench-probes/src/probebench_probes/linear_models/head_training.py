@@ -10,13 +10,15 @@ import torch
 from torch.nn.functional import pad, threshold
 
 from probebench.api import Features, hash63
+from probebench_probes.optimization.batches import batches
 from probebench_probes.optimization.optimizers import Adam, Optimizer, ProximalSgd, Sgd
 from probebench_probes.optimization.schedules import Schedule, factor
 from probebench_probes.preprocessing.batchnorm import BatchNorm
-from probebench_probes.preprocessing.whitening import CHUNK, Inputs
+from probebench_probes.preprocessing.moments import CHUNK
+from probebench_probes.preprocessing.whitening import Inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
@@ -70,12 +72,6 @@ class Heads:
         """Logits of every head: float32 ``(H, N, C)``."""
         parts = [self.inputs.features(part) @ self.weights for part in torch.split(vectors, CHUNK)]
         return torch.cat(parts, 1) + self.bias[:, None]
-
-
-def batches(images: int, batch_size: int, epoch: int, *, seed: int) -> Iterator[Tensor]:
-    """The positions of each batch of an epoch: int64, on the CPU, every image once."""
-    generator = torch.Generator().manual_seed(hash63("batches", seed, epoch))
-    yield from torch.split(torch.randperm(images, generator=generator), batch_size)
 
 
 def initial(dimensions: int, classes: int, inputs: HeadInputs, *, seed: int) -> Tensor:

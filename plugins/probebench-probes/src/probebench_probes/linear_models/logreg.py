@@ -11,7 +11,8 @@ from torch.nn.functional import pad
 from probebench.api import Features, Fitted, Probe, ProbebenchWarning, Trial
 from probebench_probes.linear_models.softmax_loss import SoftmaxLoss
 from probebench_probes.optimization.lbfgs import MEMORY, Minima, minimise
-from probebench_probes.preprocessing.whitening import CHUNK, Inputs
+from probebench_probes.preprocessing.moments import CHUNK
+from probebench_probes.preprocessing.whitening import Inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from probebench.api import Features, Fitted, Probe, Trial
-from probebench_probes.preprocessing.whitening import CHUNK, moments
+from probebench_probes.preprocessing.moments import CHUNK, moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from probebench_probes.preprocessing.whitening import CHUNK
+from probebench_probes.preprocessing.moments import CHUNK
 
 if TYPE_CHECKING:
     from torch import Tensor

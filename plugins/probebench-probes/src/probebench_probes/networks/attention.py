@@ -2,67 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from probebench.api import UsageError
+from probebench_probes.networks.probe import NetworkProbe
+from probebench_probes.options import AttentionOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
-
-
-def as_map(vectors: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Vectors ``(B, D)`` as maps ``(B, C, H, W)``.
-
-    A plain vector is a map of one position. Tokens ``(N, C)`` are a column of positions, ``(B, C, N, 1)``.
-    """
-    if len(shape) == 2:
-        return vectors.view(-1, *shape).mT[..., None]
-    channels, *size = shape or vectors.shape[1:]
-    return vectors.view(-1, channels, *(size or (1, 1)))
-
-
-class Mlp(nn.Sequential):
-    """Fully connected layers with ReLU between them.
-
-    Source: diffssl, ``ssl_diff/head.py``.
-
-    Args:
-        shape: Of one feature, ``(C, H, W)``.
-        widths: Of the hidden layers.
-        classes: Number of classes.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], widths: Sequence[int], classes: int) -> None:
-        channels, height, width = shape
-        layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in pairwise((channels * height * width, *widths)):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        super().__init__(*layers, nn.Linear(widths[-1], classes))
-
-
-class Cnn(nn.Sequential):
-    """Convolutions of 3 x 3 with ReLU, the mean over positions, and a fully connected layer.
-
-    After each convolution all channels of an image are normalised together: unlike batch normalisation that makes an
-    image's score depend on nothing but the image, in training too.
-
-    Args:
-        shape: Of one feature, ``(C, H, W)``.
-        widths: Channels after each convolution.
-        classes: Number of classes.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], widths: Sequence[int], classes: int) -> None:
-        layers: list[nn.Module] = []
-        for before, after in pairwise((shape[0], *widths)):
-            layers += [nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(1, after), nn.ReLU()]
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
 
 
 class Attention(nn.Module):
@@ -131,15 +80,12 @@ class Block(nn.Module):
         return result
 
 
-def check_grid(shape: tuple[int, ...], probe: str) -> None:
-    """Raises an error for tokens, whose order is no neighbourhood.
+class AttentionProbe(NetworkProbe[AttentionOptions]):
+    """Transformer blocks over the positions of the map, or over tokens."""
 
-    Raises:
-        UsageError: The features are tokens.
-    """
-    if len(shape) == 2:
-        raise UsageError(
-            f"{probe} reads maps, and these are {shape[0]} tokens of {shape[1]} numbers",
-            where="--probe",
-            hint="--pool gap, or the probe attention",
-        )
+    name = "attention"
+
+    def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """See `Attention`."""
+        options = self._options
+        return Attention(shape, options.width, options.heads, options.blocks, classes)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 import torch
 
 from probebench.api import Features, Fitted, Probe, Trial, hash63
-from probebench_probes.networks.attention import Attention, Cnn, Mlp, as_map, check_grid
-from probebench_probes.networks.training import Maps, arithmetic, build, train_network
+from probebench_probes.networks.training import arithmetic, build, train_network
 from probebench_probes.optimization.divergence import diverged
-from probebench_probes.options import AttentionOptions, CnnOptions, MlpOptions, NetworkOptions
+from probebench_probes.options import NetworkOptions
+from probebench_probes.preprocessing.maps import Maps, as_map
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,38 +115,3 @@ class FittedNetwork(Fitted):
                 parts = [self._network(self._maps.read(part, self._device)) for part in torch.split(vectors, CHUNK)]
             scores = torch.cat(parts).float().to(vectors.device)
         return torch.where(self._seen.to(vectors.device), scores, -torch.inf)
-
-
-class MlpProbe(NetworkProbe[MlpOptions]):
-    """Fully connected layers on the flattened map."""
-
-    name = "mlp"
-
-    def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """See `Mlp`."""
-        return Mlp(shape, self._options.widths, classes)
-
-
-class CnnProbe(NetworkProbe[CnnOptions]):
-    """Convolutions over the map."""
-
-    name = "cnn"
-
-    def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """See `Cnn`."""
-        return Cnn(shape, self._options.widths, classes)
-
-    def _fitted(self, train: Features, rate: float, *, seed: int) -> FittedNetwork:
-        check_grid(train.shape, self.name)
-        return super()._fitted(train, rate, seed=seed)
-
-
-class AttentionProbe(NetworkProbe[AttentionOptions]):
-    """Transformer blocks over the positions of the map, or over tokens."""
-
-    name = "attention"
-
-    def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """See `Attention`."""
-        options = self._options
-        return Attention(shape, options.width, options.heads, options.blocks, classes)

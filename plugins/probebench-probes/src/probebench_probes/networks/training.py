@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW
 
-from probebench_probes.linear_models.head_training import batches
-from probebench_probes.networks.attention import as_map
+from probebench_probes.optimization.batches import batches
 from probebench_probes.optimization.schedules import factor
-from probebench_probes.preprocessing.whitening import moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,39 +20,7 @@ if TYPE_CHECKING:
 
     from probebench.api import Features, Precision
     from probebench_probes.options import NetworkOptions, TrainingOptions
-
-
-@dataclass(frozen=True, slots=True)
-class Maps:
-    """Features as a network reads them.
-
-    Attributes:
-        shape: That of `Features`.
-        mean: float32 ``(C, 1, 1)``, subtracted from the maps.
-        scale: float32 ``(C, 1, 1)``, then multiplied with.
-    """
-
-    shape: tuple[int, ...]
-    mean: Tensor
-    scale: Tensor
-
-    @classmethod
-    def of(cls, train: Features, inputs: Literal["standardized", "raw"]) -> Maps:
-        """Standardised by channel over images and positions, so that positions keep their differences; or raw."""
-        trained_on = torch.cat(train.views) if train.views else train.vectors
-        mean, deviation, least = (as_map(one[None], train.shape)[0] for one in moments(trained_on))
-        centre = mean.mean((1, 2), keepdim=True)
-        spread = (deviation.square() + (mean - centre).square()).mean((1, 2), keepdim=True).sqrt()
-        least = least.amax((1, 2), keepdim=True)
-        if inputs == "raw":
-            return cls(train.shape, torch.zeros_like(centre).float(), torch.ones_like(centre).float())
-        scale = torch.where(spread > least, 1 / spread.clamp_min(least), 0.0)
-        return cls(train.shape, centre.float(), scale.float())
-
-    def read(self, vectors: Tensor, device: str) -> Tensor:
-        """Maps ``(B, C, H, W)`` of vectors ``(B, D)``, float32 on a device."""
-        maps = as_map(vectors.to(device).float(), self.shape)
-        return (maps - self.mean.to(device)) * self.scale.to(device)
+    from probebench_probes.preprocessing.maps import Maps
 
 
 @contextmanager
