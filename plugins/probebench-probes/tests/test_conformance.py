@@ -1,4 +1,4 @@
-"""The plugin's probes keep every law of their contract."""
+"""The probes pass every conformance check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""k-NN, linear read-outs and small networks on frozen features."""
+"""Probes of frozen features: k-NN, linear models and small networks."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         name="knn",
         factory="probebench_probes.neighbours.knn:Knn",
         options=KnnOptions,
-        summary="k nearest neighbours, cosine or euclidean; one search serves every k",
+        summary="k nearest neighbours, cosine or Euclidean; one search serves every k",
         citation="Wu, Xiong, Yu and Lin, Unsupervised Feature Learning via Non-Parametric Instance Discrimination, "
         "CVPR 2018 (temperature-weighted votes)",
     )
@@ -72,7 +72,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         factory="probebench_probes.fewshot:Fewshot",
         options=FewshotOptions,
         wraps="probe",
-        summary="any probe, fitted on a few images of each class that the seed draws; each seed is a try",
+        summary="any probe, fitted on a few images per class; each seed samples other images",
     )
     yield ProbeSpec(
         name="mlp",
@@ -86,7 +86,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         factory="probebench_probes.networks.cnn:CnnProbe",
         options=CnnOptions,
         pool="grid4",
-        summary="3 x 3 convolutions on the map, pooled to 4 x 4 unless told otherwise",
+        summary="3 x 3 convolutions on the map, pooled to 4 x 4 by default",
         citation=_DIFFSSL,
     )
     yield ProbeSpec(
@@ -94,7 +94,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         factory="probebench_probes.networks.attention:AttentionProbe",
         options=AttentionOptions,
         pool="grid4",
-        summary="transformer blocks with a class token on the map, pooled to 4 x 4 unless told otherwise",
+        summary="transformer blocks with a class token on the map, pooled to 4 x 4 by default",
         citation=_DIFFSSL,
     )
     yield ProbeSpec(
@@ -102,7 +102,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         factory="probebench_probes.finetune:Finetune",
         options=FinetuneOptions,
         consumes="backbone",
-        summary="a linear layer and the backbone below it, trained end to end; no measure of frozen features",
+        summary="a linear layer on the backbone, trained end to end with it; the features are not frozen",
     )
 
 

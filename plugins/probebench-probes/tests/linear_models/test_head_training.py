@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import probebench_probes.linear_models.head_training as module
 from probebench.api import Features
-from probebench_probes.linear_models.head_training import Recipe, initial, train_heads
+from probebench_probes.linear_models.head_training import Recipe, initial_weights, train_heads
 from probebench_probes.optimization.batches import batches
 
 
@@ -48,7 +48,7 @@ def test_a_head_is_what_it_would_be_alone(inputs):
     st.sampled_from([1, 3 * 4 * 16 * 2 * 4, module.STEP_BYTES]),
 )
 def test_other_points_do_not_matter(shapes, inputs, step_bytes):
-    # Width, images and classes of each point; equal shapes train together, as many as step_bytes allow.
+    # Width, images and classes of each point; points of equal shape are trained together, as many as step_bytes allow.
     points = [features(images, wide, classes, seed=seed) for seed, (wide, images, classes) in enumerate(shapes * 2)]
     grid = {"learning_rates": [1e-2, 1e-1], "weight_decays": [1e-3, 0.0], "seed": 3}
     short = recipe(inputs=inputs, epochs=2, batch_size=16)
@@ -80,7 +80,7 @@ def test_heads_follow_pytorch(inputs, optimizer, momentum, schedule):
 
     layer = torch.nn.Linear(8, 4)
     with torch.no_grad():
-        start = initial(8, 4, inputs, seed=5)
+        start = initial_weights(8, 4, inputs, seed=5)
         layer.weight.copy_(start[:-1].T)
         layer.bias.copy_(start[-1])
     groups = [{"params": [layer.weight], "weight_decay": 1e-2}, {"params": [layer.bias], "weight_decay": 0.0}]
@@ -121,7 +121,7 @@ def test_a_converged_head_is_logistic_regression():
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_converged_head_is_logistic_regression_under_sgd_too(momentum):
-    """Also where features repeat each other, so that most axes have no variance and the penalty there is very large."""
+    """Also where features are duplicated, so that most axes have no variance and the penalty there is very large."""
     data, decays = features(), [1e-1, 1e-2, 1e-3]
     twice = Features(torch.cat([data.vectors, 3 * data.vectors + 1], 1), data.labels, data.classes)
     how = recipe(epochs=600, batch_size=300, optimizer="sgd", momentum=momentum)
@@ -133,7 +133,7 @@ def test_a_converged_head_is_logistic_regression_under_sgd_too(momentum):
 
 
 def test_few_epochs_suffice_where_plain_standardised_inputs_do_not():
-    # The signal lies across the direction that all features share: a narrow valley of the loss.
+    # The signal is orthogonal to the direction that all features share: a narrow valley of the loss.
     train, test = features(3000), features(1000, seed=1)
     (ours,) = train_heads([train], recipe(epochs=10), learning_rates=[1e-2], weight_decays=[0.0], seed=0)
     scaler = StandardScaler().fit(train.vectors)
@@ -149,25 +149,17 @@ def test_few_epochs_suffice_where_plain_standardised_inputs_do_not():
     assert accuracy(slow.scores(torch.from_numpy(scaler.transform(test.vectors)).float())) < best - 0.05
 
 
-def test_batches_hold_every_image_once_in_an_order_of_their_own():
-    epochs = [torch.cat(list(batches(10, 4, epoch, seed=0))).tolist() for epoch in (0, 1)]
-    assert [sorted(epoch) for epoch in epochs] == [list(range(10))] * 2
-    assert epochs[0] != epochs[1]
-    assert epochs[0] != torch.cat(list(batches(10, 4, 0, seed=1))).tolist()
-    assert [len(batch) for batch in batches(10, 4, 0, seed=0)] == [4, 4, 2]
-
-
-def test_a_batch_of_one_image_has_no_deviation_and_is_normalised_all_the_same():
+def test_a_batch_of_one_image_is_normalised_by_the_running_averages():
     (heads,) = train_heads(
         [features(65)], recipe(inputs="batchnorm"), learning_rates=[1e-2], weight_decays=[0.0], seed=0
     )
     assert heads.weights.isfinite().all()
-    assert heads.inputs.scale.isfinite().all()
+    assert heads.transform.scale.isfinite().all()
 
 
 def test_raw_weights_start_as_those_of_a_linear_layer():
-    start = initial(100, 50, "raw", seed=0)
+    start = initial_weights(100, 50, "raw", seed=0)
     assert start.abs().max() <= 0.1
     assert float(start.std()) == pytest.approx(0.1 / 3**0.5, rel=0.05)
-    assert not torch.equal(start, initial(100, 50, "raw", seed=1))
-    assert (initial(100, 50, "standardized", seed=0) == 0).all()
+    assert not torch.equal(start, initial_weights(100, 50, "raw", seed=1))
+    assert (initial_weights(100, 50, "standardized", seed=0) == 0).all()

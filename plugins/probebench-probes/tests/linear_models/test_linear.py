@@ -1,4 +1,4 @@
-"""linear: the thesis' protocol, its accuracy beside scikit-learn, and unusual classes and scales."""
+"""`linear`: the thesis' protocol, its accuracy compared to scikit-learn, and unusual classes and scales."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from probebench.api import Features, TrainingError
 from probebench.extraction.subsets import carve
 from probebench.stats.metrics import mean_per_class, predictions, top1
 from probebench_probes import LinearOptions
-from probebench_probes.linear_models.head_training import initial
+from probebench_probes.linear_models.head_training import initial_weights
 from probebench_probes.linear_models.linear import Linear
 from probebench_probes.optimization.batches import batches
 
@@ -37,7 +37,7 @@ def chosen(probe: Linear, fit: Features, val: Features, *, seed: int = 0):
     return max(probe.tune(fit, val, metric=top1, seed=seed), key=lambda trial: trial.value)
 
 
-def test_the_default_comes_up_to_logistic_regression():
+def test_the_default_is_as_good_as_logistic_regression():
     probe = Linear(LinearOptions())
     ours = top1(probe.fit(TRAIN, chosen(probe, FIT, VAL).params, seed=0).scores(TEST.vectors), TEST.labels)
 
@@ -51,7 +51,7 @@ def test_the_default_comes_up_to_logistic_regression():
     assert ours >= reference(best, TRAIN, TEST) - 0.01
 
 
-def test_the_thesis_protocol_is_a_linear_layer_trained_by_adam(thesis2024):
+def test_the_thesis_protocol_is_a_linear_layer_trained_by_adam(thesis2024, assert_same_predictions):
     probe = Linear(LinearOptions(**thesis2024["linear"]))
     (trial,) = probe.tune(TRAIN, TEST, metric=top1, seed=11)
     assert trial.params == {"learning_rate": 1e-3, "weight_decay": 0.0}
@@ -59,7 +59,7 @@ def test_the_thesis_protocol_is_a_linear_layer_trained_by_adam(thesis2024):
 
     layer = torch.nn.Linear(64, 10)
     with torch.no_grad():
-        start = initial(64, 10, "raw", seed=11)
+        start = initial_weights(64, 10, "raw", seed=11)
         layer.weight.copy_(start[:-1].T)
         layer.bias.copy_(start[-1])
     optimiser = torch.optim.Adam(layer.parameters(), lr=1e-3)
@@ -69,12 +69,12 @@ def test_the_thesis_protocol_is_a_linear_layer_trained_by_adam(thesis2024):
             torch.nn.functional.cross_entropy(layer(TRAIN.vectors[index]), TRAIN.labels[index]).backward()
             optimiser.step()
     reference = layer(TEST.vectors).detach()
-    assert torch.equal(predictions(fitted.scores(TEST.vectors)), reference.argmax(1))
-    assert trial.value == top1(reference, TEST.labels)
+    assert_same_predictions(fitted.scores(TEST.vectors), reference, margin=1e-2)
+    assert trial.value == pytest.approx(top1(reference, TEST.labels), abs=1.5 / 360)  # one image
 
 
 def test_a_sweep_over_points_is_one_plain_loop_for_each_head_and_point(thesis2024):
-    # Per point and head a layer of its own in PyTorch, same start, same batches: the same accuracy to the image.
+    # For each point and head one layer in PyTorch, with the same initial weights and batches.
     options = thesis2024["linear"] | {"epochs": 5, "learning_rates": (1e-3, 1e-2), "weight_decays": (0.0, 1e-2)}
     points = [
         tuple(Features(part.vectors[:, first:last].contiguous(), part.labels, 10) for part in (FIT, VAL))
@@ -85,7 +85,7 @@ def test_a_sweep_over_points_is_one_plain_loop_for_each_head_and_point(thesis202
         for trial in trials:
             layer = torch.nn.Linear(fit.vectors.shape[1], 10)
             with torch.no_grad():
-                start = initial(fit.vectors.shape[1], 10, "raw", seed=7)
+                start = initial_weights(fit.vectors.shape[1], 10, "raw", seed=7)
                 layer.weight.copy_(start[:-1].T)
                 layer.bias.copy_(start[-1])
             decayed = {"params": [layer.weight], "weight_decay": trial.params["weight_decay"]}
@@ -95,22 +95,25 @@ def test_a_sweep_over_points_is_one_plain_loop_for_each_head_and_point(thesis202
                     optimiser.zero_grad()
                     torch.nn.functional.cross_entropy(layer(fit.vectors[index]), fit.labels[index]).backward()
                     optimiser.step()
-            assert trial.value == top1(layer(val.vectors).detach(), val.labels)
+            reference = top1(layer(val.vectors).detach(), val.labels)
+            assert trial.value == pytest.approx(reference, abs=1.5 / len(val.labels))  # one image
 
 
 @pytest.mark.parametrize("inputs", ["raw", "standardized"])
 def test_an_epoch_trains_on_the_next_view(inputs, thesis2024):
-    """DDAE's features of ten augmented copies are used so: in every epoch one copy of each image."""
+    """As DDAE uses its features of ten augmented copies: one copy of each image in every epoch."""
     options = thesis2024["linear"] | {"epochs": 7, "inputs": inputs, "learning_rates": (1e-2,), "views": "crop3"}
     noise = 4 * torch.randn(3, *FIT.vectors.shape, generator=torch.Generator().manual_seed(0))
     views = tuple(FIT.vectors + one for one in noise)
-    seen = Features(torch.full_like(FIT.vectors, torch.nan), FIT.labels, 10, views=views)  # not what is trained on
+    seen = Features(
+        torch.full_like(FIT.vectors, torch.nan), FIT.labels, 10, views=views
+    )  # only the views are trained on
     (trial,) = Linear(LinearOptions(**options)).tune(seen, VAL, metric=top1, seed=7)
 
     mean, scale = torch.cat(views).mean(0), torch.cat(views).std(0, correction=0)
     layer = torch.nn.Linear(64, 10)
     with torch.no_grad():
-        start = initial(64, 10, inputs, seed=7)
+        start = initial_weights(64, 10, inputs, seed=7)
         layer.weight.copy_(start[:-1].T)
         layer.bias.copy_(start[-1])
     read = (lambda vectors: vectors) if inputs == "raw" else (lambda vectors: (vectors - mean) / scale)
@@ -121,10 +124,8 @@ def test_an_epoch_trains_on_the_next_view(inputs, thesis2024):
             torch.nn.functional.cross_entropy(layer(read(views[epoch % 3])[index]), FIT.labels[index]).backward()
             optimiser.step()
     reference = top1(layer(read(VAL.vectors)).detach(), VAL.labels)
-    if inputs == "raw":
-        assert trial.value == reference
-    else:  # standardised inputs are turned to their axes: the same optimum by another way
-        assert trial.value == pytest.approx(reference, abs=0.03)
+    # Standardised inputs are whitened: the same optimum, reached in other steps.
+    assert trial.value == pytest.approx(reference, abs=1.5 / len(VAL.labels) if inputs == "raw" else 0.03)
 
 
 def test_points_with_views_train_beside_points_without(thesis2024):
@@ -141,7 +142,10 @@ def test_a_training_that_diverges_is_not_chosen_and_an_error_when_it_is():
     options = LinearOptions(learning_rates=(1e38, 1e-2), weight_decays=(0.0,), **plain)
     worse, better = Linear(options).tune(FIT, VAL, metric=top1, seed=0)
     assert worse.value < 0.2 < better.value
-    with pytest.raises(TrainingError, match=r"linear diverges with the learning rate 1e\+38.*\n.*of linear\n.*smaller"):
+    with pytest.raises(
+        TrainingError,
+        match=r"linear diverges with the learning rate 1e\+38.*\n.*of linear\n.*linear:learning_rates=0\.01$",
+    ):
         Linear(options).fit(FIT, worse.params, seed=0)
 
 
@@ -205,7 +209,7 @@ def test_few_classes(classes):
     assert top1(scores, data.labels) > 0.95
 
 
-def test_a_class_absent_from_train_is_no_candidate_and_one_absent_from_test_no_loss():
+def test_a_class_absent_from_train_is_never_predicted_and_one_absent_from_test_does_no_harm():
     odd = part(FIT, FIT.labels % 2 == 1)
     probe = Linear(LinearOptions())
     scores = probe.fit(odd, chosen(probe, odd, VAL).params, seed=0).scores(VAL.vectors)
@@ -225,7 +229,7 @@ def test_one_image_a_class_and_more_features_than_images():
 
 @pytest.mark.parametrize("inputs", ["standardized", "raw", "batchnorm"])
 def test_an_image_is_scored_alone_as_among_others(inputs):
-    """N14: in lightly norm layers stayed in training mode, and an image's score depended on its batch."""
+    """N14: in lightly, norm layers remained in training mode, and the score of an image depended on its batch."""
     fitted = Linear(SHORT.model_copy(update={"inputs": inputs})).fit(
         FIT, {"learning_rate": 1e-2, "weight_decay": 1e-3}, seed=0
     )

@@ -1,4 +1,4 @@
-"""logreg against scikit-learn's optimum, and the peers' failures that it must not repeat."""
+"""`logreg` against scikit-learn's optimum, and failures of other tools."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def digits() -> tuple[Features, Features]:
 
 
 def noise(images: int, dimensions: int, classes: int, *, seed: int = 0) -> Features:
-    """Features without information: nothing separates, and every class is near the border of every other."""
+    """Features without information: no class can be separated from another."""
     generator = torch.Generator().manual_seed(seed)
     vectors = torch.randn(images, dimensions, generator=generator)
     return Features(vectors, torch.arange(images) % classes, classes)
@@ -47,7 +47,7 @@ CASES = {
 
 
 def scaled(train: Features, vectors: torch.Tensor, inputs: str) -> np.ndarray:
-    """What scikit-learn is given; features that do not vary on train are 0."""
+    """The input of scikit-learn; features that are constant on train are 0."""
     if inputs == "raw":
         return vectors.double().numpy() - train.vectors.double().mean(0).numpy()
     return StandardScaler().fit(train.vectors.double()).transform(vectors.double().numpy())
@@ -61,11 +61,11 @@ def objective(data: Features, inputs: str, c: float, weights: torch.Tensor, bias
 
 
 def ours(data: Features, options: LogregOptions, c: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights and bias of the fitted head for what scikit-learn is given, read off its scores."""
+    """Weights and bias of the fitted head, for the input of scikit-learn."""
     fitted = Logreg(options).fit(data, {"c": c}, seed=0)
-    (weights, bias), inputs = fitted._heads[0], fitted._inputs
+    (weights, bias), transform = fitted._heads[0], fitted._transform
     if options.inputs == "raw":
-        weights = inputs.scale[:, None] * weights
+        weights = transform.scale[:, None] * weights
     return weights.double(), bias.double()
 
 
@@ -78,7 +78,7 @@ def test_the_optimum_is_that_of_scikit_learn(case, c):
     model = LogisticRegression(C=c, tol=1e-8, max_iter=500, solver="newton-cholesky").fit(vectors, data.labels)
     theirs = objective(data, "standardized", c, torch.from_numpy(model.coef_.T), torch.from_numpy(model.intercept_))
     assert objective(data, "standardized", c, weights, bias) <= theirs * (1 + 1e-6)
-    # Images whose two best classes are nearly equal may go either way.
+    # Images whose two best classes are nearly equal may get either of them.
     margins = np.sort(model.predict_log_proba(vectors), axis=1)
     clear = margins[:, -1] - margins[:, -2] > 1e-3
     predicted = predictions(Logreg(LogregOptions()).fit(data, {"c": c}, seed=0).scores(data.vectors)).numpy()
@@ -123,10 +123,12 @@ def test_heads_that_do_not_fit_in_memory_together_are_fitted_in_groups(monkeypat
     )
 
 
-def test_a_fit_that_does_not_converge_says_so_with_c_and_gradient():
-    """Peers cap L-BFGS at 100 iterations and say nothing: the probe measures the cap."""
+def test_a_fit_that_does_not_converge_is_reported_with_c_and_gradient():
+    """Other tools limit L-BFGS to 100 iterations without a warning: the result depends on the limit."""
     options = LogregOptions(cs=(1e-5, 1e3), steps=6)
-    with pytest.warns(ProbebenchWarning, match=r"6 steps .* C = 1000 \(gradient norm \d\.\de-0\d\)$") as caught:
+    with pytest.warns(
+        ProbebenchWarning, match=r"did not converge within 6 steps.* C = 1000 \(gradient norm \d\.\de-0\d\)$"
+    ) as caught:
         Logreg(options).tune(TRAIN, TEST, metric=top1, seed=0)
     assert len(caught) == 1
     assert "1e-05" not in str(caught[0].message)
@@ -147,7 +149,7 @@ def test_scores_are_finite_at_any_scale_and_precision(dtype, factor):
 
 @pytest.mark.parametrize("classes", [1, 2, 3])
 def test_few_classes(classes):
-    """N8: with two or three classes peers' top-5 crashes, or credits images with classes that do not exist."""
+    """N8: with two or three classes the top-5 of other tools crashes, or counts classes that do not exist."""
     few = TRAIN.labels < classes
     data = Features(TRAIN.vectors[few], TRAIN.labels[few], classes)
     scores = Logreg(LogregOptions()).fit(data, {"c": 0.1}, seed=0).scores(data.vectors)
@@ -157,7 +159,7 @@ def test_few_classes(classes):
 
 
 def test_classes_absent_from_train_keep_their_columns_and_get_no_credit():
-    """N9: peers take the number of classes from the labels, so a head of 5 ways meets a test set of 10."""
+    """N9: other tools take the number of classes from the labels: a head of 5 classes for a test set of 10."""
     odd = TRAIN.labels % 2 == 1
     train = Features(TRAIN.vectors[odd], TRAIN.labels[odd], 12)
     scores = Logreg(LogregOptions()).fit(train, {"c": 0.1}, seed=0).scores(TEST.vectors)
@@ -166,21 +168,21 @@ def test_classes_absent_from_train_keep_their_columns_and_get_no_credit():
     assert (scores[:, [0, 2, 4, 6, 8, 10, 11]] == -torch.inf).all()
     only = TEST.labels % 2 == 1
     assert top1(scores[only], TEST.labels[only]) > 0.9
-    assert top_k(scores, TEST.labels, 12) == float(only.double().mean())
+    assert top_k(scores, TEST.labels, 12) == pytest.approx(float(only.double().mean()))
 
 
 def test_gaps_in_the_labels_change_nothing_for_the_other_classes():
-    """N18: labels that are not 0 to C - 1 shift or crash peers' heads."""
+    """N18: in other tools, labels that are not 0 to C - 1 shift the classes, or crash."""
     spread = Features(TRAIN.vectors, TRAIN.labels * 3, 30)
     plain = Logreg(LogregOptions()).fit(TRAIN, {"c": 0.1}, seed=0).scores(TEST.vectors)
     gaps = Logreg(LogregOptions()).fit(spread, {"c": 0.1}, seed=0).scores(TEST.vectors)
     assert torch.equal(gaps[:, ::3], plain)
 
 
-def test_features_that_do_not_vary_on_train_are_left_alone():
+def test_features_that_are_constant_on_train_are_ignored():
     more = Features(torch.cat([TRAIN.vectors, torch.full((1437, 2), 3.0)], 1), TRAIN.labels, 10)
     for inputs in ("standardized", "raw"):
         probe = Logreg(LogregOptions(inputs=inputs))
-        seen_later = torch.cat([TEST.vectors, 1e4 * torch.ones(len(TEST.labels), 2)], 1)
-        with_them = probe.fit(more, {"c": 0.1}, seed=0).scores(seen_later)
+        new = torch.cat([TEST.vectors, 1e4 * torch.ones(len(TEST.labels), 2)], 1)
+        with_them = probe.fit(more, {"c": 0.1}, seed=0).scores(new)
         assert torch.allclose(with_them, probe.fit(TRAIN, {"c": 0.1}, seed=0).scores(TEST.vectors), atol=1e-2)

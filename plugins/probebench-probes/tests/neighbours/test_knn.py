@@ -1,4 +1,4 @@
-"""knn against scikit-learn, and the peers' failures that it must not repeat."""
+"""`knn` against scikit-learn, and failures of other tools."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ TRAIN, TEST = blobs(800, seed=0), blobs(300, seed=1)
 @pytest.mark.parametrize("k", [1, 5, 20, 50, 200, 800])
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_uniform_votes_equal_scikit_learn(distance, k):
+    # Votes are counts, which do not round; neighbours would have to tie to 1e-12 to be ranked differently.
     reference = KNeighborsClassifier(k, metric=distance, algorithm="brute").fit(TRAIN.vectors.double(), TRAIN.labels)
     ours = predictions(scores_of(KnnOptions(distance=distance, vote="uniform"), TRAIN, TEST.vectors, k))
     assert np.array_equal(ours, reference.predict(TEST.vectors.double()))
@@ -44,7 +45,7 @@ def test_uniform_votes_equal_scikit_learn(distance, k):
 @pytest.mark.parametrize("k", [5, 50, 200])
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 @pytest.mark.parametrize("temperature", [0.01, 0.07, 1.0])
-def test_weighted_votes_equal_scikit_learn(distance, k, temperature):
+def test_weighted_votes_equal_scikit_learn(distance, k, temperature, assert_same_predictions):
     centred = TRAIN.vectors.double() - TRAIN.vectors.double().mean(0)
     spread = float(centred.square().sum(1).mean().sqrt())
 
@@ -55,9 +56,9 @@ def test_weighted_votes_equal_scikit_learn(distance, k, temperature):
     reference = KNeighborsClassifier(k, metric=distance, algorithm="brute", weights=weights)
     reference.fit(TRAIN.vectors.double(), TRAIN.labels)
     scores = scores_of(KnnOptions(distance=distance, temperature=temperature), TRAIN, TEST.vectors, k)
-    assert np.array_equal(predictions(scores), reference.predict(TEST.vectors.double()))
-    shares = scores.softmax(1).numpy()
-    assert np.allclose(shares, reference.predict_proba(TEST.vectors.double()), atol=1e-5)
+    expected = reference.predict_proba(TEST.vectors.double())
+    assert_same_predictions(scores, expected, margin=1e-4)
+    assert np.allclose(scores.softmax(1).numpy(), expected, atol=1e-5)
 
 
 def test_real_digits_equal_scikit_learn():
@@ -66,7 +67,7 @@ def test_real_digits_equal_scikit_learn():
     train = Features(vectors[:1437], torch.from_numpy(labels[:1437]).long(), 10)
     ours = predictions(scores_of(KnnOptions(distance="euclidean", vote="uniform"), train, vectors[1437:], 5))
     reference = KNeighborsClassifier(5, algorithm="brute").fit(images[:1437], labels[:1437]).predict(images[1437:])
-    # Integer images tie, and scikit-learn promises no order among equally near ones.
+    # Integer images tie, and scikit-learn does not specify the order of ties.
     assert (ours.numpy() == reference).mean() >= 0.995
     assert (ours.numpy() == labels[1437:]).mean() > 0.95
 
@@ -77,28 +78,34 @@ def test_every_trial_is_what_its_fit_gives(options):
     assert [trial.params for trial in trials] == [{"k": k} for k in options.ks]
     for trial in trials:
         scores = Knn(options).fit(TRAIN, trial.params, seed=7).scores(TEST.vectors)
-        assert trial.value == mean_per_class(scores, TEST.labels)
+        assert trial.value == pytest.approx(mean_per_class(scores, TEST.labels), abs=1 / 250)  # one image
 
 
-def test_the_order_of_train_images_does_not_matter():
+def test_the_order_of_train_images_does_not_matter(assert_same_predictions):
     order = torch.randperm(len(TRAIN.labels), generator=torch.Generator().manual_seed(3))
     shuffled = Features(TRAIN.vectors[order], TRAIN.labels[order], TRAIN.classes)
     for options in (KnnOptions(), KnnOptions(distance="euclidean"), KnnOptions(distance="euclidean", vote="uniform")):
-        ours, theirs = (scores_of(options, train, TEST.vectors, 20) for train in (TRAIN, shuffled))
-        assert torch.equal(predictions(ours), predictions(theirs))
-        assert torch.allclose(ours, theirs, atol=1e-5)
+        expected, found = (scores_of(options, train, TEST.vectors, 20) for train in (TRAIN, shuffled))
+        assert torch.allclose(found, expected, atol=1e-5)
+        if options.vote == "uniform":  # counts, which do not round
+            assert torch.equal(predictions(found), predictions(expected))
+        else:
+            assert_same_predictions(found, expected, margin=1e-4)
 
 
 def test_an_image_is_scored_alone_as_among_others():
     fitted = Knn(KnnOptions()).fit(TRAIN, {"k": 20}, seed=0)
     together = fitted.scores(TEST.vectors[:30])
-    assert torch.equal(torch.cat([fitted.scores(row[None]) for row in TEST.vectors[:30]]), together)
+    alone = torch.cat([fitted.scores(row[None]) for row in TEST.vectors[:30]])
+    assert torch.allclose(alone, together, atol=1e-6)
 
 
 def test_k_beyond_the_train_images_is_clamped_with_one_warning():
-    """N1: with k above the number of train images, or few test images, the scripts of DINO and lightly crash."""
+    """N1: the scripts of DINO and lightly crash if k exceeds the number of train images, or with few test images."""
     train, test = blobs(30, seed=2), blobs(50, seed=3)
-    with pytest.warns(ProbebenchWarning, match="k = 50, 100, 200 with 30 training images is read as k = 30") as caught:
+    with pytest.warns(
+        ProbebenchWarning, match="k = 50, 100, 200 is clamped to k = 30, the number of train images"
+    ) as caught:
         trials = Knn(KnnOptions()).tune(train, test, metric=top1, seed=0)
     assert len(caught) == 1
     assert [trial.params["k"] for trial in trials] == [1, 5, 10, 20, 30]
@@ -114,7 +121,7 @@ def test_k_beyond_the_train_images_is_clamped_with_one_warning():
 @pytest.mark.parametrize("temperature", [0.01, 1e-6])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_low_temperatures_and_half_precision_stay_finite(distance, temperature, dtype):
-    """N2: solo-learn's exp(similarity / 0.01) is infinite in fp32, and the score NaN."""
+    """N2: in solo-learn exp(similarity / 0.01) is infinite in fp32, and the score is NaN."""
     train = Features(TRAIN.vectors.to(dtype), TRAIN.labels, TRAIN.classes)
     scores = scores_of(KnnOptions(distance=distance, temperature=temperature), train, train.vectors, 200)
     assert not scores.isnan().any()
@@ -130,7 +137,7 @@ def test_a_far_vote_remains_a_vote_at_any_temperature():
 
 @pytest.mark.parametrize("classes", [1, 2, 3])
 def test_top_5_of_few_classes_credits_votes_only(classes):
-    """N8: lightly asks for the top 5 of every dataset. Here one neighbour's vote can credit no class but its own."""
+    """N8: lightly computes the top 5 of every dataset. The vote of one neighbour is a candidate for one class only."""
     train, test = blobs(60, classes, seed=4), blobs(40, classes, seed=5)
     scores = scores_of(KnnOptions(), train, test.vectors, 1)
     assert ((scores > -INF).sum(1) == 1).all()
@@ -156,7 +163,7 @@ def test_the_thesis_protocol_is_50_plain_neighbours(thesis2024):
     assert trial.value == pytest.approx(reference.score(TEST.vectors.double(), TEST.labels))
 
 
-def test_the_shares_of_the_vote_are_stated_as_probabilities():
+def test_the_shares_of_the_vote_are_probabilities():
     fitted = Knn(KnnOptions(vote="uniform")).fit(TRAIN, {"k": 10}, seed=0)
     assert fitted.logits
     shares = 10 * fitted.scores(TEST.vectors).softmax(1)

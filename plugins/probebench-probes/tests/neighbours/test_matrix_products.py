@@ -1,4 +1,4 @@
-"""Products against float64: what is computed is never below what is promised, and the largest are the largest."""
+"""Products against float64: no computed product is below its lower bound, and the largest are found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def both(vectors, offset):
 
 @pytest.mark.parametrize("dimensions", [1, 7, 256])
 @pytest.mark.parametrize("large", [0.0, 1.0, 100.0])
-def test_no_product_is_computed_below_its_least(dimensions, large):
+def test_no_product_is_computed_below_its_lower_bound(dimensions, large):
     vectors, queries = noise(500, dimensions), noise(40, dimensions, seed=1)
     vectors[:, 0] *= 1 + large  # so that sums lose what small terms add
     offset = large * noise(500, seed=2)
@@ -32,27 +32,27 @@ def test_no_product_is_computed_below_its_least(dimensions, large):
     exact = queries @ vectors.T + offset
     for products in both(vectors, offset):
         computed, index = products.best(queries, 60)
-        told = computed.isfinite().all(1)
-        assert told.any()
+        known = computed.isfinite().all(1)
+        assert known.any()
         longest = torch.linalg.vector_norm(vectors, dim=1)
-        for place in range(60):
-            at = index[:, place, None]
-            least = products.least(exact.gather(1, at)[:, 0], queries, longest[at[:, 0]])
-            assert (computed[told, place] >= least[told]).all()
+        for rank in range(60):
+            at = index[:, rank, None]
+            bound = products.lower_bound(exact.gather(1, at)[:, 0], queries, longest[at[:, 0]])
+            assert (computed[known, rank] >= bound[known]).all()
 
 
 def test_the_bf16_bound_is_close():
-    """Four times the worst error of 500 vectors is not a bound that gives everything away."""
+    """About four times the largest error of 500 vectors, so that few candidates remain within it."""
     vectors, queries = noise(500, 64), noise(1, 64, seed=1)
     _, products = both(vectors, torch.zeros(500, dtype=torch.float64))
     value = torch.zeros(1, dtype=torch.float64)
     longest = torch.linalg.vector_norm(vectors, dim=1).max()[None]
-    promised = -products.least(value, queries, longest)
+    bound = -products.lower_bound(value, queries, longest)
     length = float(torch.linalg.vector_norm(queries)) * float(longest)
-    assert 0 < float(promised) < 2**-7 * length
+    assert 0 < float(bound) < 2**-7 * length
 
 
-def test_queries_without_enough_positive_products_cannot_be_told():
+def test_queries_without_enough_positive_products_are_unknown():
     vectors = noise(50, 4)
     _, products = both(vectors, torch.zeros(50, dtype=torch.float64))
     values, _ = products.best(noise(3, 4, seed=1), 50)
@@ -66,8 +66,9 @@ def test_an_offset_keeps_the_digits_of_fp32():
     assert torch.allclose(stored, offset, rtol=2.0**-22, atol=0)
 
 
+@settings(deadline=None)
 @given(st.floats(-1e30, 1e30))
-def test_below_is_no_larger_and_next_to(value):
+def test_rounding_down_gives_the_next_lower_float32(value):
     exact = torch.tensor([value], dtype=torch.float64)
     rounded = below(exact)
     assert float(rounded) <= value

@@ -1,4 +1,4 @@
-"""The search against brute force in float64, above all where vectors tie."""
+"""The search against brute force in float64, especially where vectors tie."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from probebench_probes.neighbours import matrix_products as products
-from probebench_probes.neighbours import search as neighbours
+from probebench_probes.neighbours import matrix_products, search
 from probebench_probes.neighbours.search import Bank
 
 
 @pytest.fixture(params=["fp32", "bf16"], autouse=True)
 def arithmetic(request, monkeypatch):
-    """Every test runs with either product, whatever this processor is fast at."""
-    monkeypatch.setattr(products.Bf16Products, "pays", lambda vectors: request.param == "bf16")
+    """Runs every test with each kind of product, regardless of the processor."""
+    monkeypatch.setattr(matrix_products.Bf16Products, "pays", lambda vectors: request.param == "bf16")
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -23,22 +22,22 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def brute_force(bank, queries, k, distance):
-    """Index of the k nearest, of equally near ones the lower: one pair at a time, in float64."""
+    """Index of the k nearest, ties in the order of positions: one pair at a time, in float64."""
     rows = []
     for query in queries.double():
         if distance == "euclidean":
             values = [-float((vector - query).square().sum()) for vector in bank.double()]
         else:
             lengths = [float(vector.norm()) * float(query.norm()) for vector in bank.double()]
-            products = [float((vector * query).sum()) for vector in bank.double()]
-            values = [p / length if length else 0.0 for p, length in zip(products, lengths, strict=True)]
+            values = [float((vector * query).sum()) for vector in bank.double()]
+            values = [value / length if length else 0.0 for value, length in zip(values, lengths, strict=True)]
         rows.append(sorted(range(len(bank)), key=lambda i: (-values[i], i))[:k])
     return torch.tensor(rows)
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_neighbours_in_a_large_bank_are_those_of_float64(distance):
-    bank, queries = noise(5000, 6), noise(4, 6, seed=1)  # enough vectors to look through them in groups
+    bank, queries = noise(5000, 6), noise(4, 6, seed=1)  # enough vectors to compare them in groups
     bank[100:140] = bank[7]
     assert torch.equal(Bank(bank, distance).search(queries, 50).index, brute_force(bank, queries, 50, distance))
 
@@ -51,17 +50,18 @@ def test_neighbours_are_those_of_float64(distance, shift):
     assert torch.equal(found.index, brute_force(bank, queries, 40, distance))
 
 
-# The fixture sets the same for all examples.
+# The fixture applies to all examples alike.
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 60), st.integers(1, 3), st.integers(0, 99), st.data())
 def test_ties_go_to_the_lower_position(images, dimensions, seed, data):
-    # Few different vectors, so that there are more equal ones than spare candidates; some are zero.
+    # Few different vectors, so that more are equal than there are spare candidates; some are zero. Integers do not
+    # round: their similarities are exact on any processor.
     k = data.draw(st.integers(1, images))
     generator = torch.Generator().manual_seed(seed)
     bank = torch.randint(-1, 2, (images, dimensions), generator=generator).float()
     queries = torch.randint(-1, 2, (5, dimensions), generator=generator).float()
     assert torch.equal(Bank(bank, "euclidean").search(queries, k).index, brute_force(bank, queries, k, "euclidean"))
-    # Only vectors of equal or opposite direction have equal cosines to the last bit.
+    # Only vectors of equal or opposite direction have bit-identical cosines.
     lines, points = bank[:, :1], queries[:, :1]
     assert torch.equal(Bank(lines, "cosine").search(points, k).index, brute_force(lines, points, k, "cosine"))
 
@@ -85,15 +85,15 @@ def test_a_coarse_product_changes_nothing(distance):
     finally:
         torch.set_float32_matmul_precision(before)
     assert torch.equal(coarse.index, exact.index)
-    assert torch.equal(coarse.similarity, exact.similarity)
+    assert torch.allclose(coarse.similarity, exact.similarity, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_blocks_change_nothing(distance, monkeypatch):
     bank, queries = noise(200, 8), noise(50, 8, seed=1)
     whole = Bank(bank, distance).search(queries, 30)
-    monkeypatch.setattr(products, "BLOCK_BYTES", 7 * 4 * len(bank))
-    monkeypatch.setattr(neighbours, "CACHED_BYTES", 5 * 8 * 7 * 8)
+    monkeypatch.setattr(matrix_products, "BLOCK_BYTES", 7 * 4 * len(bank))
+    monkeypatch.setattr(search, "CACHED_BYTES", 5 * 8 * 7 * 8)
     parts = Bank(bank, distance).search(queries, 30)
     assert torch.equal(parts.index, whole.index)
     assert torch.allclose(parts.similarity, whole.similarity, rtol=1e-12, atol=0)
@@ -101,7 +101,7 @@ def test_blocks_change_nothing(distance, monkeypatch):
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-def test_an_outlier_does_not_blind_the_search(distance):
+def test_an_outlier_does_not_change_the_neighbours(distance):
     bank, queries = noise(300, 16), noise(10, 16, seed=1)
     bank[17] = 1e6
     found = Bank(bank, distance).search(queries, 20)
@@ -109,7 +109,7 @@ def test_an_outlier_does_not_blind_the_search(distance):
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-def test_similarity_knows_no_unit(distance):
+def test_similarity_does_not_depend_on_the_scale(distance):
     bank, queries = noise(100, 8), noise(10, 8, seed=1)
     plain = Bank(bank, distance).search(queries, 10)
     for factor in (2.0**-20, 2.0**20):

@@ -1,4 +1,4 @@
-"""One fully connected layer on frozen features."""
+"""`linear`: one fully connected layer on frozen features, trained by gradient descent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from probebench.api import Features, Fitted, Probe, Trial
 from probebench_probes.linear_models.head_training import Heads, Recipe, train_heads
-from probebench_probes.optimization.divergence import diverged
+from probebench_probes.optimization.divergence import divergence_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Linear(Probe):
     """Softmax regression, with learning rate and weight decay chosen on val.
 
-    A class without a train image is no candidate: its logit has seen nothing that speaks for it.
+    A class without train images is never predicted, because its logit was not trained as a target.
     """
 
     def __init__(self, options: LinearOptions) -> None:
@@ -38,13 +38,13 @@ class Linear(Probe):
         )
 
     def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
-        """One trial for each learning rate and weight decay, all trained together."""
+        """Returns one trial for each learning rate and weight decay, all trained together."""
         return self.tune_many([(train, val)], metric=metric, seed=seed)[0]
 
     def tune_many(
         self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
     ) -> Sequence[Sequence[Trial]]:
-        """As `tune`; points of equal shape train together too."""
+        """Returns the trials of `tune` for each point; points of equal shape are trained together too."""
         grid = list(product(self._options.learning_rates, self._options.weight_decays))
         fitted = self._train([train for train, _ in points], grid, seed=seed)
         return [
@@ -64,7 +64,7 @@ class Linear(Probe):
         setting = cast("float", params["learning_rate"]), cast("float", params["weight_decay"])
         fitted = self._train([train], [setting], seed=seed)[0]
         if not fitted.finite:
-            raise diverged("linear", setting[0])
+            raise divergence_error("linear", setting[0])
         return fitted
 
     def _train(
@@ -79,22 +79,22 @@ class Linear(Probe):
 
 
 class FittedLinear(Fitted):
-    """Trained heads and the classes that they have seen, bool ``(C,)``.
+    """Trained heads, and the classes that have train images, bool ``(C,)``.
 
     Attributes:
-        finite: Whether all weights are. A head that has diverged gives 0 where it has no number.
+        finite: Whether all weights are finite. The scores of a head that diverged are 0 where they would be NaN.
     """
 
     logits = True
 
-    def __init__(self, heads: Heads, seen: Tensor) -> None:
-        self._heads, self._seen = heads, seen
+    def __init__(self, heads: Heads, in_train: Tensor) -> None:
+        self._heads, self._in_train = heads, in_train
         self.finite = bool(heads.weights.isfinite().all())
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """Logits of the first head: float32 ``(N, C)``."""
+        """Returns the logits of the first head: float32 ``(N, C)``."""
         return self.all_scores(vectors)[0]
 
     def all_scores(self, vectors: Tensor) -> Tensor:
-        """Logits of every head: float32 ``(H, N, C)``."""
-        return torch.where(self._seen, self._heads.scores(vectors).nan_to_num_(), -torch.inf)
+        """Returns the logits of every head: float32 ``(H, N, C)``."""
+        return torch.where(self._in_train, self._heads.scores(vectors).nan_to_num_(), -torch.inf)

@@ -1,4 +1,4 @@
-"""Ridge regression on one-hot classes: one decomposition serves every penalty."""
+"""`ridge`: ridge regression on one-hot classes; one decomposition serves every penalty."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from probebench.api import Features, Fitted, Probe, Trial
-from probebench_probes.preprocessing.moments import CHUNK, moments
+from probebench_probes.preprocessing.moments import CHUNK_ROWS, moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from probebench_probes.options import RidgeOptions
 
 BLOCK_BYTES = 32 << 20
-"""Bound of a float64 copy of some rows or columns: there is never one of all features."""
+"""Limit for the float64 copy of some rows or columns: the features are never copied as a whole."""
 
 
 class Ridge(Probe):
     """Minimises ``|targets - scores|^2 + alpha * |weights|^2`` over the train images, with a free bias.
 
-    Targets are 1 for an image's class and 0 for the others. That is scikit-learn's `Ridge`; its `RidgeClassifier`
-    predicts the same, as its targets are 1 and -1. A class without a train image is no candidate.
+    Targets are 1 for the class of an image and 0 for the others. This equals scikit-learn's `Ridge`. The predictions
+    are those of its `RidgeClassifier`, whose targets are 1 and -1. A class without train images is never predicted.
 
-    Nothing is random here, and nothing is iterated: the price is one pass for the Gram matrix, D x D, or N x N where
-    there are fewer images than features, and its eigenvectors.
+    The fit is deterministic and not iterative. Its cost is one pass for the Gram matrix, D x D, or N x N where there
+    are fewer images than features, and the eigenvectors of that matrix.
     """
 
     def __init__(self, options: RidgeOptions) -> None:
         self._options = options
 
     def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
-        """One trial for each alpha, in the order of the options."""
+        """Returns one trial for each alpha, in the order of the options."""
         del seed
         solver = Solver(train, self._options.inputs)
         return [
@@ -52,17 +52,17 @@ class Ridge(Probe):
 
 
 class Solver:
-    """The train images, decomposed once.
+    """The train images and their decomposition.
 
     With centred features X and one-hot classes Y, and the eigenvectors V and eigenvalues s of X'X, the weights are
     ``V (s + alpha)^-1 V' X'Y``. With those of XX', where it is smaller, they are ``X' V (s + alpha)^-1 V' Y``. All
-    of it is float64: a Gram matrix has the square of the features' condition number, and float32 would lose what
-    nearly dependent features differ in. Eigenvalues that should be 0 come out as rounding of either sign, and are 0
-    here; alpha keeps the division finite.
+    of it is float64: a Gram matrix has the square of the features' condition number, and float32 would lose the
+    differences between nearly dependent features. Eigenvalues that should be 0 are rounding errors of either sign, and
+    negative ones are set to 0; alpha keeps the division finite.
 
     Args:
-        train: What to fit on.
-        inputs: Whether features are divided by their deviations.
+        train: Features to fit.
+        inputs: Whether features are divided by their standard deviations.
     """
 
     def __init__(self, train: Features, inputs: Literal["standardized", "raw"]) -> None:
@@ -71,28 +71,28 @@ class Solver:
         unit = deviation.clamp_min(least) if inputs == "standardized" else torch.ones_like(deviation)
         self._scale = torch.where(deviation > least, 1 / unit, 0.0)
         counts = train.labels.bincount(minlength=train.classes)
-        self._seen, self._shares = counts > 0, counts.double() / len(train.labels)
-        self._few = len(train.labels) < len(self._mean)
-        gram, products = self._images_gram(train) if self._few else self._features_gram(train)
+        self._in_train, self._shares = counts > 0, counts.double() / len(train.labels)
+        self._fewer_images = len(train.labels) < len(self._mean)
+        gram, products = self._images_gram(train) if self._fewer_images else self._features_gram(train)
         values, self._axes = torch.linalg.eigh(gram)
         self._values, self._products = values.clamp_min(0)[:, None], self._axes.T @ products
 
     def solve(self, alpha: float) -> FittedRidge:
-        """The scores of least squared error with this penalty."""
+        """Returns the least-squares solution with this penalty."""
         solution = self._axes @ (self._products / (self._values + alpha))
-        if self._few:
+        if self._fewer_images:
             solution = torch.cat([block.T @ solution for block in self._columns()])
         weights = self._scale[:, None] * solution
-        # Scores subtract the mean in float32: what it loses by that goes into the bias.
+        # Scores subtract the mean in float32; the bias corrects what this rounds off.
         centre = self._mean.float()
         bias = self._shares - (self._mean - centre.double()) @ weights
-        return FittedRidge(weights.float(), bias.float(), centre, self._seen)
+        return FittedRidge(weights.float(), bias.float(), centre, self._in_train)
 
     def _features_gram(self, train: Features) -> tuple[Tensor, Tensor]:
-        """X'X and X'Y. As X is centred, it does not matter that Y is not."""
+        """Returns X'X and X'Y. Because X is centred, Y need not be."""
         gram = self._mean.new_zeros(len(self._mean), len(self._mean))
         sums = self._mean.new_zeros(train.classes, len(self._mean))
-        size = _at_once(len(self._mean))
+        size = _block_size(len(self._mean))
         for rows, labels in zip(torch.split(self._vectors, size), torch.split(train.labels, size), strict=True):
             block = (rows.double() - self._mean) * self._scale
             gram.addmm_(block.T, block)
@@ -100,42 +100,42 @@ class Solver:
         return gram, sums.T
 
     def _images_gram(self, train: Features) -> tuple[Tensor, Tensor]:
-        """XX' and Y, centred."""
+        """Returns XX' and the centred Y."""
         gram = self._mean.new_zeros(len(train.labels), len(train.labels))
         for block in self._columns():
             gram.addmm_(block, block.T)
         return gram, one_hot(train.labels, train.classes).double() - self._shares
 
     def _columns(self) -> Iterator[Tensor]:
-        """X, some features at a time."""
-        size = _at_once(len(self._vectors))
+        """Yields X, some features at a time."""
+        size = _block_size(len(self._vectors))
         for start in range(0, len(self._mean), size):
             part = slice(start, start + size)
             yield (self._vectors[:, part].double() - self._mean[part]) * self._scale[part]
 
 
-def _at_once(length: int) -> int:
-    """Rows or columns of this length whose float64 copy keeps within `BLOCK_BYTES`."""
+def _block_size(length: int) -> int:
+    """Returns the number of rows or columns of this length whose float64 copy fits into `BLOCK_BYTES`."""
     return max(1, BLOCK_BYTES // (8 * length))
 
 
 @dataclass(frozen=True, slots=True)
 class FittedRidge(Fitted):
-    """A linear map.
+    """A linear map from features to scores.
 
     Attributes:
         weights: float32 ``(D, C)``.
         bias: float32 ``(C,)``.
         centre: float32 ``(D,)``, subtracted from features.
-        seen: bool ``(C,)``, the classes that have train images.
+        in_train: bool ``(C,)``, the classes that have train images.
     """
 
     weights: Tensor
     bias: Tensor
     centre: Tensor
-    seen: Tensor
+    in_train: Tensor
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """Estimates of the one-hot class: float32 ``(N, C)``."""
-        parts = [(part.float() - self.centre) @ self.weights + self.bias for part in torch.split(vectors, CHUNK)]
-        return torch.where(self.seen, torch.cat(parts), -torch.inf)
+        """Returns estimates of the one-hot class: float32 ``(N, C)``."""
+        parts = [(part.float() - self.centre) @ self.weights + self.bias for part in torch.split(vectors, CHUNK_ROWS)]
+        return torch.where(self.in_train, torch.cat(parts), -torch.inf)

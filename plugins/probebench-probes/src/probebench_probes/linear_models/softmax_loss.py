@@ -6,49 +6,49 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from probebench_probes.preprocessing.moments import CHUNK
+from probebench_probes.preprocessing.moments import CHUNK_ROWS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PART_BYTES = 1 << 20
-"""Bound of the logits of one part of the rows: they should stay in the processor's cache."""
+"""Limit for the logits of one part of the rows: they should fit in the processor's cache."""
 
 NEGLIGIBLE = 1e-20
-"""A probability below this, beside the largest, counts as 0: smaller numbers leave the normal range of float32, where
+"""A probability below this, relative to the largest, counts as 0: smaller numbers are denormal in float32, where
 processors are slow."""
 
 
 class SoftmaxLoss:
     """Mean cross-entropy plus ``sum(penalty * weight ** 2) / 2``, and its gradient.
 
-    The products are float32, sums over the rows float64. An image's residual at its own class is computed as minus the
-    sum of the others and its loss from that sum, never as a difference from 1: once classes are well separated, float32
-    has no digits left there.
+    The products are float32, sums over the rows are float64. The residual of an image at its own class is computed as
+    minus the sum of the others, and the loss from that sum, never as a difference from 1: once classes are well
+    separated, float32 has no digits left for that difference.
 
     Args:
         rows: float32 ``(N, D)``.
         labels: int64 ``(N,)``, from 0 to ``classes - 1``.
         classes: Number of classes.
-        penalties: float64 ``(H, D)``, of each head's weights.
+        penalties: float64 ``(H, D)``, the penalty on the weights of each head.
     """
 
     def __init__(self, rows: Tensor, labels: Tensor, classes: int, penalties: Tensor) -> None:
         self._rows, self._labels, self._classes, self._penalties = rows, labels, classes, penalties
         self._squares = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
-        for part in torch.split(rows, CHUNK):
+        for part in torch.split(rows, CHUNK_ROWS):
             self._squares += part.double().square().sum(0) / len(rows)
 
     def __call__(self, points: Tensor, heads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values ``(h,)``, gradients and inverse curvatures ``(h, C * D)`` of some heads, float64.
+        """Returns values ``(h,)``, gradients and inverse curvatures ``(h, C * D)`` of some heads, float64.
 
-        The Hessian's diagonal is that of the penalty, plus the mean of ``p * (1 - p)`` over images and classes times
-        the mean square of a row's column. It has to follow the weights: where classes are well separated, the loss is
-        almost flat, and a guess made at the start makes L-BFGS many times slower.
+        The curvature is an estimate of the Hessian's diagonal: the penalty, plus the mean of ``p * (1 - p)`` over
+        images and classes times the mean square of a column of the rows. It has to follow the weights: where classes
+        are well separated, the loss is almost flat, and an estimate from the start makes L-BFGS many times slower.
 
         Args:
-            points: Their weights, float64 ``(h, C * D)``.
-            heads: Their numbers, int64 ``(h,)``.
+            points: Weights of the heads, float64 ``(h, C * D)``.
+            heads: Numbers of the heads, int64 ``(h,)``.
         """
         shape = (len(heads), self._classes, self._rows.shape[1])
         matrix, penalties = points.view(-1, shape[2]).float(), self._penalties[heads][:, None]
@@ -72,7 +72,7 @@ class SoftmaxLoss:
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses ``(h, n)``, residuals ``(h, C, n)`` and sums of ``p * (1 - p)``, ``(h, n)``; overwrites the logits."""
+    """Returns losses ``(h, n)``, residuals ``(h, C, n)`` and sums of ``p * (1 - p)``, ``(h, n)``; overwrites logits."""
     own = labels.expand(len(logits), 1, -1)
     logits -= logits.amax(1, keepdim=True)
     target = logits.gather(1, own)

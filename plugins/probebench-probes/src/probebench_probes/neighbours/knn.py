@@ -1,4 +1,4 @@
-"""k nearest neighbours: one search at the largest k serves every k."""
+"""`knn`: k nearest neighbours; one search at the largest k serves every k."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 class Knn(Probe):
     """Votes of the nearest train images.
 
-    `Bank` tells what similarity means for either distance, and `probebench.api.neighbour_votes` what a vote is.
+    `Bank` defines the similarity for both distances, and `probebench.api.neighbour_votes` the vote.
     """
 
     def __init__(self, options: KnnOptions) -> None:
         self._options = options
 
     def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
-        """One trial for each k, from the smallest. A k above the number of train images is clamped, with a warning."""
+        """Returns one trial for each k, ascending. A k above the number of train images is clamped, with a warning."""
         del seed
         ks = clamped(self._options.ks, len(train.labels))
         neighbours = Bank(train.vectors, self._options.distance).search(val.vectors.float(), ks[-1])
@@ -35,13 +35,13 @@ class Knn(Probe):
         return [Trial({"k": k}, metric(scores, val.labels)) for k, scores in zip(ks, votes, strict=True)]
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
-        """Keeps the train images; ``params`` holds ``k``."""
+        """Stores the train images; ``params`` holds ``k``."""
         del seed
         return FittedKnn(train, cast("int", params["k"]), self._options)
 
 
 class FittedKnn(FittedNeighbours):
-    """Train images to vote, and how many of them do."""
+    """The train images, and the number k of those that vote."""
 
     logits = True
 
@@ -51,11 +51,11 @@ class FittedKnn(FittedNeighbours):
         self._bank = Bank(train.vectors, options.distance)
 
     def neighbours(self, vectors: Tensor, count: int) -> Neighbours:
-        """The nearest train images."""
+        """Returns the nearest train images."""
         return self._bank.search(vectors.float(), count)
 
     def vote(self, neighbours: Neighbours) -> Tensor:
-        """Log votes: float32 ``(N, C)``."""
+        """Returns the log votes: float32 ``(N, C)``."""
         (scores,) = _votes(neighbours, self.labels, self._classes, [self.k], self._options)
         return scores
 
@@ -68,9 +68,9 @@ def _votes(
 
 
 def clamped(ks: Sequence[int], images: int) -> list[int]:
-    """Each k once, ascending, and none above the number of train images, with a warning where one was."""
+    """Returns each k once, ascending, clamped to the number of train images; warns where a k was above it."""
     if beyond := sorted({k for k in ks if k > images}):
         values = ", ".join(map(str, beyond))
-        message = f"knn: k = {values} with {images} training images is read as k = {images}"
+        message = f"knn: k = {values} is clamped to k = {images}, the number of train images"
         warnings.warn(ProbebenchWarning(message), stacklevel=3)
     return sorted({min(k, images) for k in ks})

@@ -1,4 +1,4 @@
-"""Small networks that read feature maps."""
+"""`attention`: transformer blocks over the positions of the map, or over tokens."""
 
 from __future__ import annotations
 
@@ -14,20 +14,31 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Attention(nn.Module):
-    """Two blocks of a vision transformer over the positions of a map, read at a class token.
+class AttentionProbe(NetworkProbe[AttentionOptions]):
+    """Transformer blocks over the positions of the map, or over tokens."""
 
-    Layer normalisation over the whole map, a 1 x 1 convolution to the width of the blocks, positions as tokens behind a
+    name = "attention"
+
+    def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """Returns an `Attention`."""
+        options = self._options
+        return Attention(shape, options.width, options.heads, options.blocks, classes)
+
+
+class Attention(nn.Module):
+    """Blocks of a vision transformer over the positions of a map, with a classifier on the class token.
+
+    Layer normalisation over the whole map, a 1 x 1 convolution to the width of the blocks, positions as tokens after a
     learned class token that starts at zero, the blocks, and a fully connected layer on the class token. There is no
     position embedding, and no normalisation after the last block.
 
     Source: diffssl, ``ssl_diff/attention_fusion.py`` and ``attention_head.py``.
 
     Args:
-        shape: Of one feature, ``(C, H, W)``.
-        width: Of a token.
-        heads: Of the attention.
-        blocks: How many.
+        shape: Shape of one feature, ``(C, H, W)``.
+        width: Width of a token.
+        heads: Number of attention heads.
+        blocks: Number of blocks.
         classes: Number of classes.
     """
 
@@ -40,7 +51,7 @@ class Attention(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Logits ``(B, classes)`` of maps ``(B, C, H, W)``."""
+        """Returns the logits ``(B, classes)`` of maps ``(B, C, H, W)``."""
         tokens = self.tokens(self.norm(maps)).flatten(2).mT
         with_cls = torch.cat([self.cls.expand(len(maps), -1, -1), tokens], dim=1)
         logits: Tensor = self.head(self.blocks(with_cls)[:, 0])
@@ -48,16 +59,16 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a layer of four times the width, each after a normalisation and beside a residual path.
+    """Self-attention and an MLP of four times the width, both pre-norm and with a residual connection.
 
-    Queries, keys and values have no bias. Attention is written out: fused kernels add up gradients in another order
-    from run to run.
+    Queries, keys and values have no bias. Attention is written out, because fused kernels add up gradients in another
+    order from run to run.
 
     Source: Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021.
 
     Args:
-        width: Of a token.
-        heads: Of the attention; they divide the width.
+        width: Width of a token.
+        heads: Number of attention heads; the width is divisible by it.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -68,7 +79,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens ``(B, N, width)`` to tokens of the same shape."""
+        """Returns tokens ``(B, N, width)`` of the same shape."""
         tokens = tokens + self._attend(self.norm1(tokens))
         result: Tensor = tokens + self.mlp(self.norm2(tokens))
         return result
@@ -78,14 +89,3 @@ class Block(nn.Module):
         shares = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
         result: Tensor = self.out((shares @ value).transpose(1, 2).flatten(2))
         return result
-
-
-class AttentionProbe(NetworkProbe[AttentionOptions]):
-    """Transformer blocks over the positions of the map, or over tokens."""
-
-    name = "attention"
-
-    def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """See `Attention`."""
-        options = self._options
-        return Attention(shape, options.width, options.heads, options.blocks, classes)

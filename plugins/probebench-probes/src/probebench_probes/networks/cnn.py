@@ -17,14 +17,28 @@ if TYPE_CHECKING:
     from probebench.api import Features
 
 
+class CnnProbe(NetworkProbe[CnnOptions]):
+    """Convolutions over the map."""
+
+    name = "cnn"
+
+    def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """Returns a `Cnn`."""
+        return Cnn(shape, self._options.widths, classes)
+
+    def _train(self, train: Features, rate: float, *, seed: int) -> FittedNetwork:
+        check_is_map(train.shape)
+        return super()._train(train, rate, seed=seed)
+
+
 class Cnn(nn.Sequential):
     """Convolutions of 3 x 3 with ReLU, the mean over positions, and a fully connected layer.
 
-    After each convolution all channels of an image are normalised together: unlike batch normalisation that makes an
-    image's score depend on nothing but the image, in training too.
+    After each convolution all channels of an image are normalised together. Unlike with batch normalisation, the score
+    of an image then depends on nothing but the image, in training too.
 
     Args:
-        shape: Of one feature, ``(C, H, W)``.
+        shape: Shape of one feature, ``(C, H, W)``.
         widths: Channels after each convolution.
         classes: Number of classes.
     """
@@ -36,29 +50,15 @@ class Cnn(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
 
 
-class CnnProbe(NetworkProbe[CnnOptions]):
-    """Convolutions over the map."""
-
-    name = "cnn"
-
-    def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """See `Cnn`."""
-        return Cnn(shape, self._options.widths, classes)
-
-    def _fitted(self, train: Features, rate: float, *, seed: int) -> FittedNetwork:
-        check_grid(train.shape, self.name)
-        return super()._fitted(train, rate, seed=seed)
-
-
-def check_grid(shape: tuple[int, ...], probe: str) -> None:
-    """Raises an error for tokens, whose order is no neighbourhood.
+def check_is_map(shape: tuple[int, ...]) -> None:
+    """Raises an error for tokens, because adjacent tokens are not adjacent positions.
 
     Raises:
         UsageError: The features are tokens.
     """
     if len(shape) == 2:
         raise UsageError(
-            f"{probe} reads maps, and these are {shape[0]} tokens of {shape[1]} numbers",
-            where="--probe",
-            hint="--pool gap, or the probe attention",
+            f"cnn needs feature maps, but the features are {shape[0]} tokens of {shape[1]} numbers",
+            where="probe cnn",
+            hint="--pool gap, or --probe attention",
         )

@@ -14,14 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+class MlpProbe(NetworkProbe[MlpOptions]):
+    """Fully connected layers on the flattened map."""
+
+    name = "mlp"
+
+    def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        """Returns an `Mlp`."""
+        return Mlp(shape, self._options.widths, classes)
+
+
 class Mlp(nn.Sequential):
     """Fully connected layers with ReLU between them.
 
     Source: diffssl, ``ssl_diff/head.py``.
 
     Args:
-        shape: Of one feature, ``(C, H, W)``.
-        widths: Of the hidden layers.
+        shape: Shape of one feature, ``(C, H, W)``.
+        widths: Widths of the hidden layers.
         classes: Number of classes.
     """
 
@@ -31,13 +41,3 @@ class Mlp(nn.Sequential):
         for before, after in pairwise((channels * height * width, *widths)):
             layers += [nn.Linear(before, after), nn.ReLU()]
         super().__init__(*layers, nn.Linear(widths[-1], classes))
-
-
-class MlpProbe(NetworkProbe[MlpOptions]):
-    """Fully connected layers on the flattened map."""
-
-    name = "mlp"
-
-    def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """See `Mlp`."""
-        return Mlp(shape, self._options.widths, classes)

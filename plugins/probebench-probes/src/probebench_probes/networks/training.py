@@ -1,4 +1,4 @@
-"""Training of small networks on features: one plain loop, the same on every call."""
+"""The training loop of the networks: deterministic on one device."""
 
 from __future__ import annotations
 
@@ -11,82 +11,36 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW
 
 from probebench_probes.optimization.batches import batches
-from probebench_probes.optimization.schedules import factor
+from probebench_probes.optimization.schedules import rate_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
-    from probebench.api import Features, Precision
-    from probebench_probes.options import NetworkOptions, TrainingOptions
-    from probebench_probes.preprocessing.maps import Maps
+    from probebench.api import Precision
+    from probebench_probes.options import TrainingOptions
 
 
 @contextmanager
-def arithmetic(device: str, precision: Precision) -> Iterator[None]:
-    """The run's precision, and convolutions that add up in the same order every time."""
+def deterministic_autocast(device: str, precision: Precision) -> Iterator[None]:
+    """Computes in the run's precision, with convolutions that always add up in the same order."""
     kind = torch.device(device).type
     deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
-    # Without cache: it would keep the weights of the first step, cast, for as long as the context lasts.
+    # Without cache: it would keep the weights of the first step, cast to bf16, until the context ends.
     cast = torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
     with deterministic, cast:
         yield
 
 
-def build(make: Callable[[], nn.Module], *, seed: int) -> nn.Module:
-    """A network with the initial weights of PyTorch's layers, drawn from a seed; the global random state is left."""
+def build_seeded(make: Callable[[], nn.Module], *, seed: int) -> nn.Module:
+    """Builds a network whose initial weights depend on the seed alone; the global random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
 
 
 def train_network(
-    network: nn.Module,
-    train: Features,
-    maps: Maps,
-    options: NetworkOptions,
-    *,
-    learning_rate: float,
-    seed: int,
-    device: str,
-    precision: Precision,
-) -> bool:
-    """Minimises the cross-entropy of a network, in place.
-
-    Every epoch goes through all images, in the seed's order, and through another view of them where they have views.
-
-    Args:
-        network: On the CPU; it is moved to the device, and left in eval mode.
-        train: What to train on.
-        maps: How the network reads it.
-        options: Optimiser, schedule, epochs and batch size.
-        learning_rate: Before the schedule.
-        seed: Of the batches.
-        device: Where to compute.
-        precision: Of the forward and backward pass; weights are float32.
-
-    Returns:
-        Whether the last loss and all weights are finite.
-    """
-    views = train.views or (train.vectors,)
-
-    def inputs(index: Tensor, epoch: int) -> Tensor:
-        return maps.read(views[epoch % len(views)][index], device)
-
-    return minimise(
-        network,
-        train.labels,
-        inputs,
-        options,
-        learning_rate=learning_rate,
-        seed=seed,
-        device=device,
-        precision=precision,
-    )
-
-
-def minimise(
     network: nn.Module,
     labels: Tensor,
     inputs: Callable[[Tensor, int], Tensor],
@@ -97,17 +51,17 @@ def minimise(
     device: str,
     precision: Precision,
 ) -> bool:
-    """What `train_network` does, of anything that comes as a network's inputs.
+    """Minimises the cross-entropy of a network, in place.
 
     Args:
-        network: On the CPU; it is moved to the device, and left in eval mode.
+        network: On the CPU. It is moved to the device, and is in eval mode afterwards.
         labels: int64 ``(N,)``.
-        inputs: Gives the inputs of some rows in an epoch, on the device.
+        inputs: Maps row indices and the epoch to the inputs of the network, on the device.
         options: Optimiser, schedule, epochs and batch size.
-        learning_rate: Before the schedule.
-        seed: Of the batches.
-        device: Where to compute.
-        precision: Of the forward and backward pass; weights are float32.
+        learning_rate: Initial learning rate.
+        seed: Seed of the batches.
+        device: Device to compute on.
+        precision: Precision of the forward and backward pass; weights are float32.
 
     Returns:
         Whether the last loss and all weights are finite.
@@ -120,11 +74,11 @@ def minimise(
         optimizer = AdamW(network.parameters(), learning_rate, weight_decay=options.weight_decay)
     labels = labels.to(device)
     steps, step = options.epochs * math.ceil(len(labels) / options.batch_size), 0
-    with torch.enable_grad(), arithmetic(device, precision):
+    with torch.enable_grad(), deterministic_autocast(device, precision):
         for epoch in range(options.epochs):
             for index in batches(len(labels), options.batch_size, epoch, seed=seed):
-                rate = factor(options.schedule, epoch=epoch, epochs=options.epochs, step=step, steps=steps)
-                optimizer.param_groups[0]["lr"] = learning_rate * rate
+                factor = rate_factor(options.schedule, epoch=epoch, epochs=options.epochs, step=step, steps=steps)
+                optimizer.param_groups[0]["lr"] = learning_rate * factor
                 logits = network(inputs(index, epoch))
                 optimizer.zero_grad()
                 loss = cross_entropy(logits.float(), labels[index.to(device)])

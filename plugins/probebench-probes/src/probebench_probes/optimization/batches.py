@@ -1,4 +1,4 @@
-"""The order of the images in training."""
+"""The batches of each epoch."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 
 
 def batches(images: int, batch_size: int, epoch: int, *, seed: int) -> Iterator[Tensor]:
-    """The positions of each batch of an epoch: int64, on the CPU, every image once."""
+    """Yields the positions of each batch of an epoch, int64 on the CPU; every image occurs once."""
     generator = torch.Generator().manual_seed(hash63("batches", seed, epoch))
     yield from torch.split(torch.randperm(images, generator=generator), batch_size)

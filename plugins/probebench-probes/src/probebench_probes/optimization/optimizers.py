@@ -1,4 +1,4 @@
-"""Optimisers of many heads at once: matrices whose rows have learning rates of their own."""
+"""Optimisers of many heads at once: matrices in which each row has its own learning rate."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ EPSILON = 1e-8
 
 
 class Optimizer(ABC):
-    """Changes weights in place.
+    """Updates weights in place.
 
     Args:
         weights: ``(P, K, D)``.
         rates: Learning rate of each row, ``(K, 1)``.
 
     Attributes:
-        steps: Updates done.
+        steps: Number of updates so far.
     """
 
     def __init__(self, weights: Tensor, rates: Tensor) -> None:
@@ -30,17 +30,20 @@ class Optimizer(ABC):
         self.steps = 0
 
     def step(self, gradient: Tensor, factor: float) -> None:
-        """One update, with all learning rates times `factor`."""
+        """Performs one update, with all learning rates multiplied by `factor`."""
         self.steps += 1
         self._update(gradient, factor)
 
     @abstractmethod
     def _update(self, gradient: Tensor, factor: float) -> None:
-        """Changes the weights."""
+        """Updates the weights."""
 
 
 class Adam(Optimizer):
-    """Source: Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015."""
+    """Adam, as in `torch.optim.Adam`.
+
+    Source: Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
+    """
 
     def __init__(self, weights: Tensor, rates: Tensor) -> None:
         super().__init__(weights, rates)
@@ -54,7 +57,7 @@ class Adam(Optimizer):
 
 
 class Sgd(Optimizer):
-    """Gradient descent with momentum as `torch.optim.SGD` has it: the momentum holds gradients, not steps."""
+    """Gradient descent with momentum, as in `torch.optim.SGD`: the momentum accumulates gradients, not steps."""
 
     def __init__(self, weights: Tensor, rates: Tensor, momentum: float) -> None:
         super().__init__(weights, rates)
@@ -66,24 +69,24 @@ class Sgd(Optimizer):
 
 
 class ProximalSgd(Sgd):
-    """`Sgd` for a loss with ``penalty / 2 * weight ** 2`` in it, which is not part of the gradients that it is given.
+    """`Sgd` for a loss that contains ``penalty / 2 * weight ** 2``, which the given gradients do not include.
 
-    After each step the weights shrink by as much as the penalty asks for there. That leads to the same optimum, and is
-    stable however large a penalty is, where its gradient would have to be followed in steps below ``2 / penalty``.
+    After each step the weights shrink by the proximal operator of the penalty. The optimum is the same, and the method
+    is stable for any penalty, whereas its gradient would need learning rates below ``2 / penalty``.
     Source: Parikh and Boyd, Proximal Algorithms, 2014, section 4.2.
 
     Args:
         weights: ``(P, K, D)``.
         rates: Learning rate of each row, ``(K, 1)``.
         momentum: From 0 to below 1.
-        penalty: Of each weight; of a shape that broadcasts to theirs.
+        penalty: Penalty of each weight; of a shape that broadcasts to that of the weights.
     """
 
     def __init__(self, weights: Tensor, rates: Tensor, momentum: float, penalty: Tensor) -> None:
         super().__init__(weights, rates, momentum)
-        # A gradient that stays the same is followed 1 / (1 - momentum) times as far as its own step.
-        self._pull = penalty * rates / (1 - momentum)
+        # With momentum, a constant gradient moves the weights 1 / (1 - momentum) times as far as one step of it.
+        self._shrinkage = penalty * rates / (1 - momentum)
 
     def _update(self, gradient: Tensor, factor: float) -> None:
         super()._update(gradient, factor)
-        self._weights.div_(1 + factor * self._pull)
+        self._weights.div_(1 + factor * self._shrinkage)

@@ -1,4 +1,4 @@
-"""How learning rates fall while a head is trained."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Literal
 Schedule = Literal["cosine", "cosine-epochs", "step", "constant"]
 
 
-def factor(schedule: Schedule, *, epoch: int, epochs: int, step: int, steps: int) -> float:
-    """What the learning rate is multiplied with.
+def rate_factor(schedule: Schedule, *, epoch: int, epochs: int, step: int, steps: int) -> float:
+    """Returns the factor that the initial learning rate is multiplied by.
 
     Args:
-        schedule: ``cosine`` falls towards 0 from step to step, ``cosine-epochs`` from epoch to epoch, and ``step`` to a
-            tenth after every quarter of the epochs.
-        epoch: Epochs done.
-        epochs: Epochs in all.
-        step: Steps done.
-        steps: Steps in all.
+        schedule: ``cosine`` decays towards 0 step by step, ``cosine-epochs`` epoch by epoch, and ``step`` divides by 10
+            after every quarter of the epochs.
+        epoch: Number of finished epochs.
+        epochs: Total number of epochs.
+        step: Number of finished steps.
+        steps: Total number of steps.
     """
     if schedule == "constant":
         return 1.0

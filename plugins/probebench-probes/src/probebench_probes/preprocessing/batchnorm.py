@@ -1,28 +1,28 @@
-"""Batch normalisation without parameters, as an input of linear heads."""
+"""Batch normalisation without parameters, as the input of linear heads."""
 
 from __future__ import annotations
 
 import torch
 
-from probebench_probes.preprocessing.whitening import Inputs
+from probebench_probes.preprocessing.whitening import FeatureTransform
 
 EPSILON = 1e-5
 MOMENTUM = 0.1
 
 
 class BatchNorm:
-    """What `torch.nn.BatchNorm1d(affine=False)` does, for several points at once.
+    """`torch.nn.BatchNorm1d(affine=False)` for several points at once.
 
-    In training a batch has the mean and deviation of its own images; afterwards the running averages stand in for them.
-    A batch of one image, which has no deviation and which PyTorch refuses, is normalised by the averages too.
+    In training, a batch is normalised by the mean and deviation of its own images; after training, by the running
+    averages. A batch of one image, which has no deviation and which PyTorch refuses, is normalised by the averages too.
 
     Source: Ioffe and Szegedy, Batch Normalization, ICML 2015; as a probe's input: He et al., Masked Autoencoders Are
     Scalable Vision Learners, CVPR 2022, A.1.
 
     Args:
-        points: How many.
-        dimensions: Features of each.
-        device: Where they are.
+        points: Number of points.
+        dimensions: Number of features of each point.
+        device: Device of the averages.
     """
 
     def __init__(self, points: int, dimensions: int, device: torch.device) -> None:
@@ -30,7 +30,7 @@ class BatchNorm:
         self._variance = torch.ones(points, 1, dimensions, device=device)
 
     def normalise_(self, batch: torch.Tensor) -> None:
-        """Normalises a batch ``(P, B, D)`` in place, and takes it into the averages."""
+        """Normalises a batch ``(P, B, D)`` in place, and updates the running averages with it."""
         images, mean, variance = batch.shape[1], self._mean, self._variance
         if images > 1:
             variance, mean = torch.var_mean(batch, 1, correction=0, keepdim=True)
@@ -38,10 +38,10 @@ class BatchNorm:
             self._variance.lerp_(variance * (images / (images - 1)), MOMENTUM)
         batch.sub_(mean).mul_((variance + EPSILON).rsqrt())
 
-    def inputs(self) -> list[Inputs]:
-        """Of each point, the features that a head sees after training."""
+    def transforms(self) -> list[FeatureTransform]:
+        """Returns, for each point, the normalisation by the running averages."""
         scales = (self._variance + EPSILON).rsqrt()
         return [
-            Inputs(mean[0], scale[0], (), torch.ones_like(scale[0]))
+            FeatureTransform(mean[0], scale[0], (), torch.ones_like(scale[0]))
             for mean, scale in zip(self._mean, scales, strict=True)
         ]

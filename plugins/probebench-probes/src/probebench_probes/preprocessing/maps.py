@@ -1,4 +1,4 @@
-"""Features as maps, the input of networks."""
+"""Features as maps, the input of the networks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def as_map(vectors: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Vectors ``(B, D)`` as maps ``(B, C, H, W)``.
+    """Reshapes vectors ``(B, D)`` to maps ``(B, C, H, W)``.
 
-    A plain vector is a map of one position. Tokens ``(N, C)`` are a column of positions, ``(B, C, N, 1)``.
+    A plain vector becomes a map of one position. Tokens ``(N, C)`` become a column of positions, ``(B, C, N, 1)``.
     """
     if len(shape) == 2:
         return vectors.view(-1, *shape).mT[..., None]
@@ -27,13 +27,13 @@ def as_map(vectors: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Maps:
-    """Features as a network reads them.
+class MapTransform:
+    """Reshapes features to maps, and standardises their channels where that is requested.
 
     Attributes:
-        shape: That of `Features`.
+        shape: Shape of one feature, as in `Features`.
         mean: float32 ``(C, 1, 1)``, subtracted from the maps.
-        scale: float32 ``(C, 1, 1)``, then multiplied with.
+        scale: float32 ``(C, 1, 1)``, the factor applied after that.
     """
 
     shape: tuple[int, ...]
@@ -41,10 +41,14 @@ class Maps:
     scale: Tensor
 
     @classmethod
-    def of(cls, train: Features, inputs: Literal["standardized", "raw"]) -> Maps:
-        """Standardised by channel over images and positions, so that positions keep their differences; or raw."""
-        trained_on = torch.cat(train.views) if train.views else train.vectors
-        mean, deviation, least = (as_map(one[None], train.shape)[0] for one in moments(trained_on))
+    def of(cls, train: Features, inputs: Literal["standardized", "raw"]) -> MapTransform:
+        """Returns the transform for train images, and their views where they have some.
+
+        ``standardized`` gives each channel mean 0 and deviation 1 over images and positions together, so that the
+        differences between positions are kept.
+        """
+        vectors = torch.cat(train.views) if train.views else train.vectors
+        mean, deviation, least = (as_map(one[None], train.shape)[0] for one in moments(vectors))
         centre = mean.mean((1, 2), keepdim=True)
         spread = (deviation.square() + (mean - centre).square()).mean((1, 2), keepdim=True).sqrt()
         least = least.amax((1, 2), keepdim=True)
@@ -53,7 +57,7 @@ class Maps:
         scale = torch.where(spread > least, 1 / spread.clamp_min(least), 0.0)
         return cls(train.shape, centre.float(), scale.float())
 
-    def read(self, vectors: Tensor, device: str) -> Tensor:
-        """Maps ``(B, C, H, W)`` of vectors ``(B, D)``, float32 on a device."""
+    def __call__(self, vectors: Tensor, device: str) -> Tensor:
+        """Returns the maps ``(B, C, H, W)`` of vectors ``(B, D)``, float32 on a device."""
         maps = as_map(vectors.to(device).float(), self.shape)
         return (maps - self.mean.to(device)) * self.scale.to(device)
