@@ -1,6 +1,6 @@
-"""The whole way from files to numbers, as torch-fidelity's own command goes it, with an extractor of the test's own.
+"""From files to numbers, against torch-fidelity's own command.
 
-Inception's weights are 96 MB and not here; a small network of fixed weights stands in its place on both sides.
+The weights of Inception (96 MB) are not part of the repository: both sides use a small network of fixed weights.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def small_network() -> torch.nn.Sequential:
 
 
 class SmallExtractor(FeatureExtractorBase):
-    """For torch-fidelity."""
+    """The extractor of torch-fidelity."""
 
     def __init__(self, name, features_list, **_):
         super().__init__(name, features_list)
@@ -55,7 +55,7 @@ class SmallExtractor(FeatureExtractorBase):
 
 
 class SmallBackbone(Backbone):
-    """For probebench."""
+    """The extractor of probebench."""
 
     input_range = (-1.0, 1.0)
 
@@ -89,7 +89,7 @@ def read(folder) -> ImageSet:
 
 @pytest.fixture
 def theirs(monkeypatch):
-    """torch-fidelity on two folders, by what its command calls."""
+    """Measures two folders by the function that torch-fidelity's command calls."""
     monkeypatch.setattr("torch_fidelity.registry.FEATURE_EXTRACTORS_REGISTRY", dict(FEATURE_EXTRACTORS_REGISTRY))
     if "small" not in FEATURE_EXTRACTORS_REGISTRY:
         register_feature_extractor("small", SmallExtractor)
@@ -141,7 +141,7 @@ def test_the_numbers_are_those_of_torch_fidelity(pictures, theirs):
         assert found[name].value == pytest.approx(expected[key], abs=1e-3, rel=1e-3), name
     assert found["kid"].sd == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-3)
     assert found["isc"].sd == pytest.approx(expected["inception_score_std"], rel=1e-3)
-    assert expected["frechet_inception_distance"] > 0.1  # so that 1e-3 says something
+    assert expected["frechet_inception_distance"] > 0.1  # much larger than the tolerance
 
 
 def test_a_second_run_gives_the_same_bits(pictures):

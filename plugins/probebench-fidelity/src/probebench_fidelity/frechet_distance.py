@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from probebench.api import ImageSet, Measured, ProbebenchWarning, SampleProbe
-from probebench_fidelity.options import INCEPTION
+from probebench_fidelity.options import uses_default_features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class FrechetDistance(SampleProbe):
-    """Distance of two Gaussians that have the features' means and covariances.
+    """Distance of two Gaussians that have the means and covariances of the features.
 
     It is called `fid` on the last pooled features of Inception, and `fd` on any others.
     """
 
     def __init__(self, options: FIDOptions) -> None:
-        self._name = "fid" if options.extractor == INCEPTION and options.point in ("", "2048") else "fd"
+        self._name = "fid" if uses_default_features(options) else "fd"
 
     def measure(self, drawn: ImageSet, real: ImageSet) -> dict[str, Measured]:
-        """Lower is better. The number is biased upwards, the more the fewer images there are."""
+        """Returns the distance: lower is better. Its bias is upwards, and larger for fewer images."""
         count, width = drawn.features.shape
         if min(count, len(real.features)) <= width:
             warnings.warn(
                 f"{self._name} of {count:,} images with {width:,} features: with no more images than features it is "
-                "far above that of many images; look at it beside the floor",
+                "far above that of many images; compare it to that of real images",
                 ProbebenchWarning,
                 stacklevel=2,
             )
@@ -39,7 +39,7 @@ class FrechetDistance(SampleProbe):
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """torch-fidelity's distance, with its means in float64 as well as its covariances.
+    """Returns torch-fidelity's distance, with means in float64 as well as covariances.
 
     Args:
         first: ``(N, D)``.

@@ -1,4 +1,4 @@
-"""The file of Inception's weights: where it lies, what is in it, and its download when the user asks for that."""
+"""The weights of Inception: the path of their file, its verification and its download; and random weights."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _TIMEOUT = 60.0
 
 
 def path_of(options: InceptionOptions) -> Path:
-    """Where the file is looked for: what the user says, or else where torch-fidelity itself keeps it."""
+    """Returns the path of the file: the user's, or else that of torch-fidelity."""
     return Path(options.weights).expanduser() if options.weights else Path(torch.hub.get_dir()) / "checkpoints" / NAME
 
 
 def load(options: InceptionOptions) -> dict[str, Tensor]:
-    """Reads the weights. Nothing is downloaded, and nothing in the file is executed.
+    """Reads the weights. Nothing is downloaded, and no code in the file is executed.
 
     Raises:
-        DataError: The file is not there, or it is another one.
+        DataError: The file does not exist, or has another content.
     """
     path = path_of(options)
     if not path.is_file():
         raise DataError(
-            f"Inception's weights are not there: no file {path}",
+            f"the file of Inception's weights does not exist: {path}",
             where="backbone inception",
-            hint=f"probebench run --download ..., or put {URL} there; or another extractor=",
+            hint=f"add --download to probebench run, or save {URL} as this file",
         )
     _verify(path)
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
@@ -52,11 +52,11 @@ def load(options: InceptionOptions) -> dict[str, Tensor]:
 
 
 def fetch(options: InceptionOptions, progress: Callable[[str, int, int], None]) -> None:
-    """Downloads the weights if they are not there. Called for `probebench run --download`.
+    """Downloads the weights unless they exist. Called by `probebench run --download`.
 
     Raises:
-        UsageError: The user named a file of their own, and it is not there.
-        DataError: The file is another one, cannot be downloaded, or cannot be written.
+        UsageError: The user named a file, and it does not exist.
+        DataError: The file has another content, cannot be downloaded, or cannot be written.
     """
     path = path_of(options)
     if not options.pretrained:
@@ -66,7 +66,9 @@ def fetch(options: InceptionOptions, progress: Callable[[str, int, int], None]) 
         return
     if options.weights:
         raise UsageError(
-            f"no file {options.weights!r}", where="option weights of inception", hint="without it, they are downloaded"
+            f"no file {options.weights!r}",
+            where="option weights of inception",
+            hint="remove the option weights, so that --download fetches them",
         )
     part = path.with_name(f"{NAME}.part")
     try:
@@ -79,16 +81,16 @@ def fetch(options: InceptionOptions, progress: Callable[[str, int, int], None]) 
         raise DataError(
             f"{NAME} cannot be downloaded: {reason}",
             where=URL,
-            hint=f"the same command again; or fetch it by other means, and put it at {path}",
+            hint=f"run the same command again, or save the file yourself as {path}",
         ) from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def _receive(part: Path, progress: Callable[[str, int, int], None]) -> None:
-    with urllib.request.urlopen(URL, timeout=_TIMEOUT) as answer, part.open("wb") as file:
-        total, done = int(answer.headers.get("Content-Length") or 0), 0
-        while chunk := answer.read(_CHUNK):
+    with urllib.request.urlopen(URL, timeout=_TIMEOUT) as response, part.open("wb") as file:
+        total, done = int(response.headers.get("Content-Length") or 0), 0
+        while chunk := response.read(_CHUNK):
             file.write(chunk)
             done += len(chunk)
             progress(NAME, done, total)
@@ -96,17 +98,17 @@ def _receive(part: Path, progress: Callable[[str, int, int], None]) -> None:
 
 def _verify(path: Path) -> None:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != SHA256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != SHA256:
         raise DataError(
-            f"{path.name} is not torch-fidelity's file: its SHA-256 begins with {found[:16]}, not {SHA256[:16]}",
+            f"{path.name} is not torch-fidelity's file: its SHA-256 begins with {digest[:16]}, not {SHA256[:16]}",
             where=str(path),
-            hint=f"move it away, and run with --download or put {URL} there",
+            hint=f"delete it and add --download to probebench run, or save {URL} as this file",
         )
 
 
-def random_(network: torch.nn.Module, seed: int) -> None:
-    """Gives a network random weights (He et al. 2015, arXiv 1502.01852), without the global random state."""
+def initialise_(network: torch.nn.Module, seed: int) -> None:
+    """Sets random weights (He et al. 2015, arXiv 1502.01852); the global random state is not used."""
     generator = torch.Generator().manual_seed(seed)
     module: Any
     for module in network.modules():

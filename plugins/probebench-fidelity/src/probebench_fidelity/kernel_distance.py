@@ -7,27 +7,26 @@ from typing import TYPE_CHECKING
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 from probebench.api import ImageSet, Measured, SampleProbe, UsageError
-from probebench_fidelity.options import INCEPTION
+from probebench_fidelity.options import SEED, uses_default_features
 
 if TYPE_CHECKING:
     from probebench_fidelity.options import KIDOptions
 
-SEED = 2020
-"""Of the subsets; torch-fidelity's own, so that its numbers are ours."""
-
 
 class KernelDistance(SampleProbe):
-    """Unbiased squared MMD with the kernel (x.y / D + 1)^3, mean over random subsets.
+    """Unbiased squared MMD with the kernel (x.y / D + 1)^3, averaged over random subsets.
 
     It is called `kid` on the last pooled features of Inception, and `kd` on any others.
     """
 
     def __init__(self, options: KIDOptions) -> None:
         self._options = options
-        self._name = "kid" if options.extractor == INCEPTION and options.point in ("", "2048") else "kd"
+        self._name = "kid" if uses_default_features(options) else "kd"
 
     def measure(self, drawn: ImageSet, real: ImageSet) -> dict[str, Measured]:
-        """Lower is better; it may fall a little below 0. The sd is over subsets, and says nothing of other models.
+        """Returns the distance: lower is better, and slightly negative values are possible.
+
+        The sd is over subsets; it does not include the spread over trained models.
 
         Raises:
             UsageError: There are fewer images than in a subset.
@@ -37,9 +36,9 @@ class KernelDistance(SampleProbe):
             raise UsageError(
                 f"subsets of {self._options.subset_size:,} images cannot be taken from {smallest:,}",
                 where="option subset_size of kid",
-                hint=f"subset_size={smallest} or less",
+                hint=f"kid:subset_size={smallest}",
             )
-        found = kid_features_to_metric(
+        results = kid_features_to_metric(
             drawn.features.double(),
             real.features.double(),
             kid_subsets=self._options.subsets,
@@ -47,4 +46,4 @@ class KernelDistance(SampleProbe):
             rng_seed=SEED,
             verbose=False,
         )
-        return {self._name: Measured(found[KEY_METRIC_KID_MEAN], sd=found[KEY_METRIC_KID_STD])}
+        return {self._name: Measured(results[KEY_METRIC_KID_MEAN], sd=results[KEY_METRIC_KID_STD])}

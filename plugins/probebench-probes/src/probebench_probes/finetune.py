@@ -45,8 +45,8 @@ class Finetune(TuningProbe):
         """Returns one trial for each learning rate, in the order of the options."""
         trials = []
         for rate in self._options.learning_rates:
-            tuned = self._train(backbone, train, rate, seed=seed)
-            trials.append(Trial({"learning_rate": rate}, metric(tuned.scores(val), val.labels)))
+            finetuned = self._train(backbone, train, rate, seed=seed)
+            trials.append(Trial({"learning_rate": rate}, metric(finetuned.scores(val), val.labels)))
         return trials
 
     def fit(self, backbone: Tunable, train: InputImages, params: Mapping[str, Scalar], *, seed: int) -> Tuned:
@@ -56,12 +56,12 @@ class Finetune(TuningProbe):
             TrainingError: The training diverges.
         """
         rate = cast("float", params["learning_rate"])
-        tuned = self._train(backbone, train, rate, seed=seed)
-        if not tuned.finite:
+        finetuned = self._train(backbone, train, rate, seed=seed)
+        if not finetuned.finite:
             raise divergence_error("finetune", rate)
-        return tuned
+        return finetuned
 
-    def _train(self, backbone: Tunable, train: InputImages, rate: float, *, seed: int) -> TunedNetwork:
+    def _train(self, backbone: Tunable, train: InputImages, rate: float, *, seed: int) -> FinetunedBackbone:
         network = with_head(backbone, train.classes, seed=seed)
         devices = [torch.device(self._device)] if self._device != "cpu" else []
         with torch.random.fork_rng(devices=devices):
@@ -77,7 +77,7 @@ class Finetune(TuningProbe):
                 precision=self._precision,
             )
         in_train = train.labels.bincount(minlength=train.classes) > 0
-        return TunedNetwork(network, in_train, self._device, self._precision, finite=finite)
+        return FinetunedBackbone(network, in_train, self._device, self._precision, finite=finite)
 
 
 def with_head(backbone: Tunable, classes: int, *, seed: int) -> nn.Module:
@@ -86,7 +86,7 @@ def with_head(backbone: Tunable, classes: int, *, seed: int) -> nn.Module:
     return nn.Sequential(backbone.network(), head)
 
 
-class TunedNetwork(Tuned):
+class FinetunedBackbone(Tuned):
     """A trained network, and the classes that have train images, bool ``(C,)``."""
 
     logits = True
