@@ -1,4 +1,4 @@
-"""Shared by the tests of the `timm` backbone: a builder, and images that differ."""
+"""Shared by the tests of the `timm` backbone: building one, random images, and features."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def images() -> Callable[..., Tensor]:
 
 @pytest.fixture
 def features() -> Callable[..., dict[str, Tensor]]:
-    """Features by tap, each in one pool."""
+    """Extracts features by tap, all with one pool."""
 
     def extract(backbone: Timm, images: Tensor, taps: list[str], pool: str = "flat") -> dict[str, Tensor]:
         points = [Point(tap, "clean", pool) for tap in taps]

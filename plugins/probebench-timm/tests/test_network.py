@@ -1,4 +1,4 @@
-"""What a user may write, and what is said to one who writes something else."""
+"""Names and options that are accepted, errors for all others, and fingerprints."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ def test_a_misspelt_model(backbone):
     assert "'resnet18'" in message
 
 
-def test_a_model_unlike_any(backbone):
-    with pytest.raises(UsageError, match=r"timm has no model '§§§'[\s\S]*timm\.list_models\(\) names all \d+"):
+def test_a_name_that_resembles_no_model(backbone):
+    with pytest.raises(
+        UsageError, match=r"timm has no model '§§§'[\s\S]*one of the \d+ names that timm\.list_models\(\) returns"
+    ):
         backbone("§§§")
 
 
@@ -33,12 +35,12 @@ def test_an_unknown_tag(backbone):
 
 
 def test_a_tag_of_a_model_without_tags(backbone):
-    with pytest.raises(UsageError, match="try: mixer_s32_224 alone: it has no tags"):
+    with pytest.raises(UsageError, match="try: model=mixer_s32_224, which has no tags"):
         backbone("mixer_s32_224.in1k")
 
 
 @pytest.mark.parametrize("name", ["hf-hub:timm/test_resnet.r160_in1k", "hf_hub:timm/test_resnet", "local-dir:/tmp"])
-def test_names_that_would_fetch_something(backbone, monkeypatch, name):
+def test_names_that_would_download_something(backbone, monkeypatch, name):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("the network was used"))
     with pytest.raises(UsageError, match="timm has no model"):
         backbone(name)

