@@ -1,4 +1,4 @@
-"""bf16 gives the features of fp32 but for rounding, or an error."""
+"""Features in bf16 agree with fp32 up to rounding, or an error is raised."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_layer_that_goes_wrong_in_bf16_is_found(backbone):
     with pytest.raises(UsageError) as caught:
         made.place("cpu", "bf16")
     what, *rest = str(caught.value).splitlines()
-    assert re.fullmatch(r"stage\.2 in bf16 differs by \d+% from fp32: more than rounding", what)
+    assert re.fullmatch(r"stage\.2 in bf16 differs from fp32 by \d+ %, which is more than rounding", what)
     assert rest == ["  in: timm's test_resnet on cpu", "  try: --precision fp32"]
 
 
@@ -39,12 +39,12 @@ def test_overflow_in_bf16_is_found(backbone):
     made._net.layer3.register_forward_hook(
         lambda _module, _inputs, output: output * float("nan") if output.dtype == torch.bfloat16 else output
     )
-    with pytest.raises(UsageError, match=r"stage\.3 in bf16 differs by nan%"):
+    with pytest.raises(UsageError, match=r"stage\.3 in bf16 differs from fp32 by nan %"):
         made.place("cpu", "bf16")
 
 
-def test_bf16_is_looked_at_in_the_sizes_that_were_described(backbone):
-    """Another size of the images may mean another kernel."""
+def test_bf16_is_checked_in_the_sizes_that_were_described(backbone):
+    """Images of another size may use another kernel."""
     made = backbone("test_resnet")
     made.taps((24, 40))
 
