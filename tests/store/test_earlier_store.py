@@ -1,6 +1,7 @@
 """A store and records of an earlier version are found and used: their keys do not depend on where a module is.
 
-``earlier/`` was written by ``probebench run --backbone pixels --dataset digits --probe knn --limit 30 --precision fp32``
+``earlier/`` was written by
+``probebench run --backbone pixels --dataset digits --probe knn --limit 30 --precision fp32``
 before modules moved into packages.
 """
 

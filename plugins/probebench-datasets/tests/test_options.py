@@ -29,8 +29,8 @@ def test_sizes_out_of_range(options):
 
 
 def test_the_default_size_is_left_out_of_records():
-    assert "image_size" in ScatteredDigitsOptions().unsaid()
-    assert "image_size" not in ScatteredDigitsOptions(image_size=32).unsaid()
+    assert "image_size" in ScatteredDigitsOptions().excluded_fields()
+    assert "image_size" not in ScatteredDigitsOptions(image_size=32).excluded_fields()
 
 
 @pytest.mark.parametrize("fold", [-1, 10, "first"])
@@ -47,12 +47,12 @@ def test_a_grid_that_is_not_valid(grid):
 
 @pytest.mark.parametrize("model", [CifarOptions, STL10Options, FashionMNISTOptions, SVHNOptions, Flowers102Options])
 def test_the_data_root_is_left_out_of_records(model):
-    assert "root" in model(root="somewhere").unsaid()
+    assert "root" in model(root="somewhere").excluded_fields()
 
 
 @pytest.mark.parametrize("model", [ImageFolderOptions, ParquetOptions])
 def test_the_path_is_left_out_of_records(model):
-    assert "path" in model(path="somewhere/birds").unsaid()
+    assert "path" in model(path="somewhere/birds").excluded_fields()
 
 
 @pytest.mark.parametrize(

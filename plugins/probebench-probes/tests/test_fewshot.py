@@ -28,7 +28,7 @@ TRAIN, VAL = features(200, 0), features(100, 1)
 
 def test_the_views_of_the_sampled_images_are_passed_on():
     class Inner(Probe):
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             passed.append(train)
             return [Trial({}, 0.0)]
 
@@ -38,7 +38,7 @@ def test_the_views_of_the_sampled_images_are_passed_on():
     passed: list[Features] = []
     viewed = Features(TRAIN.vectors, TRAIN.labels, 4, (6,), (TRAIN.vectors + 1, TRAIN.vectors + 2))
     fewshot = Fewshot(FewshotOptions(shots=3), Inner())
-    fewshot.tune(viewed, VAL, metric=top1, seed=0)
+    fewshot.search(viewed, VAL, metric=top1, seed=0)
     fewshot.fit(viewed, {}, seed=0)
     for few in passed:
         assert len(few.vectors) == 3 * 4
@@ -65,7 +65,7 @@ def test_a_seed_samples_the_same_images_again_and_another_seed_others():
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_is_scikit_learn_on_the_same_few_images(seed):
     probe = Fewshot(FewshotOptions(shots=3), Knn(KnnOptions(distance="euclidean", vote="uniform", ks=(1,))))
-    (trial,) = probe.tune(TRAIN, VAL, metric=top1, seed=seed)
+    (trial,) = probe.search(TRAIN, VAL, metric=top1, seed=seed)
     scores = probe.fit(TRAIN, trial.params, seed=seed).scores(VAL.vectors)
     rows = sample_shots(TRAIN.labels, 3, seed=seed)
     reference = KNeighborsClassifier(1).fit(TRAIN.vectors[rows], TRAIN.labels[rows])
@@ -76,20 +76,20 @@ def test_it_is_scikit_learn_on_the_same_few_images(seed):
 def test_seeds_are_independent_of_each_other_and_of_what_ran_before():
     """In EVA, repeated runs share one random stream, so that run i cannot be repeated alone."""
     probe = Fewshot(FewshotOptions(shots=2), Knn(KnnOptions(ks=(1,))))
-    alone = [probe.tune(TRAIN, VAL, metric=top1, seed=seed)[0].value for seed in (4, 3)]
-    again = [probe.tune(TRAIN, VAL, metric=top1, seed=seed)[0].value for seed in (3, 4)]
+    alone = [probe.search(TRAIN, VAL, metric=top1, seed=seed)[0].value for seed in (4, 3)]
+    again = [probe.search(TRAIN, VAL, metric=top1, seed=seed)[0].value for seed in (3, 4)]
     assert alone == again[::-1]
-    assert len({probe.tune(TRAIN, VAL, metric=top1, seed=seed)[0].value for seed in range(5)}) > 1
+    assert len({probe.search(TRAIN, VAL, metric=top1, seed=seed)[0].value for seed in range(5)}) > 1
 
 
 def test_the_inner_probe_gets_the_device_the_shape_and_the_whole_of_val():
     calls = {}
 
     class Inner(Probe):
-        def place(self, device, precision):
+        def move_to(self, device, precision):
             calls["place"] = device, precision
 
-        def tune(self, train, val, *, metric, seed):
+        def search(self, train, val, *, metric, seed):
             calls["tune"] = train, val
             return [Trial({}, 0.5)]
 
@@ -97,8 +97,8 @@ def test_the_inner_probe_gets_the_device_the_shape_and_the_whole_of_val():
             calls["fit"] = train
 
     probe = Fewshot(FewshotOptions(shots=2), Inner())
-    probe.place("cuda:1", "bf16")
-    probe.tune(TRAIN, VAL, metric=top1, seed=0)
+    probe.move_to("cuda:1", "bf16")
+    probe.search(TRAIN, VAL, metric=top1, seed=0)
     probe.fit(TRAIN, {}, seed=0)
     assert calls["place"] == ("cuda:1", "bf16")
     train, val = calls["tune"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from probebench.api import InputImages, TrainingError, Tunable, hash63
+from probebench.api import FinetunableNetwork, InputImages, TrainingError, hash63
 from probebench.stats.metrics import top1
 from probebench_probes import FinetuneOptions
 from probebench_probes.finetune import Finetune
@@ -36,7 +36,7 @@ def backbone() -> nn.Module:
 
 
 NETWORK = backbone()
-TUNABLE = Tunable(lambda: copy.deepcopy(NETWORK).train(), 5)
+TUNABLE = FinetunableNetwork(lambda: copy.deepcopy(NETWORK).train(), 5)
 TRAIN, VAL = images(100, 0), images(80, 1)
 
 
@@ -46,7 +46,7 @@ def test_it_is_a_plain_loop(optimizer):
     options = FinetuneOptions(
         learning_rates=(1e-2,), optimizer=optimizer, momentum=momentum, weight_decay=0.01, epochs=4, batch_size=32
     )
-    (trial,) = Finetune(options).tune(TUNABLE, TRAIN, VAL, metric=top1, seed=3)
+    (trial,) = Finetune(options).search(TUNABLE, TRAIN, VAL, metric=top1, seed=3)
     tuned = Finetune(options).fit(TUNABLE, TRAIN, trial.params, seed=3)
 
     network, head = copy.deepcopy(NETWORK), None
@@ -78,8 +78,8 @@ def test_it_is_a_plain_loop(optimizer):
 def test_every_training_starts_at_the_weights_of_the_backbone_and_does_not_change_them():
     before = copy.deepcopy(NETWORK.state_dict())
     options = FinetuneOptions(learning_rates=(1e-2, 1e-3), epochs=2)
-    first, second = Finetune(options).tune(TUNABLE, TRAIN, VAL, metric=top1, seed=0)
-    (alone,) = Finetune(options.model_copy(update={"learning_rates": (1e-3,)})).tune(
+    first, second = Finetune(options).search(TUNABLE, TRAIN, VAL, metric=top1, seed=0)
+    (alone,) = Finetune(options.model_copy(update={"learning_rates": (1e-3,)})).search(
         TUNABLE, TRAIN, VAL, metric=top1, seed=0
     )
     assert (first.params, second.params) == ({"learning_rate": 1e-2}, {"learning_rate": 1e-3})
@@ -101,7 +101,7 @@ def test_a_class_without_train_images_is_never_predicted():
 
 def test_a_training_that_diverges_is_a_trial_like_others_and_an_error_when_it_is_chosen():
     options = FinetuneOptions(optimizer="sgd", learning_rates=(1e38,), epochs=2)
-    (trial,) = Finetune(options).tune(TUNABLE, TRAIN, VAL, metric=top1, seed=0)
+    (trial,) = Finetune(options).search(TUNABLE, TRAIN, VAL, metric=top1, seed=0)
     assert trial.value == top1(torch.zeros(80, 3), VAL.labels)
     with pytest.raises(TrainingError) as error:
         Finetune(options).fit(TUNABLE, TRAIN, trial.params, seed=0)

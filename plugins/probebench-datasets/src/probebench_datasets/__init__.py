@@ -122,7 +122,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         factory="probebench_datasets.backbones.pixels:Pixels",
         options=PixelsOptions,
         summary="raw pixels, optionally averaged over a grid: the baseline for every backbone",
-        floor=True,
+        baseline=True,
     )
     yield BackboneSpec(
         name="digits-classifier",

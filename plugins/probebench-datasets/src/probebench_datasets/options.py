@@ -27,7 +27,7 @@ class ScatteredDigitsOptions(Options):
 class RootOptions(Options):
     """Options of a dataset that is stored in the data root."""
 
-    places: ClassVar[frozenset[str]] = frozenset({"root"})
+    locations: ClassVar[frozenset[str]] = frozenset({"root"})
 
     root: str = Field(
         "", description="data root; by default PROBEBENCH_DATA, or the platform's folder for the user's data"
@@ -74,7 +74,7 @@ class Flowers102Options(RootOptions):
 class PathOptions(Options):
     """Options of a dataset in a folder or file of the user."""
 
-    places: ClassVar[frozenset[str]] = frozenset({"path"})
+    locations: ClassVar[frozenset[str]] = frozenset({"path"})
     alias: ClassVar[str] = "name"
 
     path: str = Field("", description="folder or file of the images")

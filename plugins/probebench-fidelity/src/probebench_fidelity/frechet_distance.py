@@ -25,9 +25,9 @@ class FrechetDistance(SampleProbe):
     def __init__(self, options: FIDOptions) -> None:
         self._name = "fid" if uses_default_features(options) else "fd"
 
-    def measure(self, drawn: ImageSet, real: ImageSet) -> dict[str, Measured]:
+    def measure(self, generated: ImageSet, real: ImageSet) -> dict[str, Measured]:
         """Returns the distance: lower is better. Its bias is upwards, and larger for fewer images."""
-        count, width = drawn.features.shape
+        count, width = generated.features.shape
         if min(count, len(real.features)) <= width:
             warnings.warn(
                 f"{self._name} of {count:,} images with {width:,} features: with no more images than features it is "
@@ -35,7 +35,7 @@ class FrechetDistance(SampleProbe):
                 ProbebenchWarning,
                 stacklevel=2,
             )
-        return {self._name: Measured(frechet_distance(drawn.features, real.features))}
+        return {self._name: Measured(frechet_distance(generated.features, real.features))}
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:

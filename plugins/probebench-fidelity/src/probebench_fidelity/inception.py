@@ -81,7 +81,7 @@ class Inception(Backbone):
             Tap(name, "vector", (width,), cost, default=name == LAST_POOLED) for name, (width, cost) in _TAPS.items()
         ]
 
-    def place(self, device: str, precision: Precision) -> None:
+    def move_to(self, device: str, precision: Precision) -> None:
         """Moves the network to a device. In bf16, images are still resized in fp32."""
         self._device, self._bf16 = torch.device(device), precision == "bf16"
         self._net.to(self._device)

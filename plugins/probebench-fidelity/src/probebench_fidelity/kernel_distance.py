@@ -23,7 +23,7 @@ class KernelDistance(SampleProbe):
         self._options = options
         self._name = "kid" if uses_default_features(options) else "kd"
 
-    def measure(self, drawn: ImageSet, real: ImageSet) -> dict[str, Measured]:
+    def measure(self, generated: ImageSet, real: ImageSet) -> dict[str, Measured]:
         """Returns the distance: lower is better, and slightly negative values are possible.
 
         The sd is over subsets; it does not include the spread over trained models.
@@ -31,7 +31,7 @@ class KernelDistance(SampleProbe):
         Raises:
             UsageError: There are fewer images than in a subset.
         """
-        smallest = min(len(drawn.features), len(real.features))
+        smallest = min(len(generated.features), len(real.features))
         if smallest < self._options.subset_size:
             raise UsageError(
                 f"subsets of {self._options.subset_size:,} images cannot be taken from {smallest:,}",
@@ -39,7 +39,7 @@ class KernelDistance(SampleProbe):
                 hint=f"kid:subset_size={smallest}",
             )
         results = kid_features_to_metric(
-            drawn.features.double(),
+            generated.features.double(),
             real.features.double(),
             kid_subsets=self._options.subsets,
             kid_subset_size=self._options.subset_size,

@@ -24,7 +24,7 @@ _EXTRACTOR = "inception, or any other backbone, in brackets where it has options
 class InceptionOptions(Options):
     """Options of `inception`."""
 
-    places: ClassVar[frozenset[str]] = frozenset({"weights"})
+    locations: ClassVar[frozenset[str]] = frozenset({"weights"})
 
     weights: str = Field(
         "", description="file of the weights; empty: the file of torch-fidelity, which run --download fetches"

@@ -27,13 +27,13 @@ class PrecisionRecall(SampleProbe):
     def __init__(self, options: PRCOptions) -> None:
         self._neighbours = options.neighbours
 
-    def measure(self, drawn: ImageSet, real: ImageSet) -> dict[str, Measured]:
+    def measure(self, generated: ImageSet, real: ImageSet) -> dict[str, Measured]:
         """Returns precision, recall and F-score: higher is better, and all are between 0 and 1.
 
         Raises:
             UsageError: There are not more images than neighbours.
         """
-        smallest = min(len(drawn.features), len(real.features))
+        smallest = min(len(generated.features), len(real.features))
         if smallest <= self._neighbours:
             raise UsageError(
                 f"{smallest} images do not have {self._neighbours} neighbours each",
@@ -41,7 +41,7 @@ class PrecisionRecall(SampleProbe):
                 hint="prc:count=2000 for more images, or a smaller value of neighbours",
             )
         results = prc_features_to_metric(
-            drawn.features, real.features, prc_neighborhood=self._neighbours, save_cpu_ram=True, verbose=False
+            generated.features, real.features, prc_neighborhood=self._neighbours, save_cpu_ram=True, verbose=False
         )
         keys = {"precision": KEY_METRIC_PRECISION, "recall": KEY_METRIC_RECALL, "f-score": KEY_METRIC_F_SCORE}
         return {name: Measured(results[key], higher_is_better=True) for name, key in keys.items()}

@@ -30,20 +30,20 @@ class Fewshot(Probe):
     def __init__(self, options: FewshotOptions, inner: Probe) -> None:
         self._shots, self._inner = options.shots, inner
 
-    def place(self, device: str, precision: Precision) -> None:
+    def move_to(self, device: str, precision: Precision) -> None:
         """Sets the device and the precision of the inner probe."""
-        self._inner.place(device, precision)
+        self._inner.move_to(device, precision)
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
         """Returns the trials of the inner probe."""
-        return self.tune_many([(train, val)], metric=metric, seed=seed)[0]
+        return self.search_many([(train, val)], metric=metric, seed=seed)[0]
 
-    def tune_many(
+    def search_many(
         self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
     ) -> Sequence[Sequence[Trial]]:
         """Returns the trials of the inner probe for each point."""
         few = [(self._few(train, seed), val) for train, val in points]
-        return self._inner.tune_many(few, metric=metric, seed=seed)
+        return self._inner.search_many(few, metric=metric, seed=seed)
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         """Fits the inner probe."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import nn
 
-from probebench.api import Trial, Tuned, TuningProbe, hash63
+from probebench.api import FinetunedNetwork, FinetuningProbe, Trial, hash63
 from probebench_probes.networks.training import build_seeded, deterministic_autocast, train_network
 from probebench_probes.optimization.divergence import divergence_error
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from probebench.api import InputImages, Metric, Precision, Scalar, Tunable
+    from probebench.api import FinetunableNetwork, InputImages, Metric, Precision, Scalar
     from probebench_probes.options import FinetuneOptions
 
 SCORING_BATCH = 128
 """Images that are scored at a time."""
 
 
-class Finetune(TuningProbe):
+class Finetune(FinetuningProbe):
     """Trains everything up to the tap at one learning rate, which is chosen on val.
 
     A class without train images is never predicted. A training that diverges gives all images the same score while the
@@ -35,12 +35,12 @@ class Finetune(TuningProbe):
         self._device: str = "cpu"
         self._precision: Precision = "fp32"
 
-    def place(self, device: str, precision: Precision) -> None:
+    def move_to(self, device: str, precision: Precision) -> None:
         """Sets the device and the precision of training and scoring."""
         self._device, self._precision = device, precision
 
-    def tune(
-        self, backbone: Tunable, train: InputImages, val: InputImages, *, metric: Metric, seed: int
+    def search(
+        self, backbone: FinetunableNetwork, train: InputImages, val: InputImages, *, metric: Metric, seed: int
     ) -> Sequence[Trial]:
         """Returns one trial for each learning rate, in the order of the options."""
         trials = []
@@ -49,7 +49,9 @@ class Finetune(TuningProbe):
             trials.append(Trial({"learning_rate": rate}, metric(finetuned.scores(val), val.labels)))
         return trials
 
-    def fit(self, backbone: Tunable, train: InputImages, params: Mapping[str, Scalar], *, seed: int) -> Tuned:
+    def fit(
+        self, backbone: FinetunableNetwork, train: InputImages, params: Mapping[str, Scalar], *, seed: int
+    ) -> FinetunedNetwork:
         """Trains one network; ``params`` holds ``learning_rate``.
 
         Raises:
@@ -61,7 +63,7 @@ class Finetune(TuningProbe):
             raise divergence_error("finetune", rate)
         return finetuned
 
-    def _train(self, backbone: Tunable, train: InputImages, rate: float, *, seed: int) -> FinetunedBackbone:
+    def _train(self, backbone: FinetunableNetwork, train: InputImages, rate: float, *, seed: int) -> FinetunedBackbone:
         network = with_head(backbone, train.classes, seed=seed)
         devices = [torch.device(self._device)] if self._device != "cpu" else []
         with torch.random.fork_rng(devices=devices):
@@ -80,13 +82,13 @@ class Finetune(TuningProbe):
         return FinetunedBackbone(network, in_train, self._device, self._precision, finite=finite)
 
 
-def with_head(backbone: Tunable, classes: int, *, seed: int) -> nn.Module:
+def with_head(backbone: FinetunableNetwork, classes: int, *, seed: int) -> nn.Module:
     """Returns the backbone with a linear layer on top, whose initial weights are PyTorch's and depend on the seed."""
     head = build_seeded(lambda: nn.Linear(backbone.width, classes), seed=hash63("network", seed))
     return nn.Sequential(backbone.network(), head)
 
 
-class FinetunedBackbone(Tuned):
+class FinetunedBackbone(FinetunedNetwork):
     """A trained network, and the classes that have train images, bool ``(C,)``."""
 
     logits = True

@@ -34,7 +34,7 @@ SHORT = LinearOptions(epochs=5)
 
 
 def chosen(probe: Linear, fit: Features, val: Features, *, seed: int = 0):
-    return max(probe.tune(fit, val, metric=top1, seed=seed), key=lambda trial: trial.value)
+    return max(probe.search(fit, val, metric=top1, seed=seed), key=lambda trial: trial.value)
 
 
 def test_the_default_is_as_good_as_logistic_regression():
@@ -53,7 +53,7 @@ def test_the_default_is_as_good_as_logistic_regression():
 
 def test_the_thesis_protocol_is_a_linear_layer_trained_by_adam(thesis2024, assert_same_predictions):
     probe = Linear(LinearOptions(**thesis2024["linear"]))
-    (trial,) = probe.tune(TRAIN, TEST, metric=top1, seed=11)
+    (trial,) = probe.search(TRAIN, TEST, metric=top1, seed=11)
     assert trial.params == {"learning_rate": 1e-3, "weight_decay": 0.0}
     fitted = probe.fit(TRAIN, trial.params, seed=11)
 
@@ -80,7 +80,7 @@ def test_a_sweep_over_points_is_one_plain_loop_for_each_head_and_point(thesis202
         tuple(Features(part.vectors[:, first:last].contiguous(), part.labels, 10) for part in (FIT, VAL))
         for first, last in ((0, 32), (32, 64), (0, 64))
     ]
-    sweep = Linear(LinearOptions(**options)).tune_many(points, metric=top1, seed=7)
+    sweep = Linear(LinearOptions(**options)).search_many(points, metric=top1, seed=7)
     for (fit, val), trials in zip(points, sweep, strict=True):
         for trial in trials:
             layer = torch.nn.Linear(fit.vectors.shape[1], 10)
@@ -108,7 +108,7 @@ def test_an_epoch_trains_on_the_next_view(inputs, thesis2024):
     seen = Features(
         torch.full_like(FIT.vectors, torch.nan), FIT.labels, 10, views=views
     )  # only the views are trained on
-    (trial,) = Linear(LinearOptions(**options)).tune(seen, VAL, metric=top1, seed=7)
+    (trial,) = Linear(LinearOptions(**options)).search(seen, VAL, metric=top1, seed=7)
 
     mean, scale = torch.cat(views).mean(0), torch.cat(views).std(0, correction=0)
     layer = torch.nn.Linear(64, 10)
@@ -131,8 +131,8 @@ def test_an_epoch_trains_on_the_next_view(inputs, thesis2024):
 def test_points_with_views_train_beside_points_without(thesis2024):
     options = LinearOptions(**thesis2024["linear"] | {"epochs": 2})
     viewed = Features(FIT.vectors, FIT.labels, 10, views=(FIT.vectors.flip(1), FIT.vectors))
-    alone = [Linear(options).tune(train, VAL, metric=top1, seed=0)[0].value for train in (FIT, viewed)]
-    together = Linear(options).tune_many([(FIT, VAL), (viewed, VAL)], metric=top1, seed=0)
+    alone = [Linear(options).search(train, VAL, metric=top1, seed=0)[0].value for train in (FIT, viewed)]
+    together = Linear(options).search_many([(FIT, VAL), (viewed, VAL)], metric=top1, seed=0)
     assert [trials[0].value for trials in together] == alone
     assert alone[0] != alone[1]
 
@@ -140,7 +140,7 @@ def test_points_with_views_train_beside_points_without(thesis2024):
 def test_a_training_that_diverges_is_not_chosen_and_an_error_when_it_is():
     plain = {"optimizer": "sgd", "inputs": "raw", "schedule": "constant", "epochs": 3}
     options = LinearOptions(learning_rates=(1e38, 1e-2), weight_decays=(0.0,), **plain)
-    worse, better = Linear(options).tune(FIT, VAL, metric=top1, seed=0)
+    worse, better = Linear(options).search(FIT, VAL, metric=top1, seed=0)
     assert worse.value < 0.2 < better.value
     with pytest.raises(
         TrainingError,
@@ -151,7 +151,7 @@ def test_a_training_that_diverges_is_not_chosen_and_an_error_when_it_is():
 
 def test_trials_are_the_grid_and_each_is_what_its_fit_gives():
     options = LinearOptions(epochs=3, learning_rates=(1e-2, 1e-3), weight_decays=(1e-2, 0.0))
-    trials = Linear(options).tune(FIT, VAL, metric=mean_per_class, seed=2)
+    trials = Linear(options).search(FIT, VAL, metric=mean_per_class, seed=2)
     assert [tuple(trial.params.values()) for trial in trials] == [(1e-2, 1e-2), (1e-2, 0.0), (1e-3, 1e-2), (1e-3, 0.0)]
     for trial in trials:
         scores = Linear(options).fit(FIT, trial.params, seed=2).scores(VAL.vectors)
@@ -191,7 +191,7 @@ def test_the_scale_of_features_does_not_matter(factor, shift):
 def test_scores_are_finite_at_any_scale_and_precision(protocol, dtype, factor, request):
     probe = Linear(LinearOptions(**(request.getfixturevalue(protocol)["linear"] if protocol != "default" else {})))
     data = Features((FIT.vectors * factor).to(dtype), FIT.labels, 10)
-    for trial in probe.tune(data, data, metric=top1, seed=0):
+    for trial in probe.search(data, data, metric=top1, seed=0):
         assert 0 <= trial.value <= 1
     fitted = probe.fit(data, {"learning_rate": 1e-3, "weight_decay": 0.0}, seed=0)
     scores = fitted.scores(data.vectors)

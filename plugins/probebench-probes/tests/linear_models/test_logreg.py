@@ -107,7 +107,7 @@ def test_two_classes_are_scikit_learns_at_twice_the_c():
 
 
 def test_the_published_grid_of_45_is_one_fit_and_each_trial_what_its_own_fit_gives():
-    trials = Logreg(LogregOptions(cs=SWEEP)).tune(TRAIN, TEST, metric=mean_per_class, seed=0)
+    trials = Logreg(LogregOptions(cs=SWEEP)).search(TRAIN, TEST, metric=mean_per_class, seed=0)
     assert [trial.params["c"] for trial in trials] == list(SWEEP)
     for trial in trials[::11]:
         scores = Logreg(LogregOptions()).fit(TRAIN, trial.params, seed=5).scores(TEST.vectors)
@@ -116,9 +116,9 @@ def test_the_published_grid_of_45_is_one_fit_and_each_trial_what_its_own_fit_giv
 
 def test_heads_that_do_not_fit_in_memory_together_are_fitted_in_groups(monkeypatch):
     options = LogregOptions(cs=(1e-3, 1e-2, 1e-1))
-    together = Logreg(options).tune(TRAIN, TEST, metric=top1, seed=0)
+    together = Logreg(options).search(TRAIN, TEST, metric=top1, seed=0)
     monkeypatch.setattr(module, "HISTORY_BYTES", 1)
-    assert [trial.value for trial in Logreg(options).tune(TRAIN, TEST, metric=top1, seed=0)] == pytest.approx(
+    assert [trial.value for trial in Logreg(options).search(TRAIN, TEST, metric=top1, seed=0)] == pytest.approx(
         [trial.value for trial in together], abs=1 / 300
     )
 
@@ -129,12 +129,12 @@ def test_a_fit_that_does_not_converge_is_reported_with_c_and_gradient():
     with pytest.warns(
         ProbebenchWarning, match=r"did not converge within 6 steps.* C = 1000 \(gradient norm \d\.\de-0\d\)$"
     ) as caught:
-        Logreg(options).tune(TRAIN, TEST, metric=top1, seed=0)
+        Logreg(options).search(TRAIN, TEST, metric=top1, seed=0)
     assert len(caught) == 1
     assert "1e-05" not in str(caught[0].message)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Logreg(LogregOptions(cs=(1e-5, 1e3))).tune(TRAIN, TEST, metric=top1, seed=0)
+        Logreg(LogregOptions(cs=(1e-5, 1e3))).search(TRAIN, TEST, metric=top1, seed=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])

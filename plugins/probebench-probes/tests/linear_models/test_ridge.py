@@ -88,12 +88,12 @@ def test_the_smaller_gram_matrix_is_decomposed(monkeypatch):
     eigh = torch.linalg.eigh
     monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: sizes.append(tuple(matrix.shape)) or eigh(matrix))
     for data in (blobs(60, 150, 5), blobs(150, 60, 5)):
-        Ridge(RidgeOptions()).tune(data, data, metric=top1, seed=0)
+        Ridge(RidgeOptions()).search(data, data, metric=top1, seed=0)
     assert sizes == [(60, 60), (60, 60)]
 
 
 def test_trials_are_the_penalties_and_each_is_what_its_fit_gives():
-    trials = Ridge(RidgeOptions()).tune(TRAIN, TEST, metric=mean_per_class, seed=0)
+    trials = Ridge(RidgeOptions()).search(TRAIN, TEST, metric=mean_per_class, seed=0)
     assert [trial.params["alpha"] for trial in trials] == list(RidgeOptions().alphas)
     for trial in trials:
         scores = Ridge(RidgeOptions()).fit(TRAIN, trial.params, seed=7).scores(TEST.vectors)
@@ -102,14 +102,14 @@ def test_trials_are_the_penalties_and_each_is_what_its_fit_gives():
 
 def test_of_equal_penalties_the_strongest_comes_first():
     far = Features(torch.eye(4).repeat(20, 1) * 100, torch.arange(80) % 4, 4)
-    trials = Ridge(RidgeOptions()).tune(far, far, metric=top1, seed=0)
+    trials = Ridge(RidgeOptions()).search(far, far, metric=top1, seed=0)
     assert {trial.value for trial in trials} == {1.0}
     assert max(trials, key=lambda trial: trial.value).params == {"alpha": 1e6}
 
 
 def test_digits_are_classified_as_by_scikit_learn():
     train, test = (scaler(TRAIN).transform(data.vectors.double()) for data in (TRAIN, TEST))
-    for trial in Ridge(RidgeOptions()).tune(TRAIN, TEST, metric=top1, seed=0):
+    for trial in Ridge(RidgeOptions()).search(TRAIN, TEST, metric=top1, seed=0):
         model = RidgeClassifier(trial.params["alpha"]).fit(train, TRAIN.labels)
         assert trial.value == pytest.approx(model.score(test, TEST.labels), abs=1.5 / 360)  # one image
 

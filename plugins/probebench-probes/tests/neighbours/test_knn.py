@@ -74,7 +74,7 @@ def test_real_digits_equal_scikit_learn():
 
 @pytest.mark.parametrize("options", [KnnOptions(), KnnOptions(distance="euclidean"), KnnOptions(vote="uniform")])
 def test_every_trial_is_what_its_fit_gives(options):
-    trials = Knn(options).tune(TRAIN, TEST, metric=mean_per_class, seed=0)
+    trials = Knn(options).search(TRAIN, TEST, metric=mean_per_class, seed=0)
     assert [trial.params for trial in trials] == [{"k": k} for k in options.ks]
     for trial in trials:
         scores = Knn(options).fit(TRAIN, trial.params, seed=7).scores(TEST.vectors)
@@ -106,7 +106,7 @@ def test_k_beyond_the_train_images_is_clamped_with_one_warning():
     with pytest.warns(
         ProbebenchWarning, match="k = 50, 100, 200 is clamped to k = 30, the number of train images"
     ) as caught:
-        trials = Knn(KnnOptions()).tune(train, test, metric=top1, seed=0)
+        trials = Knn(KnnOptions()).search(train, test, metric=top1, seed=0)
     assert len(caught) == 1
     assert [trial.params["k"] for trial in trials] == [1, 5, 10, 20, 30]
     with pytest.warns(ProbebenchWarning, match="k = 200") as caught:
@@ -157,7 +157,7 @@ def test_a_class_may_be_absent_from_train_or_test():
 
 def test_the_thesis_protocol_is_50_plain_neighbours(thesis2024):
     thesis = Knn(KnnOptions(**thesis2024["knn"]))
-    (trial,) = thesis.tune(TRAIN, TEST, metric=top1, seed=0)
+    (trial,) = thesis.search(TRAIN, TEST, metric=top1, seed=0)
     reference = KNeighborsClassifier(50).fit(TRAIN.vectors.double(), TRAIN.labels)
     assert trial.params == {"k": 50}
     assert trial.value == pytest.approx(reference.score(TEST.vectors.double(), TEST.labels))

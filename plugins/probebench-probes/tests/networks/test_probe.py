@@ -148,7 +148,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_a_plain_loop(case, assert_same_predictions):
     make, options, reference = CASES[case]
-    (trial,) = make(options).tune(TRAIN, VAL, metric=top1, seed=3)
+    (trial,) = make(options).search(TRAIN, VAL, metric=top1, seed=3)
     fitted = make(options).fit(TRAIN, trial.params, seed=3)
 
     with torch.random.fork_rng(devices=[]):
@@ -186,14 +186,14 @@ def test_a_vector_is_a_map_of_one_position(case):
     make, options, _ = CASES[case]
     plain = [Features(part.vectors, part.labels, 3) for part in (TRAIN, VAL)]
     stated = [Features(part.vectors, part.labels, 3, (36,)) for part in (TRAIN, VAL)]
-    assert make(options).tune(*plain, metric=top1, seed=0) == make(options).tune(*stated, metric=top1, seed=0)
+    assert make(options).search(*plain, metric=top1, seed=0) == make(options).search(*stated, metric=top1, seed=0)
 
 
 def test_tokens_are_read_by_attention_as_the_positions_of_a_map():
     make, options, _ = CASES["attention"]
     maps = [Features(part.vectors, part.labels, 3, (4, 9, 1)) for part in (TRAIN, VAL)]
     tokens = [Features(p.vectors.view(-1, 4, 9).mT.flatten(1), p.labels, 3, (9, 4)) for p in (TRAIN, VAL)]
-    (expected,), (found,) = (make(options).tune(*both, metric=top1, seed=0) for both in (maps, tokens))
+    (expected,), (found,) = (make(options).search(*both, metric=top1, seed=0) for both in (maps, tokens))
     assert found.params == expected.params
     assert found.value == pytest.approx(expected.value, abs=1.5 / 120)  # another memory layout may round otherwise
 
@@ -202,14 +202,14 @@ def test_tokens_have_no_neighbours_for_a_convolution():
     make, options, _ = CASES["cnn"]
     tokens = Features(TRAIN.vectors, TRAIN.labels, 3, (9, 4))
     with pytest.raises(UsageError, match="cnn needs feature maps, but the features are 9 tokens of 4 numbers") as error:
-        make(options).tune(tokens, tokens, metric=top1, seed=0)
+        make(options).search(tokens, tokens, metric=top1, seed=0)
     assert error.value.hint == "--pool gap, or --probe attention"
 
 
 def test_a_training_that_diverges_is_not_chosen_and_an_error_when_it_is():
     options = MlpOptions(optimizer="sgd", learning_rates=(1e38, 0.3), epochs=8, batch_size=32)
     with warnings.catch_warnings(record=True) as caught:
-        worse, better = MlpProbe(options).tune(TRAIN, VAL, metric=top1, seed=0)
+        worse, better = MlpProbe(options).search(TRAIN, VAL, metric=top1, seed=0)
     assert not caught
     assert worse.value < 0.5 < better.value
     with pytest.raises(
@@ -221,7 +221,7 @@ def test_a_training_that_diverges_is_not_chosen_and_an_error_when_it_is():
 def test_training_uses_bf16_if_the_run_does():
     make, options, _ = CASES["mlp"]
     exact, short = make(options), make(options)
-    short.place("cpu", "bf16")
+    short.move_to("cpu", "bf16")
     one, other = (probe.fit(TRAIN, {"learning_rate": 1e-2}, seed=0).scores(VAL.vectors) for probe in (exact, short))
     assert one.dtype == other.dtype == torch.float32
     assert not torch.equal(one, other)
@@ -252,5 +252,5 @@ def test_nothing_but_a_processor_is_needed():
     """N7: DINO's scripts exit without a GPU, and need the variables of a launcher even with one GPU."""
     make, options, _ = CASES["cnn"]
     probe = make(options)
-    probe.place("cpu", "fp32")
-    assert probe.tune(TRAIN, VAL, metric=top1, seed=0) == make(options).tune(TRAIN, VAL, metric=top1, seed=0)
+    probe.move_to("cpu", "fp32")
+    assert probe.search(TRAIN, VAL, metric=top1, seed=0) == make(options).search(TRAIN, VAL, metric=top1, seed=0)

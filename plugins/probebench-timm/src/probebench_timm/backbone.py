@@ -26,7 +26,7 @@ class Timm(Backbone):
 
     # On a CPU with AMX it was 1.2 to 3 times as fast for ResNet, ViT, ConvNeXt, MobileNetV3 and EfficientNet-Lite,
     # depthwise convolutions included.
-    bf16_pays = True
+    prefers_bf16 = True
 
     def __init__(self, options: TimmOptions) -> None:
         check_name(options.model)
@@ -54,7 +54,7 @@ class Timm(Backbone):
             self._described[size] = describe(self._name, self._net, size)
         return self._described[size]
 
-    def place(self, device: str, precision: Precision) -> None:
+    def move_to(self, device: str, precision: Precision) -> None:
         """Moves the model to a device, and casts it to bf16 where requested.
 
         Raises:

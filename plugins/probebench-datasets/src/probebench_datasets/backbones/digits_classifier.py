@@ -128,7 +128,7 @@ class DigitsClassifier(Backbone):
             for number, (channels, cost) in enumerate(zip(WIDTHS, _costs(image_size), strict=True))
         )
 
-    def place(self, device: str, precision: Precision) -> None:
+    def move_to(self, device: str, precision: Precision) -> None:
         """Moves the network to a device and a precision."""
         self._device, self._dtype = torch.device(device), torch.bfloat16 if precision == "bf16" else torch.float32
         self._net.to(self._device, self._dtype)

@@ -37,14 +37,14 @@ class Linear(Probe):
             momentum=options.momentum,
         )
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
         """Returns one trial for each learning rate and weight decay, all trained together."""
-        return self.tune_many([(train, val)], metric=metric, seed=seed)[0]
+        return self.search_many([(train, val)], metric=metric, seed=seed)[0]
 
-    def tune_many(
+    def search_many(
         self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
     ) -> Sequence[Sequence[Trial]]:
-        """Returns the trials of `tune` for each point; points of equal shape are trained together too."""
+        """Returns the trials of `search` for each point; points of equal shape are trained together too."""
         grid = list(product(self._options.learning_rates, self._options.weight_decays))
         fitted = self._train([train for train, _ in points], grid, seed=seed)
         return [

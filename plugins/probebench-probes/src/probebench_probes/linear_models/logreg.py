@@ -38,7 +38,7 @@ class Logreg(Probe):
     def __init__(self, options: LogregOptions) -> None:
         self._options = options
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
         """Returns one trial for each C, in the order of the options."""
         del seed
         fitted = self._fit(train, self._options.cs)

@@ -36,7 +36,7 @@ class Ridge(Probe):
     def __init__(self, options: RidgeOptions) -> None:
         self._options = options
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
         """Returns one trial for each alpha, in the order of the options."""
         del seed
         solver = Solver(train, self._options.inputs)

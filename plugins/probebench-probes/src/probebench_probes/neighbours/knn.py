@@ -26,7 +26,7 @@ class Knn(Probe):
     def __init__(self, options: KnnOptions) -> None:
         self._options = options
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
         """Returns one trial for each k, ascending. A k above the number of train images is clamped, with a warning."""
         del seed
         ks = clamped(self._options.ks, len(train.labels))

@@ -43,7 +43,7 @@ class NetworkProbe(Probe, Generic[_Options]):
         self._device: str = "cpu"
         self._precision: Precision = "fp32"
 
-    def place(self, device: str, precision: Precision) -> None:
+    def move_to(self, device: str, precision: Precision) -> None:
         """Sets the device and the precision of training and scoring."""
         self._device, self._precision = device, precision
 
@@ -51,7 +51,7 @@ class NetworkProbe(Probe, Generic[_Options]):
     def network(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         """Returns the network before training, for maps of a shape."""
 
-    def tune(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
+    def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
         """Returns one trial for each learning rate, in the order of the options."""
         trials = []
         for rate in self._options.learning_rates:
