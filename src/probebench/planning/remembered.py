@@ -16,6 +16,7 @@ import importlib.util
 import json
 import os
 import platform
+import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,22 +84,28 @@ def state_of(component: Component) -> State | None:
     return State(total.hexdigest(), newest < time.time_ns() - _SETTLED_NS)
 
 
-def _lines(paths: Iterable[Path]) -> Iterator[tuple[str, int]]:
-    """Yields a line for each file at or below the paths, and when it was last changed, in nanoseconds."""
+def _lines(paths: Iterable[Path], entered: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[str, int]]:
+    """Yields a line for each file at or below the paths, and when it was last changed, in nanoseconds.
+
+    Args:
+        paths: Files and folders; links are followed.
+        entered: Device and inode of the folders above, so that a link to one of them is not followed in circles.
+    """
     for path in paths:
         try:
             found = os.stat(path)  # noqa: PTH116 - a third faster than Path.stat, and there may be a million
+            folder = stat.S_ISDIR(found.st_mode)
+            names = sorted(set(os.listdir(path)) - _SKIPPED) if folder else []  # noqa: PTH208 - as above
         except OSError:
             yield f"{path}\0absent\n", 0
             continue
-        if path.is_dir():
+        identity = found.st_dev, found.st_ino
+        if not folder:
+            times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
+            yield f"{path}\0{found.st_size} {times} {found.st_ino}\n", max(found.st_mtime_ns, found.st_ctime_ns)
+        elif identity not in entered:
             yield f"{path}\0folder\n", 0
-            with os.scandir(path) as entries:
-                names = sorted(entry.name for entry in entries if entry.name not in _SKIPPED)
-            yield from _lines(path / name for name in names)
-        else:
-            stamp = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
-            yield f"{path}\0{stamp}\n", max(found.st_mtime_ns, found.st_ctime_ns)
+            yield from _lines((path / name for name in names), entered | {identity})
 
 
 def _sources(package: str) -> list[Path]:

@@ -28,6 +28,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="scattered-digits",
         factory="probebench_datasets.bundled.scattered_digits:ScatteredDigits",
+        files="probebench.api:no_files",
         options=ScatteredDigitsOptions,
         summary="handwritten digits at random positions and in random colours, 16x16 RGB, 6000 train / 2000 test",
         requires=("pillow>=10.1",),
@@ -37,6 +38,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="digits",
         factory="probebench_datasets.bundled.digits:Digits",
+        files="probebench.api:no_files",
         summary="handwritten digits, centred and grey, 8x8, 1437 train / 360 test",
         requires=("pillow>=10.1",),
         license=_DIGITS_LICENSE,
@@ -45,6 +47,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="imagefolder",
         factory="probebench_datasets.user_data.imagefolder:ImageFolder",
+        files="probebench_datasets.paths:user_files",
         options=ImageFolderOptions,
         summary="your images, in one folder per class: imagefolder:path=FOLDER",
         requires=("pillow>=10.1",),
@@ -52,6 +55,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="parquet",
         factory="probebench_datasets.user_data.parquet:Parquet",
+        files="probebench_datasets.paths:user_files",
         options=ParquetOptions,
         summary="your images, in Parquet files as on the Hugging Face hub: parquet:path=FOLDER",
         requires=("pillow>=10.1", "pyarrow>=15"),
@@ -59,6 +63,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="flowers102",
         factory="probebench_datasets.published.flowers102:Flowers102",
+        files="probebench_datasets.paths:flowers102_files",
         options=Flowers102Options,
         fetch="probebench_datasets.published.flowers102:fetch",
         summary="Oxford Flowers-102, 102 classes, resized to 64x64, 1020 train / 1020 val / 6149 test; download",
@@ -68,6 +73,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="cifar10",
         factory="probebench_datasets.published.cifar:Cifar10",
+        files="probebench_datasets.paths:cifar10_files",
         fetch="probebench_datasets.published.cifar:fetch_cifar10",
         options=CifarOptions,
         summary="CIFAR-10, 10 classes, 32x32, 50,000 train / 10,000 test; download",
@@ -77,6 +83,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="cifar100",
         factory="probebench_datasets.published.cifar:Cifar100",
+        files="probebench_datasets.paths:cifar100_files",
         fetch="probebench_datasets.published.cifar:fetch_cifar100",
         options=CifarOptions,
         summary="CIFAR-100, 100 fine classes, 32x32, 50,000 train / 10,000 test; download",
@@ -86,6 +93,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="stl10",
         factory="probebench_datasets.published.stl10:STL10",
+        files="probebench_datasets.paths:stl10_files",
         fetch="probebench_datasets.published.stl10:fetch_stl10",
         options=STL10Options,
         summary="STL-10, 10 classes, 96x96, 5,000 train / 8,000 test, 100,000 unlabeled; download",
@@ -95,6 +103,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="fashion-mnist",
         factory="probebench_datasets.published.fashion_mnist:FashionMNIST",
+        files="probebench_datasets.paths:fashion_mnist_files",
         fetch="probebench_datasets.published.fashion_mnist:fetch_fashion_mnist",
         options=FashionMNISTOptions,
         summary="Fashion-MNIST, 10 classes of clothing, grey, 28x28, 60,000 train / 10,000 test; download",
@@ -105,6 +114,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         name="svhn",
         factory="probebench_datasets.published.svhn:SVHN",
+        files="probebench_datasets.paths:svhn_files",
         fetch="probebench_datasets.published.svhn:fetch_svhn",
         options=SVHNOptions,
         summary="Street View House Numbers, cropped digits, 32x32, 73,257 train / 26,032 test; download",
@@ -120,6 +130,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
     yield BackboneSpec(
         name="pixels",
         factory="probebench_datasets.backbones.pixels:Pixels",
+        files="probebench.api:no_files",
         options=PixelsOptions,
         summary="raw pixels, optionally averaged over a grid: the baseline for every backbone",
         baseline=True,
@@ -127,6 +138,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
     yield BackboneSpec(
         name="digits-classifier",
         factory="probebench_datasets.backbones.digits_classifier:DigitsClassifier",
+        files="probebench.api:no_files",
         summary="a small network trained on the labels of scattered-digits: an upper bound, and an FID extractor",
         license=_DIGITS_LICENSE,
     )

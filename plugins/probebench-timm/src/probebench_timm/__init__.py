@@ -19,6 +19,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
     yield BackboneSpec(
         name="timm",
         factory="probebench_timm.backbone:Timm",
+        files="probebench_timm.packaged_weights:weight_files",
         options=TimmOptions,
         summary="any timm model, with random weights or weights from a file; taps at its stages or blocks",
         requires=("timm>=1.0.31",),

@@ -17,6 +17,8 @@ from probebench.api import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from probebench_timm.options import TimmOptions
+
 _WHERE = "option weights of timm"
 
 
@@ -113,3 +115,16 @@ _PACKAGES = {
         rename=_lite0,
     )
 }
+
+
+def weight_files(options: TimmOptions) -> tuple[Path, ...] | None:
+    """Returns the file of weights that `timm` reads with these options; None where it is not known."""
+    if options.weights == "none":
+        return ()
+    if options.weights != "package":
+        return (Path(options.weights).expanduser().absolute(),)
+    source = _PACKAGES.get(options.model.partition(".")[0])
+    try:
+        return (source.path(),) if source else None
+    except UsageError:
+        return None
