@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from probebench.planning.baselines import is_baseline
@@ -34,6 +35,7 @@ class CellFile:
         ruled: The probe, and its protocol.
         seed: Of the probe and of the carved validation part.
         results: Folder of the records.
+        description: What identifies the job; None where its components cannot be described.
         argv: The command.
     """
 
@@ -41,6 +43,7 @@ class CellFile:
     ruled: RuledProbe
     seed: int
     results: Path
+    description: JobDescription | None
     argv: tuple[str, ...] = ()
 
     @property
@@ -48,69 +51,88 @@ class CellFile:
         """The probe."""
         return self.ruled.probe
 
-    def identity(self, description: JobDescription | None) -> str:
-        """Returns a digest of everything that can change the number; of the request, where nothing can be described."""
-        settings, points = self.job.settings, self.job.points
-        document: dict[str, Any] = {
+    @cached_property
+    def identity(self) -> str:
+        """Digest of everything that can change the number; of the request, where nothing can be described."""
+        return digest(self._request | (self.description.identity() if self.description else self._as_written))
+
+    @cached_property
+    def path(self) -> Path:
+        """The record of a success."""
+        return self._folder / f"{self._name}-{self.identity[:8]}.json"
+
+    @cached_property
+    def failure_path(self) -> Path:
+        """The record of a failure, under a name that does not need the weights."""
+        return self._folder / f"{self._name}-{digest(self._request | self._as_written)[:8]}.failed.json"
+
+    @cached_property
+    def _request(self) -> dict[str, Any]:
+        return {
             "backbone": self.job.backbone.identity(),
             "dataset": self.job.dataset.identity(),
             "protocol": self.ruled.protocol.hash,
             "seed": self.seed,
-            "noise_seed": settings.noise_seed,
-            "limit": settings.limit,
+            "noise_seed": self.job.settings.noise_seed,
+            "limit": self.job.settings.limit,
         }
-        if description:
-            return digest(document | description.identity())
-        document["asked"] = {"taps": points.taps, "levels": points.levels, "pool": points.pool}
-        if settings.soft_vote:
-            document["soft_vote"] = True
-        return digest(document | {"precision": settings.precision})
 
-    def path(self, description: JobDescription | None) -> Path:
-        """Returns the path of the record; a failed cell has another one, whose name does not need the weights."""
-        name = f"{_slug(self.ruled.protocol.name)}-seed{self.seed}-{self.identity(description)[:8]}"
-        folder = self.results / _slug(self.job.dataset.title) / _slug(self.job.backbone.title)
-        return folder / (f"{name}.json" if description else f"{name}.failed.json")
+    @property
+    def _as_written(self) -> dict[str, Any]:
+        """What identifies a cell whose points are not known."""
+        points, settings = self.job.points, self.job.settings
+        written = {"taps": points.taps, "levels": points.levels, "pool": points.pool}
+        soft_vote = {"soft_vote": True} if settings.soft_vote else {}
+        return {"asked": written, "precision": settings.precision, **soft_vote}
 
-    def finished(self, description: JobDescription) -> Record | None:
+    @cached_property
+    def _folder(self) -> Path:
+        return self.results / _slug(self.job.dataset.title) / _slug(self.job.backbone.title)
+
+    @property
+    def _name(self) -> str:
+        return f"{_slug(self.ruled.protocol.name)}-seed{self.seed}"
+
+    def finished(self) -> Record | None:
         """Returns the record of this cell, if it is whole and successful and holds all that is requested."""
-        path = self.path(description)
-        if not path.is_file():
+        if not self.path.is_file():
             return None
         try:
-            record = files.read_record(path)
+            record = files.read_record(self.path)
             if not record.generation:
-                files.read_predictions(record, path)
+                files.read_predictions(record, self.path)
         except RecordError:
             return None
         if self.job.settings.optimism and not record.optimism and not record.generation:
             return None
-        return record if record.id == self.identity(description) and record.status == "success" else None
+        return record if record.id == self.identity and record.status == "success" else None
 
-    def keep(self, description: JobDescription, record: Record) -> None:
+    def keep(self, record: Record) -> None:
         """Writes the record of a success, and removes that of an earlier failure."""
-        # The failure goes first: a process killed between the two leaves nothing, and the cell is run again. The other
-        # way round it would leave both, and nobody would come back for the failure.
-        self.path(None).unlink(missing_ok=True)
-        files.write_record(record, self.path(description))
+        # The failure is removed first: a process killed between the two leaves no record, and the cell is run again. In
+        # the other order both would stay, and nothing would remove the failure later.
+        self.failure_path.unlink(missing_ok=True)
+        files.write_record(record, self.path)
 
-    def fail(self, description: JobDescription | None, error: ProbebenchError) -> Record:
-        """Writes a record that says why there is no number."""
+    def fail(self, error: ProbebenchError) -> Record:
+        """Writes a record with the reason of a failure."""
+        description = self.description
         record = schema.Record(
-            id=self.identity(description),
+            id=self.identity,
             status="error",
             smoke=self.job.settings.limit is not None,
-            cell=self.cell(description),
+            cell=self.cell(),
             protocol=self.ruled.protocol,
             provenance=self.provenance(description.device if description else "cpu"),
             warnings=description.warnings if description else (),
             error=schema.Failure(type=type(error).__name__, message=str(error)),
         )
-        files.write_record(record, self.path(None))
+        files.write_record(record, self.failure_path)
         return record
 
-    def cell(self, description: JobDescription | None) -> schema.Cell:
+    def cell(self) -> schema.Cell:
         """Returns what is run; without fingerprints and classes, where nothing can be described."""
+        description = self.description
         backbone, dataset, settings = self.job.backbone, self.job.dataset, self.job.settings
         stage = description.backbone.training_stage if description else None
         return schema.Cell(
@@ -138,7 +160,7 @@ class CellFile:
         )
 
     def provenance(self, device: str) -> provenance.Provenance:
-        """Where the number comes from."""
+        """Returns where the number comes from."""
         extractor = self.ruled.extractor
         used = (self.job.backbone, self.job.dataset, self.probe, *([extractor.component] if extractor else []))
         return provenance.collect(

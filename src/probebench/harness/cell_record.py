@@ -54,16 +54,15 @@ def succeed(
         RecordError: They cannot be written.
     """
     description = context.description
-    path = file.path(description)
-    artifact = files.write_predictions(path, outcome.predicted.numpy(), outcome.labels.numpy())
+    artifact = files.write_predictions(file.path, outcome.predicted.numpy(), outcome.labels.numpy())
     neighbours = {part: _keep(file, context, store, outcome, part) for part in sorted(outcome.neighbours)}
     point, best = outcome.chosen
     tap, level = context.points.taps[point.tap], context.points.levels[point.level]
     record = schema.Record(
-        id=file.identity(description),
+        id=file.identity,
         status="success",
         smoke=file.job.settings.limit is not None,
-        cell=file.cell(description),
+        cell=file.cell(),
         protocol=file.ruled.protocol,
         candidates=schema.Candidates(
             taps=tuple(context.points.taps), levels=tuple(context.points.levels), pool=file.job.points.pool
@@ -98,7 +97,7 @@ def succeed(
         peak_memory_mb=peak_memory_mb(),
         warnings=tuple(dict.fromkeys((*description.warnings, *warnings))),
     )
-    file.keep(description, record)
+    file.keep(record)
     return record
 
 

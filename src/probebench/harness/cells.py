@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from probebench.api import ProbebenchError
     from probebench.harness.cell_file import CellFile
-    from probebench.planning.description import JobDescription
     from probebench.records.schema import Record
 
 
@@ -37,23 +36,21 @@ class PlannedCell:
 
     Attributes:
         file: The cell.
-        path: File of its record; None where its components cannot be described.
-        points: Number of points that are read; None where there is no path, and for a measure of generated images.
+        points: Number of points that are read; None for a measure of generated images, and where `error` is set.
         done: Its record, if it exists.
         error: Why its components cannot be described.
     """
 
     file: CellFile
-    path: Path | None
     points: int | None
     done: CellResult | None
     error: ProbebenchError | None = None
 
 
-def failed(file: CellFile, description: JobDescription | None, error: ProbebenchError) -> CellResult:
+def failed(file: CellFile, error: ProbebenchError) -> CellResult:
     """Writes the record of a failed cell.
 
     Raises:
         RecordError: It cannot be written.
     """
-    return CellResult(file.path(None), file.fail(description, error), fresh=True, error=error)
+    return CellResult(file.failure_path, file.fail(error), fresh=True, error=error)

@@ -44,7 +44,7 @@ def run_cells(context: Context, files: Sequence[CellFile], store: Store) -> tupl
         except RecordError:
             raise  # the record of a failure could not be written either
         except ProbebenchError as error:
-            results.append(failed(file, context.description, error))
+            results.append(failed(file, error))
         else:
-            results.append(CellResult(file.path(context.description), record, fresh=True))
+            results.append(CellResult(file.path, record, fresh=True))
     return results, generated

@@ -35,10 +35,10 @@ def succeed(file: CellFile, context: Context, outcome: GenerationOutcome, warnin
     assert described.extractor_point is not None  # noqa: S101
     component, point = extractor.component, described.extractor_point
     record = schema.Record(
-        id=file.identity(context.description),
+        id=file.identity,
         status="success",
         smoke=file.job.settings.limit is not None,
-        cell=file.cell(context.description),
+        cell=file.cell(),
         protocol=file.ruled.protocol,
         parts={
             name: schema.Part(split=used.split, count=len(used.positions), indices=index_digest(used.positions))
@@ -74,5 +74,5 @@ def succeed(file: CellFile, context: Context, outcome: GenerationOutcome, warnin
         peak_memory_mb=peak_memory_mb(),
         warnings=tuple(dict.fromkeys((*context.description.warnings, *warnings))),
     )
-    file.keep(context.description, record)
+    file.keep(record)
     return record

@@ -56,5 +56,5 @@ def run_probe(
     except RecordError:
         raise  # the record of a failure could not be written either
     except ProbebenchError as error:
-        return failed(file, context.description, error)
-    return CellResult(file.path(context.description), record, fresh=True)
+        return failed(file, error)
+    return CellResult(file.path, record, fresh=True)

@@ -112,35 +112,32 @@ def _plan(jobs: Sequence[Job], bench: Workbench, results: Path, argv: tuple[str,
 
 
 def _planned(job: Job, bench: Workbench, results: Path, argv: tuple[str, ...]) -> list[PlannedCell]:
-    files = [CellFile(job, ruled, seed, results, argv) for ruled, seed in job.cells]
     try:
         description = bench.describe(job)
     except ProbebenchError as error:
-        return [PlannedCell(file, None, None, None, error) for file in files]
+        return [PlannedCell(CellFile(job, *cell, results, None, argv), None, None, error) for cell in job.cells]
     points = len(description.backbone.points.points) if description.backbone.points else None
-    cells = []
-    for file in files:
-        record, path = file.finished(description), file.path(description)
-        done = CellResult(path, record, fresh=False) if record else None
-        cells.append(PlannedCell(file, path, points, done))
-    return cells
+    planned = []
+    for ruled, seed in job.cells:
+        file = CellFile(job, ruled, seed, results, description, argv)
+        record = file.finished()
+        done = CellResult(file.path, record, fresh=False) if record else None
+        planned.append(PlannedCell(file, points, done))
+    return planned
 
 
 def _run_job(
     job: Job, files: Sequence[CellFile], bench: Workbench, store: Store, error: ProbebenchError | None
 ) -> tuple[list[CellResult], int]:
     """Runs the cells of a job that have no record; all of them fail where its components cannot be used."""
-    description = None
     try:
         if error:
             raise error
-        context = bench.open(job)
-        description = context.description
-        return _run_cells(job.kind)(context, files, store)
+        return _run_cells(job.kind)(bench.open(job), files, store)
     except RecordError:
         raise
     except ProbebenchError as reason:
-        return [failed(file, description, reason) for file in files], 0
+        return [failed(file, reason) for file in files], 0
 
 
 def _run_cells(kind: Kind) -> Callable[[Context, Sequence[CellFile], Store], tuple[list[CellResult], int]]:

@@ -154,7 +154,7 @@ def planned(study: Study) -> list[PlannedCell]:
         for request in study.requests
         for group in runner.plan(jobs.jobs(request), results=request.results, store=request.store)
     )
-    return _once((cell for group in groups for cell in group), lambda cell: cell.path)
+    return _once((cell for group in groups for cell in group), lambda cell: None if cell.error else cell.file.path)
 
 
 def run(study: Study, argv: Sequence[str] = ()) -> runner.RunResult:

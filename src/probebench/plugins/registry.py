@@ -209,7 +209,7 @@ def installed() -> Registry:
     return Registry(discover())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Component:
     """An entry with validated options, ready to be built.
 
@@ -223,7 +223,7 @@ class Component:
     options: Options
     inner: Component | None = None
 
-    @property
+    @functools.cached_property
     def title(self) -> str:
         """The shortest spec of this component, such as ``ddpm:attention=false``.
 
@@ -232,13 +232,17 @@ class Component:
         changed = option_text.changed(self.options)
         return (self.alias or self.entry.label) + (":" + ",".join(changed) if changed else "")
 
-    @property
+    @functools.cached_property
     def alias(self) -> str:
         """The name that its options define; empty if they define none."""
         return str(getattr(self.options, self.options.alias)) if self.options.alias else ""
 
     def identity(self) -> dict[str, Any]:
         """Returns what the results of the component depend on, as far as the core knows it, as JSON values."""
+        return dict(self._identity)
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
         return {
             "name": self.entry.qualified,
             "version": self.entry.spec.version,
