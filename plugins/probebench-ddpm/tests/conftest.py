@@ -27,7 +27,7 @@ from diffusers import (
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from probebench.api import Batch, Point, Split, TrainingJob
-from probebench_ddpm.backbone import DDPM
+from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.options import DDPMOptions, DDPMRecipe
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import torch
 from diffusers import DDPMPipeline
 from safetensors.torch import load_file
 
-from probebench_ddpm.backbone import DDPM
+from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.export import main
 from probebench_ddpm.options import DDPMOptions
-from probebench_ddpm.training import train
+from probebench_ddpm.training.trainer import train
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 

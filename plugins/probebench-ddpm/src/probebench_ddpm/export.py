@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from probebench.api import ProbebenchError, UsageError
-from probebench_ddpm.layout import WEIGHTS_FILE
+from probebench_ddpm.loading.layout import WEIGHTS_FILE
 from probebench_ddpm.options import DDPMRecipe
 
 if TYPE_CHECKING:

@@ -1,0 +1,150 @@
+"""The memory of a training: what is foretold, what is too much, and that attention's grows with the pixels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor
+from torch.autograd.graph import saved_tensors_hooks
+
+from probebench.api import UsageError
+from probebench_ddpm.backbones.ddpm import DDPM
+from probebench_ddpm.networks.unet import check_attention, random_unet, unet_config
+from probebench_ddpm.options import DDPMOptions
+from probebench_ddpm.training import loop, memory
+from probebench_ddpm.training.trainer import train
+
+GIB = 2**30
+
+
+def config(side=16, *, attention=True, widths=(8, 8, 8, 8)):
+    return unet_config(widths=widths, attention=attention, size=side)
+
+
+def kept(unet, side, count=1):
+    """Bytes that a real pass keeps for the backward pass, but for the weights."""
+    own = {weight.untyped_storage().data_ptr() for weight in unet.parameters()}
+    found = {}
+
+    def note(tensor):
+        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        unet(torch.zeros(count, 3, side, side, dtype=unet.dtype), torch.zeros(count, dtype=torch.long))
+    return sum(storage.nbytes() for pointer, storage in found.items() if pointer not in own)
+
+
+def eager(unet):
+    for layer in unet.modules():
+        if isinstance(layer, Attention):
+            layer.set_processor(AttnProcessor())
+    return unet
+
+
+@pytest.mark.parametrize(("attention", "precision"), [(True, "fp32"), (False, "fp32"), (True, "bf16")])
+def test_it_is_what_a_real_pass_keeps(attention, precision):
+    wanted = memory.need(config(attention=attention), precision=precision, device="cpu", data=0)
+    unet = random_unet(config(attention=attention), seed=0).train()
+    weights = sum(weight.numel() for weight in unet.parameters())
+    if precision == "bf16":
+        unet = torch.nn.Module.to(unet, torch.bfloat16)
+    assert wanted.image * 4 == pytest.approx(kept(unet, 16, count=4), rel=0.05)
+    assert wanted.weights == weights * {"fp32": 20, "bf16": 24}[precision]
+
+
+def test_nothing_is_allocated_and_nothing_drawn():
+    """A network of 1.4 billion weights, on a machine that need not have room for it."""
+    state = torch.get_rng_state()
+    wanted = memory.need(config(64, widths=(1024, 1024, 2048, 2048)), precision="fp32", device="cpu", data=5)
+    assert wanted.weights > 25 * GIB
+    assert wanted.total(10) == 10 * wanted.image + wanted.weights + 5
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_attention_grows_with_the_pixels():
+    """64 px have four times the pixels of 32: all of the network keeps four times as much. Eager attention does not."""
+    small, large = (memory.need(config(side), precision="fp32", device="cpu", data=0).image for side in (32, 64))
+    assert large / small == pytest.approx(4, rel=0.05)
+    small, large = (kept(eager(random_unet(config(side), seed=0)), side) for side in (32, 64))
+    assert large / small > 8
+
+
+def test_eager_attention_is_refused(saved, unet, monkeypatch):
+    network = unet()
+    check_attention(network, where="here")
+    with pytest.raises(UsageError) as error:
+        check_attention(eager(network), where="here")
+    assert str(error.value) == (
+        "attention is computed by AttnProcessor, not by scaled_dot_product_attention\n  in: here\n"
+        "  try: torch 2 or newer, and no set_processor or attention slicing"
+    )
+    folder = saved(unet())
+    usual = Attention.__init__
+
+    def init(self, *words, **named):
+        usual(self, *words, **named)
+        self.set_processor(AttnProcessor())
+
+    monkeypatch.setattr(Attention, "__init__", init)
+    with pytest.raises(UsageError, match="attention is computed by AttnProcessor"):
+        DDPM(DDPMOptions(checkpoint=str(folder)))
+
+
+def test_training_refuses_eager_attention(job, monkeypatch):
+    monkeypatch.setattr(loop, "random_unet", lambda *words, **named: eager(random_unet(*words, **named)))
+    with pytest.raises(UsageError, match=r"not by scaled_dot_product_attention\n  in: training of ddpm"):
+        train(job())
+
+
+def check(free, monkeypatch, **changed):
+    monkeypatch.setattr(memory, "free", lambda _: free)
+    words = {"images": 20, "accumulate": 1, "sharing": 1, "device": "cpu"}
+    return memory.check(memory.Need(image=2 * GIB, weights=GIB, data=GIB), **{**words, **changed})
+
+
+def test_too_much_is_an_error_that_says_what_fits(monkeypatch):
+    with pytest.raises(UsageError) as error:
+        check(17 * GIB, monkeypatch)
+    assert str(error.value) == (
+        "training needs 42.00 GiB of memory at least, 17.00 GiB are free\n"
+        "  in: cpu: 20 images at a time, 2048.0 MiB an image, and 2.00 GiB of weights, optimiser, averages and data\n"
+        "  try: accumulate=3 for the same steps, or a smaller batch_size"
+    )
+    assert "7 at a time" in check(17 * GIB, monkeypatch, accumulate=3)
+    with pytest.raises(UsageError, match=r"84\.00 GiB of memory.*\n.* in 2 processes\n.*accumulate=4 "):
+        check(24 * GIB, monkeypatch, sharing=2)
+    with pytest.raises(UsageError, match="one image at a time does not fit"):
+        check(3 * GIB, monkeypatch)
+
+
+def test_enough_is_a_line(monkeypatch):
+    line = "2048.0 MiB an image, 20 at a time, 2.00 GiB of weights, optimiser, averages and data: 42.00 GiB"
+    assert check(50 * GIB, monkeypatch) == line + " of 50.00 GiB free"
+    assert check(None, monkeypatch) == line, "where the system does not tell"
+
+
+def test_a_training_that_does_not_fit_starts_nothing(job, monkeypatch):
+    told = []
+    monkeypatch.setattr(memory, "free", lambda _: 1000)
+    run = job(tell=told.append)
+    with pytest.raises(UsageError, match=r"training needs .* of memory at least, 0\.00 GiB are free"):
+        train(run)
+    assert list(run.out.iterdir()) == []
+    monkeypatch.undo()
+    train(job(epochs=1, tell=told.append))
+    (line,) = told
+    assert " MiB an image, 8 at a time, " in line
+
+
+def test_a_containers_limit_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert memory.free("cpu") is None
+    (tmp_path / "meminfo").write_text("MemTotal:  2000 kB\nMemAvailable:  1000 kB\n")
+    assert memory.free("cpu") == 1000 * 1024
+    for name, text in (("max", "500000"), ("current", "300000"), ("stat", "anon 200000\ninactive_file 50000")):
+        (tmp_path / f"memory.{name}").write_text(text + "\n")
+    assert memory.free("cpu") == 250000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free("cpu") == 1000 * 1024
