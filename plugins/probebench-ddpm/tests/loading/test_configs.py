@@ -27,7 +27,7 @@ from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.diffusion.noise_schedule import NoiseSchedule
 from probebench_ddpm.loading.config_mismatch import explain
 from probebench_ddpm.loading.configs import UNTOLD
-from probebench_ddpm.loading.configs import schedule as read_schedule
+from probebench_ddpm.loading.schedulers import schedule as read_schedule
 from probebench_ddpm.options import DDPMOptions
 
 PLAIN, ATTENTION = "DownBlock2D", "AttnDownBlock2D"

@@ -11,7 +11,7 @@ import torch
 from probebench.api import ProbebenchWarning, SamplingJob, UsageError
 from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.export import command
-from probebench_ddpm.networks.unet import input_range, to_input
+from probebench_ddpm.networks.scaling import input_range, to_input
 from probebench_ddpm.options import DDPMOptions, DDPMSampling
 from probebench_ddpm.sampling import sampler
 from probebench_ddpm.training import randomness

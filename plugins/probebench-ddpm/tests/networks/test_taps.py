@@ -8,8 +8,9 @@ from diffusers import UNet2DModel
 
 from probebench.api import UsageError
 from probebench_ddpm.diffusion.denoiser import Denoiser
+from probebench_ddpm.networks.attention import has_attention
 from probebench_ddpm.networks.taps import describe, sites
-from probebench_ddpm.networks.unet import has_attention, random_unet, unet_config
+from probebench_ddpm.networks.unet import random_unet, unet_config
 from probebench_ddpm.options import DDPMOptions
 
 FULL = (128, 256, 256, 256)

@@ -11,9 +11,10 @@ from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler
 from probebench.api import FeatureError, SamplingJob, UsageError, hash63
 from probebench.option_values import validate
 from probebench_ddpm.backbones.ddpm import DDPM
-from probebench_ddpm.networks.unet import to_input
+from probebench_ddpm.networks.scaling import to_input
 from probebench_ddpm.options import DDPMOptions, DDPMSampling
-from probebench_ddpm.sampling.sampler import draw, make_scheduler, sample, to_image
+from probebench_ddpm.sampling.sampler import draw, sample, to_image
+from probebench_ddpm.sampling.scheduler import make_scheduler
 
 
 def noise(seed, index, step, shape):

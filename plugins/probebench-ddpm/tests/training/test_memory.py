@@ -9,7 +9,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from probebench.api import UsageError
 from probebench_ddpm.backbones.ddpm import DDPM
-from probebench_ddpm.networks.unet import check_attention, random_unet, unet_config
+from probebench_ddpm.networks.attention import check_attention
+from probebench_ddpm.networks.unet import random_unet, unet_config
 from probebench_ddpm.options import DDPMOptions
 from probebench_ddpm.training import loop, memory
 from probebench_ddpm.training.trainer import train

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.diffusion.noise_schedule import NoiseSchedule, alpha_bar, training_schedule
 from probebench_ddpm.options import DDPMOptions, DDPMSampling
-from probebench_ddpm.sampling.sampler import draw, make_scheduler
+from probebench_ddpm.sampling.sampler import draw
+from probebench_ddpm.sampling.scheduler import make_scheduler
 from probebench_ddpm.training.objective import Objective
 from probebench_ddpm.training.trainer import train
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from probebench.api import Backbone, Batch, Level, Point, Precision, Tap, normal, pool_map
 from probebench_ddpm.diffusion.noise_schedule import NoiseSchedule
+from probebench_ddpm.networks.scaling import input_range, to_input
 from probebench_ddpm.networks.taps import sites
-from probebench_ddpm.networks.unet import input_range, to_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,16 +18,11 @@ from probebench_ddpm.loading.checkpoint import Checkpoint, Family
 from probebench_ddpm.loading.configs import check_pixels
 from probebench_ddpm.loading.layout import locate
 from probebench_ddpm.loading.provenance import trained
+from probebench_ddpm.networks.attention import has_attention
+from probebench_ddpm.networks.fingerprint import fingerprint
+from probebench_ddpm.networks.scaling import input_range, to_input
 from probebench_ddpm.networks.taps import describe
-from probebench_ddpm.networks.unet import (
-    WIDTHS,
-    fingerprint,
-    has_attention,
-    input_range,
-    random_unet,
-    to_input,
-    unet_config,
-)
+from probebench_ddpm.networks.unet import WIDTHS, random_unet, unet_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

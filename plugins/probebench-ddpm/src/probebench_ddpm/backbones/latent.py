@@ -20,8 +20,8 @@ from probebench_ddpm.latent import autoencoder
 from probebench_ddpm.latent.text_encoder import text_condition
 from probebench_ddpm.loading import checkpoint
 from probebench_ddpm.loading.checkpoint import Family
+from probebench_ddpm.networks.fingerprint import fingerprint
 from probebench_ddpm.networks.taps import describe
-from probebench_ddpm.networks.unet import fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor

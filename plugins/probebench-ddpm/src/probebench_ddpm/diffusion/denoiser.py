@@ -90,11 +90,3 @@ def classless(network: ModelMixin) -> dict[str, Tensor]:
         table = network.class_embedding.weight
         table.copy_(table.mean(0, keepdim=True).expand_as(table))
     return {"class_labels": torch.tensor([0])}
-
-
-def random_network(config: dict[str, Any], model: type[ModelMixin], *, seed: int) -> ModelMixin:
-    """A network of this config with random weights that depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network: ModelMixin = model.from_config(config)
-    return network

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probebench.api import ProbebenchWarning, UsageError
-from probebench_ddpm.diffusion.denoiser import random_network
 from probebench_ddpm.loading import hub
-from probebench_ddpm.loading.configs import build, check_conditions, model_config, read_json, schedule
+from probebench_ddpm.loading.configs import build, check_conditions, model_config, read_json
 from probebench_ddpm.loading.layout import locate, newest_epoch
+from probebench_ddpm.loading.schedulers import schedule
 from probebench_ddpm.loading.weights import fill
-from probebench_ddpm.networks.unet import check_attention
+from probebench_ddpm.networks.attention import check_attention
+from probebench_ddpm.networks.random_weights import random_network
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, ModelMixin

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from diffusers import (
     AutoencoderKL,
-    DDPMScheduler,
     DiTTransformer2DModel,
     Transformer2DModel,
     UNet2DConditionModel,
@@ -61,7 +60,7 @@ _READERS = {"UNet2DModel": "ddpm", "UNet2DConditionModel": "ldm", "DiTTransforme
 _EMA = ("decay", "min_decay", "optimization_step", "update_after_step", "use_ema_warmup", "inv_gamma", "power")
 """What diffusers' `EMAModel.save_pretrained` adds to the config of the network that it averages."""
 
-_SAVED = "a folder as diffusers' save_pretrained writes it"
+SAVED = "a folder as diffusers' save_pretrained writes it"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"{path.name} is missing", where=str(path.parent), hint=_SAVED) from None
+        raise UsageError(f"{path.name} is missing", where=str(path.parent), hint=SAVED) from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path.name} cannot be read: {error}", where=str(path.parent)) from error
     if not isinstance(document, dict):
@@ -174,58 +173,6 @@ def check_pixels(path: Path) -> None:
                 where=str(path.parent),
                 hint=f"{reader}:checkpoint=...",
             )
-
-
-def schedule(path: Path) -> DDPMScheduler:
-    """The forward process that a scheduler's config describes. The sampler it was saved for makes no difference.
-
-    Raises:
-        UsageError: The file is missing, leaves out the noise, or describes another process.
-    """
-    if not path.is_file():
-        raise UsageError(
-            "scheduler_config.json is missing: nothing tells how much noise a step adds",
-            where=str(path.parent),
-            hint="copy it there; DDPMScheduler().save_pretrained(FOLDER) writes the linear one of Ho et al. 2020",
-        )
-    config = read_json(path)
-    kind = config.get("_class_name", "DDPMScheduler")
-    compatible = {scheduler.__name__ for scheduler in DDPMScheduler().compatibles} - {"EDMEulerScheduler"}
-    if kind not in compatible:
-        raise UsageError(
-            f"{kind} does not describe a forward process in steps of beta",
-            where=str(path),
-            hint="DDPMScheduler, DDIMScheduler, or another one that diffusers holds compatible with them",
-        )
-    _check_schedule(config, path)
-    made = build(path, config, DDPMScheduler.from_config)
-    if len(made.betas) != made.config.num_train_timesteps:
-        raise UsageError(
-            f"trained_betas has {len(made.betas)} steps, num_train_timesteps is {made.config.num_train_timesteps}",
-            where=str(path),
-        )
-    # diffusers rounds nothing and checks nothing: a beta of 2 would give features of NaN.
-    if not bool(((made.betas > 0) & (made.betas <= 1)).all()):
-        raise UsageError("the schedule has a beta that is not between 0 and 1", where=str(path))
-    return made
-
-
-def _check_schedule(config: dict[str, Any], path: Path) -> None:
-    needed = ["num_train_timesteps"]
-    if config.get("trained_betas") is None:
-        needed.append("beta_schedule")
-        if config.get("beta_schedule") != "squaredcos_cap_v2":
-            needed += ["beta_start", "beta_end"]
-    if left_out := [name for name in needed if config.get(name) is None]:
-        raise UsageError(
-            f"scheduler_config.json does not say {', '.join(left_out)}", where=str(path.parent), hint=_SAVED
-        )
-    # Before diffusers 0.9 there was no such field, and every network predicted the noise.
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction", "sample"):
-        raise UsageError(
-            f"prediction_type {prediction!r} is none of epsilon, v_prediction, sample", where=str(path.parent)
-        )
 
 
 def build(path: Path, config: dict[str, Any], make: Callable[[dict[str, Any]], T]) -> T:

@@ -15,7 +15,9 @@ from diffusers.training_utils import EMAModel
 
 from probebench.api import TrainingError, TrainingJob, UsageError, check_range, hash63
 from probebench_ddpm.diffusion.noise_schedule import training_schedule
-from probebench_ddpm.networks.unet import WIDTHS, check_attention, input_range, random_unet, to_input, unet_config
+from probebench_ddpm.networks.attention import check_attention
+from probebench_ddpm.networks.scaling import input_range, to_input
+from probebench_ddpm.networks.unet import WIDTHS, random_unet, unet_config
 from probebench_ddpm.training import randomness
 from probebench_ddpm.training.losses_by_level import Bands
 from probebench_ddpm.training.mixed_precision import Worker

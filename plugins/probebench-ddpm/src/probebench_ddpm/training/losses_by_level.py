@@ -15,7 +15,7 @@ import torch
 from torch.nn import Module
 
 from probebench.api import normal
-from probebench_ddpm.networks.unet import to_input
+from probebench_ddpm.networks.scaling import to_input
 from probebench_ddpm.options import STEPS
 from probebench_ddpm.training.objective import Objective, errors
 

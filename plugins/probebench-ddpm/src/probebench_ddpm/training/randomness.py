@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from probebench.api import hash63
-from probebench_ddpm.networks.unet import to_input
+from probebench_ddpm.networks.scaling import to_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

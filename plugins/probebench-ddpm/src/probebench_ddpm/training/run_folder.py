@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 
 from probebench.api import TrainingError, UsageError, differing_fields
 from probebench_ddpm.diffusion.noise_schedule import stated
-from probebench_ddpm.networks.unet import input_range
+from probebench_ddpm.networks.scaling import input_range
 
 if TYPE_CHECKING:
     from pathlib import Path
