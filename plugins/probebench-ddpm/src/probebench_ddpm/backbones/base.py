@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from probebench.api import Backbone, Batch, Level, Point, Precision, Tap, normal, pool_map
+from probebench.api import Backbone, Batch, Level, Point, Precision, Tap, UsageError, normal, pool_map
 from probebench_ddpm.diffusion.noise_schedule import NoiseSchedule
 from probebench_ddpm.networks.scaling import input_range, to_input
 from probebench_ddpm.networks.taps import sites
@@ -163,3 +163,17 @@ class Diffusion(Backbone):
 
 def _stop(*_: Any) -> None:  # noqa: ANN401 - a forward hook
     raise _ReachedDeepestTapError
+
+
+def check_halving(image_size: tuple[int, int], times: int, backbone: str) -> None:
+    """Refuses images that a network cannot halve as often as it has to.
+
+    Raises:
+        UsageError: Height or width is no multiple of ``2 ** times``.
+    """
+    if image_size[0] % 2**times or image_size[1] % 2**times:
+        raise UsageError(
+            f"images of {image_size[0]}x{image_size[1]} cannot be halved {times} times",
+            where=backbone,
+            hint=f"height and width that are multiples of {2**times}",
+        )

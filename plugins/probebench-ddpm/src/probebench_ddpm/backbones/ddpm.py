@@ -9,14 +9,14 @@ import torch
 from diffusers import UNet2DModel
 
 from probebench.api import ProbebenchWarning, Tap, UsageError
-from probebench_ddpm.backbones.base import Diffusion
+from probebench_ddpm.backbones.base import Diffusion, check_halving
 from probebench_ddpm.backbones.finetuning import TunableUNet
 from probebench_ddpm.diffusion.denoiser import Denoiser, classless
 from probebench_ddpm.diffusion.noise_schedule import linear_schedule
 from probebench_ddpm.loading import checkpoint
 from probebench_ddpm.loading.checkpoint import Checkpoint, Family
-from probebench_ddpm.loading.configs import check_pixels
 from probebench_ddpm.loading.layout import locate
+from probebench_ddpm.loading.model_config import check_pixels
 from probebench_ddpm.loading.provenance import trained
 from probebench_ddpm.networks.attention import has_attention
 from probebench_ddpm.networks.fingerprint import fingerprint
@@ -119,20 +119,6 @@ class DDPM(Diffusion):
 
     def _clean(self, images: Tensor) -> Tensor:
         return self.prepare(images)
-
-
-def check_halving(image_size: tuple[int, int], times: int, backbone: str) -> None:
-    """Refuses images that a network cannot halve as often as it has to.
-
-    Raises:
-        UsageError: Height or width is no multiple of ``2 ** times``.
-    """
-    if image_size[0] % 2**times or image_size[1] % 2**times:
-        raise UsageError(
-            f"images of {image_size[0]}x{image_size[1]} cannot be halved {times} times",
-            where=backbone,
-            hint=f"height and width that are multiples of {2**times}",
-        )
 
 
 def _check_scale(manifest: Mapping[str, Any], options: DDPMOptions) -> None:

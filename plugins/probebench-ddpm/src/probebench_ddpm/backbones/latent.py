@@ -13,8 +13,7 @@ from diffusers import DiTTransformer2DModel, UNet2DConditionModel, UNet2DModel
 from torch.nn.functional import interpolate
 
 from probebench.api import Tap, UsageError
-from probebench_ddpm.backbones.base import Diffusion
-from probebench_ddpm.backbones.ddpm import check_halving
+from probebench_ddpm.backbones.base import Diffusion, check_halving
 from probebench_ddpm.diffusion.denoiser import Denoiser, classless
 from probebench_ddpm.latent import autoencoder
 from probebench_ddpm.latent.text_encoder import text_condition

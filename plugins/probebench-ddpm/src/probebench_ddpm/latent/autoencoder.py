@@ -10,8 +10,8 @@ from diffusers import AutoencoderKL, VQModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from probebench.api import UsageError
-from probebench_ddpm.loading.configs import build, model_config
 from probebench_ddpm.loading.layout import part_of_pipeline, weights_file
+from probebench_ddpm.loading.model_config import build, model_config
 from probebench_ddpm.loading.weights import fill
 from probebench_ddpm.networks.random_weights import random_network
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from probebench.api import UsageError
-from probebench_ddpm.loading.configs import read_json
 from probebench_ddpm.loading.layout import part_of_pipeline
+from probebench_ddpm.loading.model_config import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path

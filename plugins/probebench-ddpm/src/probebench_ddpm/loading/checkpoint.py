@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probebench.api import ProbebenchWarning, UsageError
 from probebench_ddpm.loading import hub
-from probebench_ddpm.loading.configs import build, check_conditions, model_config, read_json
 from probebench_ddpm.loading.layout import locate, newest_epoch
-from probebench_ddpm.loading.schedulers import schedule
+from probebench_ddpm.loading.model_config import build, check_conditions, model_config, read_json
+from probebench_ddpm.loading.scheduler_config import schedule
 from probebench_ddpm.loading.weights import fill
 from probebench_ddpm.networks.attention import check_attention
 from probebench_ddpm.networks.random_weights import random_network

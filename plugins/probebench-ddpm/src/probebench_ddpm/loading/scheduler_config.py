@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from diffusers import DDPMScheduler
 
 from probebench.api import UsageError
-from probebench_ddpm.loading.configs import SAVED, build, read_json
+from probebench_ddpm.loading.model_config import SAVED, build, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path

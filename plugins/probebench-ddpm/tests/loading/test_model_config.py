@@ -26,8 +26,8 @@ from probebench.api import UsageError
 from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.diffusion.noise_schedule import NoiseSchedule
 from probebench_ddpm.loading.config_mismatch import explain
-from probebench_ddpm.loading.configs import UNTOLD
-from probebench_ddpm.loading.schedulers import schedule as read_schedule
+from probebench_ddpm.loading.model_config import UNTOLD
+from probebench_ddpm.loading.scheduler_config import schedule as read_schedule
 from probebench_ddpm.options import DDPMOptions
 
 PLAIN, ATTENTION = "DownBlock2D", "AttnDownBlock2D"
