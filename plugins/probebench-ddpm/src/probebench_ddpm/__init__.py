@@ -1,4 +1,4 @@
-"""Diffusion models as backbones: U-Nets of pixels, U-Nets of latents, and transformers of latents."""
+"""Diffusion models as backbones: pixel-space U-Nets, latent U-Nets and latent transformers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         options=DDPMOptions,
         summary="DDPM U-Net (4 levels, attention on or off) read at nine blocks and any noise level",
         requires=("diffusers>=0.32",),
-        version=2,  # 2: networks narrower than 128 channels have fewer groups to normalise over; new bundled weights
+        version=2,  # 2: networks narrower than 128 channels have fewer normalisation groups; new bundled weights
         citation="Ho, Jain, Abbeel: Denoising Diffusion Probabilistic Models, arXiv 2006.11239",
         trainer="probebench_ddpm.training.trainer:train",
         recipe=DDPMRecipe,
@@ -39,7 +39,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         name="ldm",
         factory="probebench_ddpm.backbones.latent:LDM",
         options=LDMOptions,
-        summary="U-Net of latents with its autoencoder, with text or without: ldm:checkpoint=FOLDER",
+        summary="latent diffusion U-Net with its autoencoder, with or without text: ldm:checkpoint=FOLDER",
         requires=("diffusers>=0.32",),
         citation="Rombach et al.: High-Resolution Image Synthesis with Latent Diffusion Models, arXiv 2112.10752",
         untrained=("weights=random",),
@@ -49,7 +49,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         name="dit",
         factory="probebench_ddpm.backbones.latent:DiT",
         options=DiTOptions,
-        summary="diffusion transformer of latents with its autoencoder: dit:checkpoint=FOLDER",
+        summary="latent diffusion transformer with its autoencoder: dit:checkpoint=FOLDER",
         requires=("diffusers>=0.32",),
         citation="Peebles, Xie: Scalable Diffusion Models with Transformers, arXiv 2212.09748",
         untrained=("weights=random",),

@@ -1,4 +1,4 @@
-"""Features are those of a whole forward pass, whatever is asked for and however images are batched."""
+"""Features are those of a whole forward pass, for any request and any batching."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from probebench.api import Batch, Point
 from probebench_ddpm.backbones.ddpm import DDPM
-from probebench_ddpm.networks.taps import sites
+from probebench_ddpm.networks.taps import tap_modules
 from probebench_ddpm.options import DDPMOptions
 
 
@@ -23,11 +23,11 @@ def to_input(images):
 @pytest.mark.parametrize("t", [0, 10, 900])
 @pytest.mark.parametrize("attention", [True, False])
 def test_every_tap_is_the_output_of_its_module_in_a_whole_forward(
-    saved, unet, batch, at, full_forward, blocks, attention, t
+    saved, unet, batch, at, full_forward, blocks, assert_features, attention, t
 ):
-    """Each tap is asked for alone, so that the pass stops right behind it; the reference pass does not stop."""
+    """Each tap is requested alone, so that the pass stops right after it; the reference pass does not stop."""
     network = unet(attention=attention)
-    modules = {site.id: site.module for site in sites(network)}
+    modules = {tap.id: tap.module for tap in tap_modules(network)}
     assert blocks.items() <= modules.items()
     backbone = DDPM(DDPMOptions(checkpoint=str(saved(network)), attention=attention, noise="none"))
     images = batch()
@@ -35,7 +35,7 @@ def test_every_tap_is_the_output_of_its_module_in_a_whole_forward(
     for tap, expected in maps.items():
         (point,) = at([tap], [f"t={t}"], "flat")
         features = backbone.extract(images, [point], seed=0)[point]
-        assert torch.equal(features, expected.flatten(1)), tap
+        assert_features(features, expected.flatten(1), tap)
 
 
 @pytest.mark.parametrize("pool", ["gap", "max", "grid2", "flat"])
@@ -55,7 +55,7 @@ def test_pools_of_one_tap(saved, unet, batch, at, full_forward, pool):
     torch.testing.assert_close(backbone.extract(images, [point], seed=0)[point], expected, rtol=1e-6, atol=1e-6)
 
 
-def test_nothing_behind_the_deepest_tap_is_computed(build, batch, at):
+def test_nothing_after_the_deepest_tap_is_computed(build, batch, at):
     backbone, names = build(), []
     handle = register_module_forward_hook(lambda module, *_: names.append(type(module).__name__))
     try:
@@ -76,7 +76,7 @@ ALL_POINTS = [
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(ALL_POINTS), min_size=1, max_size=6, unique=True))
-def test_any_subset_of_points_gives_the_same_bits(build, batch, points):
+def test_any_subset_of_points_is_bit_identical(build, batch, points):
     backbone, images = build(), batch(3)
     everything = backbone.extract(images, ALL_POINTS, seed=0)
     some = backbone.extract(images, points, seed=0)
@@ -85,24 +85,24 @@ def test_any_subset_of_points_gives_the_same_bits(build, batch, points):
         assert torch.equal(features, everything[point]), str(point)
 
 
-def test_one_pass_for_all_taps_of_a_level(build, batch, at, seen):
+def test_one_pass_for_all_taps_of_a_level(build, batch, at, unet_inputs):
     build().extract(batch(), at(ALL_TAPS, ["t=0", "t=10"]), seed=0)
-    assert [int(t) for _, t in seen] == [0, 10]
+    assert [int(t) for _, t in unet_inputs] == [0, 10]
 
 
 @pytest.mark.parametrize("attention", [True, False])
-def test_batch_size_changes_no_feature(build, batch, at, seen, attention):
+def test_features_do_not_depend_on_the_batch_size(build, batch, at, unet_inputs, attention):
     backbone, everything = build(attention=attention, widths=(8, 16, 16, 16)), batch(64, size=32)
     points = at([tap.id for tap in backbone.taps((32, 32))], ["t=10"])
 
     def in_batches_of(size):
-        seen.clear()
+        unet_inputs.clear()
         rows = [torch.arange(start, min(start + size, 64)) for start in range(0, 64, size)]
         parts = [
             backbone.extract(Batch(everything.images[row], everything.index[row], everything.source), points, seed=0)
             for row in rows
         ]
-        noised = torch.cat([sample for sample, _ in seen])
+        noised = torch.cat([sample for sample, _ in unet_inputs])
         return noised, {point: torch.cat([part[point] for part in parts]) for point in points}
 
     noised, features = in_batches_of(64)
@@ -114,7 +114,7 @@ def test_batch_size_changes_no_feature(build, batch, at, seen, attention):
             assert float(error.max()) < 1e-5, f"{point} in batches of {size}"
 
 
-def test_order_of_the_images_changes_no_feature(build, batch, at):
+def test_features_do_not_depend_on_the_order_of_images(build, batch, at):
     backbone, images = build(), batch(6)
     order = torch.tensor([4, 1, 5, 0, 3, 2])
     (point,) = at(["up.1"])
@@ -123,7 +123,7 @@ def test_order_of_the_images_changes_no_feature(build, batch, at):
     torch.testing.assert_close(mixed, straight[order], rtol=1e-5, atol=1e-6)
 
 
-def test_the_backbone_is_unchanged_by_an_extraction(build, batch, at):
+def test_extraction_changes_neither_backbone_nor_inputs(build, batch, at):
     backbone, images = build(), batch()
     before, random_state = copy.deepcopy(images), torch.get_rng_state()
     fingerprint = backbone.fingerprint()
@@ -135,8 +135,8 @@ def test_the_backbone_is_unchanged_by_an_extraction(build, batch, at):
     assert backbone.fingerprint() == fingerprint
 
 
-def test_a_failed_pass_leaves_no_hook_behind(build, batch, at):
-    """A leftover hook that stops the pass would cut every later one short."""
+def test_a_failed_pass_leaves_no_hook(build, batch, at):
+    """A remaining hook would stop every later pass too early."""
     backbone = DDPM(DDPMOptions(checkpoint="none", widths=(8, 8, 8, 8)))
     odd = batch(2, size=12)  # cannot be halved three times: the decoder's maps do not fit the encoder's
     with pytest.raises(RuntimeError, match=r"Sizes of tensors must match"):
@@ -151,12 +151,12 @@ def test_a_failed_pass_leaves_no_hook_behind(build, batch, at):
     assert not any(module._forward_hooks for module in modules)
 
 
-def test_bf16_is_near_fp32_and_gives_float32(build, batch, at, seen):
+def test_bf16_is_near_fp32_and_gives_float32(build, batch, at, unet_inputs):
     backbone = DDPM(DDPMOptions(checkpoint="none", widths=(8, 8, 8, 8)))
     backbone.place("cpu", "bf16")
     points = at(["down.1", "mid", "up.1", "up.3"])
     half, whole = backbone.extract(batch(), points, seed=0), build().extract(batch(), points, seed=0)
-    assert seen[0][0].dtype == torch.bfloat16
+    assert unet_inputs[0][0].dtype == torch.bfloat16
     for point in points:
         assert half[point].dtype == torch.float32
         error = (half[point] - whole[point]).norm() / whole[point].norm()
@@ -164,7 +164,7 @@ def test_bf16_is_near_fp32_and_gives_float32(build, batch, at, seen):
 
 
 def test_a_map_is_pooled_in_fp32(batch, at):
-    """Mean of a bf16 map in bf16 would have 8 bits; in fp32 it has more than bf16 can write."""
+    """The mean of a bf16 map would have 8 bits in bf16; in fp32 it has more."""
     backbone = DDPM(DDPMOptions(checkpoint="none", widths=(8, 8, 8, 8)))
     backbone.place("cpu", "bf16")
     (features,) = backbone.extract(batch(), at(["up.3"]), seed=0).values()
@@ -187,7 +187,7 @@ def test_the_largest_map_of_a_batch_is_at_most_four_mebibytes(widths, precision,
     assert DDPM.batch_size == 128
 
 
-def test_what_the_board_shows(build):
+def test_attributes_for_the_board(build):
     backbone = build()
     network = vars(backbone)["_unet"]
     assert backbone.parameters == sum(weight.numel() for weight in network.parameters())

@@ -1,4 +1,4 @@
-"""The laws of the contract, for each kind of network and each noise policy."""
+"""The conformance checks, for each kind of network and each noise policy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _folders: dict[str, Path] = {}
 
 @pytest.fixture(scope="module", autouse=True)
 def _pipelines(latent_in, tmp_path_factory):
-    """Pipelines as diffusers saves them, for the factories below, which pytest collects before there are fixtures."""
+    """Saves pipelines for the factories below, which pytest collects before fixtures exist."""
     for kind in ("dit", "text"):
         _folders[kind] = tmp_path_factory.mktemp(kind)
         latent_in(_folders[kind], kind)

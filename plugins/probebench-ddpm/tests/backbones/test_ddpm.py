@@ -1,4 +1,4 @@
-"""Networks of every kind that diffusers makes: taps are those of hooks placed by hand on what it loads itself."""
+"""Pixel-space networks of every kind: features equal those of hooks on the network that diffusers loads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
 
 from probebench.api import normal
 from probebench_ddpm.backbones.ddpm import DDPM
-from probebench_ddpm.networks.taps import sites
+from probebench_ddpm.networks.taps import tap_modules
 from probebench_ddpm.options import DDPMOptions
 
 
 def levels(count: int, **config) -> dict:
-    """A network of so many levels, attention at the last."""
+    """Returns the config of a network with attention at the last of its levels."""
     plain = count - 1
     return {
         "block_out_channels": (8, *[16] * plain),
@@ -33,7 +33,7 @@ ADM = {
     "resnet_time_scale_shift": "scale_shift",
     "out_channels": 6,
 }
-"""The kind of Dhariwal and Nichol 2021, as diffusers writes it."""
+"""Config of a network of the kind of Dhariwal and Nichol 2021, in diffusers' terms."""
 
 
 DDPM_SAVED, DDIM_SAVED = (DDPMPipeline, DDPMScheduler), (DDIMPipeline, DDIMScheduler)
@@ -58,33 +58,35 @@ DDPM_SAVED, DDIM_SAVED = (DDPMPipeline, DDPMScheduler), (DDIMPipeline, DDIMSched
     ],
     ids=["flat", "cosine", "five-v", "learned-variance", "adm", "trained-betas", "learned-t", "zero-snr", "no-middle"],
 )
-def test_every_tap_is_that_of_the_pipeline(tmp_path, unet, batch, at, full_forward, saved_by, network, schedule):
-    """Of the pipeline as diffusers saves and loads it, with noise by diffusers' own `add_noise`."""
+def test_every_tap_is_that_of_the_pipeline(
+    tmp_path, unet, batch, at, full_forward, assert_features, saved_by, network, schedule
+):
+    """The pipeline is saved and loaded by diffusers, and noised by its own `add_noise`."""
     pipeline, scheduler = saved_by
     pipeline(unet(**network), scheduler(**schedule)).save_pretrained(tmp_path)
     loaded = pipeline.from_pretrained(tmp_path)
     loaded.unet.eval()
     backbone, images = DDPM(DDPMOptions(checkpoint=str(tmp_path))), batch(3)
-    modules = {site.id: site.module for site in sites(loaded.unet)}
+    modules = {tap.id: tap.module for tap in tap_modules(loaded.unet)}
     assert [tap.id for tap in backbone.taps((16, 16))] == list(modules)
-    assert all(tap.id.count(".") < 2 for tap in backbone.taps((16, 16)) if tap.default), "blocks by their own names"
+    assert all(tap.id.count(".") < 2 for tap in backbone.taps((16, 16)) if tap.default), "default taps are blocks"
     noise = normal((3, 16, 16), seed=0, source=images.source, index=images.index.tolist())
     noised = loaded.scheduler.add_noise(images.images.float() / 127.5 - 1, noise, torch.full((3,), 300))
     maps = full_forward(loaded.unet, noised, 300, modules)
     features = backbone.extract(images, at(modules, ["t=300"], "flat"), seed=0)
     assert len(features) == len(modules)
     for point, vectors in features.items():
-        torch.testing.assert_close(vectors, maps[point.tap].flatten(1), rtol=1e-4, atol=1e-5, msg=point.tap)
+        assert_features(vectors, maps[point.tap].flatten(1), point.tap)
 
 
 @pytest.fixture
 def classes(saved, unet):
-    """A network of five classes, and the folder it lies in."""
+    """A network of five classes, and its folder."""
     network = unet(**levels(2, num_class_embeds=5))
     return network, saved(network, "classes")
 
 
-def test_a_network_of_classes_is_told_the_mean_of_all(classes, batch, at, full_forward):
+def test_a_network_of_classes_gets_the_mean_class(classes, batch, at, full_forward):
     network, folder = classes
     backbone, images = DDPM(DDPMOptions(checkpoint=str(folder), noise="none")), batch(3)
     table = network.class_embedding.weight.detach()
@@ -98,8 +100,8 @@ def test_a_network_of_classes_is_told_the_mean_of_all(classes, batch, at, full_f
         torch.testing.assert_close(vectors, maps[point.tap].mean((2, 3)), rtol=1e-5, atol=1e-6, msg=point.tap)
 
 
-def test_what_all_classes_share_may_lie_in_the_table_or_in_the_embedding_of_t(classes, saved, batch, at):
-    """Two ways to write one and the same network; its features do not depend on which a training has come to."""
+def test_the_common_part_of_all_classes_may_be_in_the_table_or_in_the_embedding_of_t(classes, saved, batch, at):
+    """These are two parametrisations of one network. Its features must not depend on which one a training found."""
     network, folder = classes
     images, points = batch(3), at(["mid", "up.1"])
     before = DDPM(DDPMOptions(checkpoint=str(folder))).extract(images, points, seed=0)

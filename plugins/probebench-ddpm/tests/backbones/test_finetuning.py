@@ -1,4 +1,4 @@
-"""The U-Net as probes train it: the features of the tap, gradients up to it, and a frozen network that stays."""
+"""The U-Net that probes fine-tune: its features, its gradients, and the frozen network, which must not change."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def ddpm() -> DDPM:
 
 
 @pytest.mark.parametrize("point", [Point("mid", "t=10", "gap"), Point("up.0", "t=300", "grid2")])
-def test_it_gives_the_features_that_are_extracted(ddpm, point):
+def test_features_are_those_of_extract(ddpm, point):
     network = ddpm.trainable(point)
     assert network.training
-    got = network.eval()(ddpm.inputs(BATCH, point.level, seed=5))
-    assert torch.allclose(got, ddpm.extract(BATCH, [point], seed=5)[point], atol=1e-5)
+    features = network.eval()(ddpm.inputs(BATCH, point.level, seed=5))
+    torch.testing.assert_close(features, ddpm.extract(BATCH, [point], seed=5)[point], rtol=1e-4, atol=1e-5)
 
 
-def test_what_lies_before_the_tap_is_trained_and_what_lies_behind_is_not(ddpm):
+def test_only_layers_before_the_tap_are_trained(ddpm):
     network = ddpm.trainable(Point("mid", "t=10", "gap"))
     network(ddpm.inputs(BATCH, "t=10", seed=0)).square().sum().backward()
-    moved = {name.split(".")[1] for name, weight in network.named_parameters() if weight.grad is not None}
-    assert {"conv_in", "down_blocks", "mid_block", "time_embedding"} <= moved
-    assert not {"up_blocks", "conv_out"} & moved
+    trained = {name.split(".")[1] for name, weight in network.named_parameters() if weight.grad is not None}
+    assert {"conv_in", "down_blocks", "mid_block", "time_embedding"} <= trained
+    assert not {"up_blocks", "conv_out"} & trained
 
 
-def test_the_frozen_network_stays(ddpm):
+def test_the_frozen_network_does_not_change(ddpm):
     point = Point("mid", "t=10", "gap")
     before, fingerprint = ddpm.extract(BATCH, [point], seed=0)[point], ddpm.fingerprint()
     network = ddpm.trainable(point)
@@ -47,12 +47,12 @@ def test_the_frozen_network_stays(ddpm):
     assert not any(weight.requires_grad for weight in ddpm._unet.parameters())
 
 
-def test_a_mean_over_draws_is_nothing_to_train_on():
+def test_a_mean_over_noise_samples_cannot_be_finetuned():
     mean = DDPM(DDPMOptions(checkpoint="none", widths=(8, 8, 8, 8), noise="mean", draws=2))
     with pytest.raises(UsageError) as caught:
         mean.trainable(Point("mid", "t=10", "gap"))
     assert str(caught.value).splitlines() == [
-        "a network is trained on one draw of noise at a time, and these features are the mean of 2",
+        "a network is fine-tuned on one noise sample per image, not on the mean of 2",
         "  in: option noise=mean of ddpm",
-        "  try: noise=per-sample",
+        "  try: ddpm:noise=per-sample",
     ]

@@ -1,4 +1,4 @@
-"""`ldm` and `dit`: what hooks placed by hand on the parts that diffusers saved give, and what else a user relies on."""
+"""`ldm` and `dit`: features equal those of hooks on the components that diffusers loads; refused checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from probebench.api import Batch, UsageError, normal
 from probebench_ddpm.backbones.latent import LDM, DiT
-from probebench_ddpm.networks.taps import sites
+from probebench_ddpm.networks.taps import tap_modules
 from probebench_ddpm.options import DiTOptions, LDMOptions
 
 FILE = "diffusion_pytorch_model.safetensors"
@@ -21,7 +21,7 @@ KINDS = ("dit", "vq", "text", "kl")
 
 @pytest.fixture
 def read():
-    """Reads a folder by the backbone that it is for."""
+    """Builds the backbone of a kind of pipeline from a folder."""
 
     def build(kind, folder, **options):
         if kind == "dit":
@@ -33,7 +33,7 @@ def read():
 
 @pytest.fixture
 def refused(read):
-    """Reads a folder; gives the error, three lines long at most."""
+    """Returns the error of reading a folder, which has three lines at most."""
 
     def load(kind, folder, **options):
         with pytest.raises(UsageError) as error:
@@ -45,14 +45,14 @@ def refused(read):
 
 
 def latents_of(vae, images):
-    """By diffusers alone: the mean of the posterior, or what is not yet quantised."""
+    """Encodes with diffusers only: the mean of the posterior, or latents before quantisation."""
     with torch.inference_mode():
         encoded = vae.encode(images.float() / 127.5 - 1)
     return vae.config.scaling_factor * (encoded.latents if isinstance(vae, VQModel) else encoded.latent_dist.mean)
 
 
 def loaded_by_diffusers(kind, folder):
-    """Network, autoencoder and scheduler, read from disk by diffusers."""
+    """Returns network, autoencoder and scheduler, loaded by diffusers."""
     if kind in ("dit", "vq"):
         pipeline = (DiTPipeline if kind == "dit" else LDMPipeline).from_pretrained(folder)
         parts = (pipeline.transformer, pipeline.vae) if kind == "dit" else (pipeline.unet, pipeline.vqvae)
@@ -67,22 +67,22 @@ def loaded_by_diffusers(kind, folder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_tap_is_that_of_the_pipeline(latent, read, batch, at, full_forward, kind):
-    """Of the networks as diffusers saves and loads them, with noise by diffusers' own `add_noise`."""
+def test_every_tap_is_that_of_the_pipeline(latent, read, batch, at, full_forward, assert_features, kind):
+    """The networks are saved and loaded by diffusers, and their inputs are noised by its own `add_noise`."""
     folder, _ = latent(kind)
     backbone, images = read(kind, folder), batch(3)
     network, vae, scheduler = loaded_by_diffusers(kind, folder)
-    modules = {site.id: site.module for site in sites(network)}
+    modules = {tap.id: tap.module for tap in tap_modules(network)}
     assert [tap.id for tap in backbone.taps((16, 16))] == list(modules)
     latents = latents_of(vae, images.images)
     assert latents.shape == (3, 4, 8, 8)
     noise = normal((4, 8, 8), seed=7, source=images.source, index=images.index.tolist())
     noised = scheduler.add_noise(latents, noise, torch.full((3,), 300))
-    told = {
+    conditions = {
         "dit": {"class_labels": torch.full((3,), 10)},
         "text": {"encoder_hidden_states": torch.zeros(3, 5, 8)},
     }.get(kind, {})
-    maps = full_forward(network, noised, torch.full((3,), 300), modules, **told)
+    maps = full_forward(network, noised, torch.full((3,), 300), modules, **conditions)
     features = backbone.extract(images, at(modules, ["t=300"], "flat"), seed=7)
     shapes = {tap.id: tap.shape for tap in backbone.taps((16, 16))}
     for point, vectors in features.items():
@@ -90,7 +90,7 @@ def test_every_tap_is_that_of_the_pipeline(latent, read, batch, at, full_forward
         if kind == "dit":  # 16 tokens of 16 channels, row by row
             expected = expected.permute(0, 2, 1).reshape(3, 16, 4, 4)
         assert tuple(expected.shape[1:]) == shapes[point.tap]
-        torch.testing.assert_close(vectors, expected.flatten(1), rtol=1e-4, atol=1e-5, msg=point.tap)
+        assert_features(vectors, expected.flatten(1), point.tap)
 
 
 @pytest.mark.parametrize(
@@ -106,20 +106,20 @@ def test_default_taps_are_the_blocks(latent, read, kind, taps):
     assert found[-1].cost < 1
 
 
-def test_a_grid_of_tokens_keeps_their_places(latent, read, batch, at, full_forward):
+def test_a_grid_of_tokens_keeps_their_positions(latent, read, batch, at, full_forward):
     folder, parts = latent("dit")
     images = batch(2)
     (features,) = read("dit", folder, noise="none").extract(images, at(["block.1"], pool="grid2"), seed=0).values()
-    told = {"class_labels": torch.full((2,), 10)}
+    conditions = {"class_labels": torch.full((2,), 10)}
     latents, modules = latents_of(parts["vae"], images.images), {"block.1": "transformer_blocks.1"}
-    tokens = full_forward(parts["network"], latents, torch.full((2,), 10), modules, **told)["block.1"]
+    tokens = full_forward(parts["network"], latents, torch.full((2,), 10), modules, **conditions)["block.1"]
     upper_left = tokens[:, [0, 1, 4, 5]].mean(1)
     torch.testing.assert_close(features.view(2, 16, 2, 2)[..., 0, 0], upper_left, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["dit", "kl"])
-def test_images_are_brought_to_the_size_of_training(latent, read, batch, at, kind):
-    """A constant image is constant at any size, and what a filter adds at edges stays within the range."""
+def test_images_are_resized_to_the_training_size(latent, read, batch, at, kind):
+    """A constant image is constant at any size, and overshoot at edges is clipped."""
     folder, _ = latent(kind)
     backbone, points = read(kind, folder), at(["block.1" if kind == "dit" else "mid"])
     assert backbone.image_size == (16, 16)
@@ -133,7 +133,7 @@ def test_images_are_brought_to_the_size_of_training(latent, read, batch, at, kin
     assert float(prepared.max()) <= 1
 
 
-def test_latents_are_no_draw_and_are_scaled(latent, read, batch, at):
+def test_latents_are_not_sampled_and_are_scaled(latent, read, batch, at):
     folder, _ = latent("kl")
     images, points = batch(2), at(["down.0"])
     first, again = (read("kl", folder, noise="none").extract(images, points, seed=seed) for seed in (0, 1))
@@ -159,7 +159,7 @@ def test_bf16_is_near_fp32(latent, read, batch, at, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_fingerprint_knows_all_parts(latent, read, kind):
+def test_the_fingerprint_depends_on_all_components(latent, read, kind):
     folder, _ = latent(kind)
     base = read(kind, folder)
     assert read(kind, folder).fingerprint() == base.fingerprint()
@@ -178,7 +178,7 @@ def test_the_fingerprint_knows_all_parts(latent, read, kind):
     assert read(kind, folder).fingerprint() == base.fingerprint()
 
 
-def test_the_decoder_is_no_part_of_the_backbone(latent, read):
+def test_the_decoder_is_not_part_of_the_backbone(latent, read):
     folder, parts = latent("kl")
     backbone = read("kl", folder)
     kept = ("encoder.", "quant_conv.")
@@ -193,7 +193,7 @@ def test_random_weights_keep_the_autoencoder(latent, read, batch, at):
     features = [one.extract(images, points, seed=0)[points[0]] for one in (trained, random)]
     assert not torch.allclose(*features, rtol=1e-2)
     shutil.rmtree(folder / "vae")
-    with pytest.raises(UsageError, match="there is no autoencoder"):
+    with pytest.raises(UsageError, match="the checkpoint has no autoencoder"):
         read("kl", folder, weights="random")
 
 
@@ -208,7 +208,7 @@ def test_averaged_weights_of_a_transformer(latent, read):
 
 
 def test_a_dit_as_older_diffusers_saved_it(latent, read):
-    """As facebook/DiT-XL-2-256 lies on the hub: under the name and with the fields of another class."""
+    """facebook/DiT-XL-2-256 is stored on the hub with the name and the fields of another class."""
     folder, _ = latent("dit")
     before = read("dit", folder).fingerprint()
     path = folder / "transformer/config.json"
@@ -218,7 +218,7 @@ def test_a_dit_as_older_diffusers_saved_it(latent, read):
     assert read("dit", folder).fingerprint() == before
 
 
-# --- what is refused
+# --- refused checkpoints
 
 
 @pytest.mark.parametrize("kind", ["dit", "kl"])
@@ -226,14 +226,14 @@ def test_no_checkpoint(refused, kind):
     name, stem = ("dit", "transformer") if kind == "dit" else ("ldm", "unet")
     text = refused(kind, "")
     assert text.startswith(f"{name} needs a checkpoint")
-    assert f"{name}:checkpoint=FOLDER, with {stem}/, vae/ and scheduler/ in it" in text
+    assert f"{name}:checkpoint=FOLDER, a folder that contains {stem}/, vae/ and scheduler/" in text
     assert refused(kind, "nowhere").startswith("no checkpoint 'nowhere'")
 
 
 @pytest.mark.parametrize(("kind", "other"), [("dit", "kl"), ("kl", "dit")])
 def test_the_other_kind_of_network(latent, refused, kind, other):
     folder, _ = latent(other)
-    assert refused(kind, folder).startswith("there is no ")
+    assert refused(kind, folder).startswith("the folder holds no ")
     stem = "transformer" if other == "dit" else "unet"
     text = refused(kind, folder / stem)
     assert text.startswith("the checkpoint is a ")
@@ -244,8 +244,8 @@ def test_a_network_without_its_autoencoder(latent, refused):
     folder, _ = latent("kl")
     shutil.rmtree(folder / "vae")
     text = refused("kl", folder)
-    assert text.startswith("there is no autoencoder: neither vae/ nor vqvae/")
-    assert "ldm:checkpoint=FOLDER of a whole pipeline" in text
+    assert text.startswith("the checkpoint has no autoencoder: neither vae/ nor vqvae/")
+    assert "ldm:checkpoint=FOLDER, the folder of a whole pipeline" in text
 
 
 def test_a_network_is_found_with_its_pipeline(latent, read):
@@ -257,35 +257,35 @@ def test_a_network_is_found_with_its_pipeline(latent, read):
 @pytest.mark.parametrize(
     ("kind", "part", "changed", "message"),
     [
-        ("dit", "transformer", {"num_layers": 4}, "num_layers is 4 by config.json and 3 by the weights"),
-        ("dit", "transformer", {"patch_size": 4}, "patch_size is 4 by config.json and 2 by the weights"),
-        ("dit", "transformer", {"out_channels": 4}, "out_channels is 4 by config.json and 8 by the weights"),
+        ("dit", "transformer", {"num_layers": 4}, "num_layers: 4 in config.json, 3 in the weights"),
+        ("dit", "transformer", {"patch_size": 4}, "patch_size: 4 in config.json, 2 in the weights"),
+        ("dit", "transformer", {"out_channels": 4}, "out_channels: 4 in config.json, 8 in the weights"),
         (
             "dit",
             "transformer",
             {"num_attention_heads": 4},
-            "num_attention_heads x attention_head_dim is 32 by config.json and 16 by the weights",
+            "num_attention_heads x attention_head_dim: 32 in config.json, 16 in the weights",
         ),
         (
             "dit",
             "transformer",
             {"num_embeds_ada_norm": 1000},
-            "num_embeds_ada_norm is 1000 by config.json and 10 by the weights",
+            "num_embeds_ada_norm: 1000 in config.json, 10 in the weights",
         ),
-        ("dit", "transformer", {"attention_bias": False}, "attention_bias is false by config.json and true by the"),
-        ("text", "unet", {"cross_attention_dim": 16}, "cross_attention_dim is 16 by config.json and 8 by the weights"),
+        ("dit", "transformer", {"attention_bias": False}, "attention_bias: false in config.json, true in the weights"),
+        ("text", "unet", {"cross_attention_dim": 16}, "cross_attention_dim: 16 in config.json, 8 in the weights"),
         (
             "text",
             "unet",
             {"transformer_layers_per_block": 2},
-            "transformer_layers_per_block is 2 by config.json and 1 by the weights",
+            "transformer_layers_per_block: 2 in config.json, 1 in the weights",
         ),
-        ("kl", "vae", {"latent_channels": 8}, "latent_channels is 8 by config.json and 4 by the weights"),
-        ("kl", "vae", {"layers_per_block": 2}, "layers_per_block is 2 by config.json and 1 by the weights"),
-        ("kl", "vae", {"block_out_channels": [8, 16]}, "block_out_channels is (8, 16) by config.json and (8, 8) by"),
-        ("kl", "vae", {"use_quant_conv": False}, "use_quant_conv is false by config.json and true by the weights"),
-        ("kl", "vae", {"mid_block_add_attention": False}, "mid_block_add_attention is false by config.json and true"),
-        ("vq", "vqvae", {"num_vq_embeddings": 99}, "num_vq_embeddings is 99 by config.json and 256 by the weights"),
+        ("kl", "vae", {"latent_channels": 8}, "latent_channels: 8 in config.json, 4 in the weights"),
+        ("kl", "vae", {"layers_per_block": 2}, "layers_per_block: 2 in config.json, 1 in the weights"),
+        ("kl", "vae", {"block_out_channels": [8, 16]}, "block_out_channels: (8, 16) in config.json, (8, 8) in"),
+        ("kl", "vae", {"use_quant_conv": False}, "use_quant_conv: false in config.json, true in the weights"),
+        ("kl", "vae", {"mid_block_add_attention": False}, "mid_block_add_attention: false in config.json, true"),
+        ("vq", "vqvae", {"num_vq_embeddings": 99}, "num_vq_embeddings: 99 in config.json, 256 in the weights"),
     ],
 )
 def test_a_field_that_does_not_fit_the_weights_is_named(latent, refused, kind, part, changed, message):
@@ -293,7 +293,7 @@ def test_a_field_that_does_not_fit_the_weights_is_named(latent, refused, kind, p
     path = folder / part / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
     text = refused(kind, folder)
-    assert text.startswith("weights do not fit config.json: ")
+    assert text.startswith("the weights do not fit config.json: ")
     assert message in text
 
 
@@ -306,36 +306,46 @@ def test_a_field_that_does_not_fit_the_weights_is_named(latent, refused, kind, p
         ("vq", "vqvae", "scaling_factor"),
     ],
 )
-def test_what_the_weights_cannot_tell_must_be_said(latent, refused, kind, part, field):
+def test_fields_that_the_weights_do_not_determine_are_required(latent, refused, kind, part, field):
     folder, _ = latent(kind)
     path = folder / part / "config.json"
     path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != field}))
-    assert refused(kind, folder).startswith(f"config.json does not say {field}, and the weights fit any value")
+    assert refused(kind, folder).startswith(f"config.json lacks {field}, which the weights do not determine")
 
 
 @pytest.mark.parametrize(
     ("kind", "part", "changed", "message"),
     [
-        ("kl", "vae", {"shift_factor": 0.1}, "the autoencoder's latents are not only scaled: config.json says shift"),
+        (
+            "kl",
+            "vae",
+            {"shift_factor": 0.1},
+            "latents that are shifted are not supported: config.json of the autoencoder has shift_factor",
+        ),
         ("kl", "vae", {"_class_name": "AutoencoderTiny"}, "the checkpoint is a AutoencoderTiny, not a AutoencoderKL"),
-        ("text", "unet", {"addition_embed_type": "text_time"}, "the network is told more than image, step, class and"),
+        (
+            "text",
+            "unet",
+            {"addition_embed_type": "text_time"},
+            "the network takes other inputs than image, step, class and text: addition_embed_type",
+        ),
     ],
 )
-def test_what_is_not_read(latent, refused, kind, part, changed, message):
+def test_unsupported_configs(latent, refused, kind, part, changed, message):
     folder, _ = latent(kind)
     path = folder / part / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
     assert refused(kind, folder).startswith(message)
 
 
-def test_a_network_that_sees_more_than_latents(latent, refused):
+def test_a_network_with_further_inputs(latent, refused):
     folder, _ = latent("text", in_channels=9)
-    assert refused("text", folder).startswith("the network takes 9 channels, its autoencoder gives 4")
+    assert refused("text", folder).startswith("the network takes 9 channels, the latents of its autoencoder have 4")
 
 
-def test_a_text_without_an_encoder_must_be_asked_for(latent, refused, read):
+def test_without_a_text_encoder_prompt_zeros_is_needed(latent, refused, read):
     folder, _ = latent("text")
     text = refused("text", folder, prompt="empty")
-    assert text.startswith("there is no text_encoder/, and the network attends to a text")
+    assert text.startswith("the checkpoint has no text_encoder/, and its network is conditioned on text")
     assert "prompt=zeros" in text
     assert read("text", folder).parameters > 0

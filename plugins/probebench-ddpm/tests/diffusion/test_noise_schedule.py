@@ -1,4 +1,4 @@
-"""How much noise there is at step t, and that low precision loses none of it."""
+"""The amount of noise at step t, also in low precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.diffusion.noise_schedule import NoiseSchedule, alpha_bar, linear_schedule
 from probebench_ddpm.options import DDPMOptions
 
-# sigma = sqrt((1 - abar) / abar) of the linear schedule, to the digits that were tabulated from its definition.
+# sigma = sqrt((1 - abar) / abar) of the linear schedule, tabulated from its definition.
 SIGMAS = {
     0: 0.0100, 10: 0.0469, 20: 0.0794, 50: 0.1760, 90: 0.3082,
     100: 0.3423, 150: 0.5220, 200: 0.7236, 261: 1.015, 300: 1.240,
@@ -26,7 +26,7 @@ def schedule() -> NoiseSchedule:
 
 
 def closed_form() -> torch.Tensor:
-    """abar of beta = 1e-4 .. 0.02 in float64, without diffusers."""
+    """Returns abar of beta = 1e-4 .. 0.02 in float64, without diffusers."""
     return torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), dim=0)
 
 
@@ -50,14 +50,14 @@ def test_step_0_is_not_free_of_noise(schedule):
     assert float(noised.mean()) == pytest.approx(0.01, rel=1e-4)
 
 
-def test_ddaes_11_is_our_10(schedule):
+def test_t_11_of_ddae_is_t_10(schedule):
     """DDAE's table starts at 1 with the first beta; its t = 11 has abar = 0.997806."""
     assert float(alpha_bar(linear_schedule())[10]) == pytest.approx(0.997806, abs=1e-6)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 999), st.integers(0, 2**31))
-def test_noise_is_added_as_the_closed_form_says(t, seed):
+def test_added_noise_is_the_closed_form(t, seed):
     generator = torch.Generator().manual_seed(seed)
     clean = torch.rand(2, 3, 4, 4, generator=generator) * 2 - 1
     noise = torch.randn(2, 3, 4, 4, generator=generator)
@@ -75,7 +75,7 @@ def test_every_image_has_its_own_step(schedule):
 
 
 @pytest.mark.parametrize(("t", "theirs"), [(0, 0.0), (3, 0.0), (5, 0.0), (10, 0.0625)])
-def test_bf16_loses_the_noise_in_diffusers_and_not_here(schedule, t, theirs):
+def test_bf16_loses_noise_in_diffusers_and_not_here(schedule, t, theirs):
     """diffusers casts abar to the images' dtype; bf16 has no number between 0.996 and 1."""
     clean = torch.zeros(1, 3, 64, 64)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
@@ -88,13 +88,13 @@ def test_bf16_loses_the_noise_in_diffusers_and_not_here(schedule, t, theirs):
 
 
 @pytest.mark.parametrize("t", [0, 5, 10])
-def test_a_bf16_network_sees_all_of_the_noise(batch, at, seen, t):
+def test_a_bf16_network_gets_all_of_the_noise(batch, at, unet_inputs, t):
     backbone = DDPM(DDPMOptions(checkpoint="none", widths=(8, 8, 8, 8)))
     backbone.place("cpu", "bf16")
     images = batch(16)
-    images.images.fill_(127)  # -0.004: near 0, bf16 is as fine as the noise needs
+    images.images.fill_(127)  # -0.004: near 0, the resolution of bf16 is high enough for the noise
     backbone.extract(images, at(["down.0"], [f"t={t}"]), seed=0)
-    sample, _ = seen[0]
+    sample, _ = unet_inputs[0]
     assert sample.dtype == torch.bfloat16
     assert float(sample.float().std()) == pytest.approx(float((1 - closed_form()[t]).sqrt()), rel=0.03)
 
@@ -113,7 +113,7 @@ def test_levels_that_do_not_exist(build, text):
     assert error.value.exit_code == 2
 
 
-def test_a_checkpoint_brings_its_own_schedule(saved, unet):
+def test_a_checkpoint_has_its_own_schedule(saved, unet):
     folder = saved(unet(), num_train_timesteps=400, beta_schedule="squaredcos_cap_v2")
     backbone = DDPM(DDPMOptions(checkpoint=str(folder)))
     share = float(DDPMScheduler(num_train_timesteps=400, beta_schedule="squaredcos_cap_v2").alphas_cumprod[100])

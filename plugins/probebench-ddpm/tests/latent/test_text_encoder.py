@@ -1,4 +1,4 @@
-"""The empty text, through a CLIP text encoder as it lies beside the network."""
+"""The empty text, encoded by the CLIP text encoder of the pipeline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from probebench_ddpm.options import LDMOptions
 
 @pytest.fixture
 def refused():
-    """Reads a folder; gives the error, three lines long at most."""
+    """Returns the error of reading a folder, which has three lines at most."""
 
     def load(folder):
         with pytest.raises(UsageError) as error:
@@ -29,7 +29,7 @@ def refused():
 
 @pytest.fixture
 def described(latent):
-    """A pipeline with a text encoder of which there is only a config."""
+    """A pipeline whose text encoder consists only of a config."""
     folder, _ = latent("text")
     for name in ("text_encoder", "tokenizer"):
         (folder / name).mkdir()
@@ -47,17 +47,17 @@ def test_another_text_encoder(described, refused):
 def test_without_transformers(described, refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     text = refused(described)
-    assert text.startswith("the empty text needs transformers")
+    assert text.startswith("prompt=empty needs the package transformers, which is not installed")
     assert "pip install 'probebench-ddpm[text]', or prompt=zeros" in text
 
 
 def test_without_a_tokenizer(described, refused):
     (described / "tokenizer").rmdir()
-    assert refused(described).startswith("there is no tokenizer/, and the network attends to a text")
+    assert refused(described).startswith("the checkpoint has no tokenizer/, and its network is conditioned on text")
 
 
 def write_text_encoder(folder, *, width: int = 8):
-    """A random CLIP text encoder and a tokenizer of letters, saved by transformers; gives the encoder."""
+    """Saves a random CLIP text encoder and a tokenizer of letters with transformers, and returns the encoder."""
     transformers = pytest.importorskip("transformers", reason="needs pip install 'probebench-ddpm[text]'")
     words = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
     vocabulary = {word: number for number, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
@@ -75,7 +75,7 @@ def write_text_encoder(folder, *, width: int = 8):
     return encoder
 
 
-def test_the_network_attends_to_the_empty_text(latent, batch, at, full_forward):
+def test_the_network_attends_to_the_empty_text(latent, batch, at, full_forward, assert_features):
     folder, parts = latent("text")
     encoder = write_text_encoder(folder)
     start, end = 52, 53
@@ -87,7 +87,7 @@ def test_the_network_attends_to_the_empty_text(latent, batch, at, full_forward):
     maps = full_forward(parts["network"], latents, 10, modules, encoder_hidden_states=states.expand(2, -1, -1))
     backbone = LDM(LDMOptions(checkpoint=str(folder), noise="none"))
     for point, vectors in backbone.extract(images, at(modules), seed=0).items():
-        torch.testing.assert_close(vectors, maps[point.tap].mean((2, 3)), rtol=1e-4, atol=1e-5, msg=point.tap)
+        assert_features(vectors, maps[point.tap].mean((2, 3)), point.tap)
     without = LDM(LDMOptions(checkpoint=str(folder), noise="none", prompt="zeros"))
     assert without.fingerprint() != backbone.fingerprint()
 
@@ -95,11 +95,11 @@ def test_the_network_attends_to_the_empty_text(latent, batch, at, full_forward):
 def test_the_text_encoder_of_another_network(latent, refused):
     folder, _ = latent("text")
     write_text_encoder(folder, width=16)
-    assert refused(folder).startswith("the text encoder gives 16 channels, the network attends to 8")
+    assert refused(folder).startswith("the text encoder has 16 channels, the network attends to 8")
 
 
 def test_a_text_encoder_without_weights(latent, refused):
     folder, _ = latent("text")
     write_text_encoder(folder)
     (folder / "text_encoder/model.safetensors").unlink()
-    assert refused(folder).startswith("transformers cannot read the text encoder: ")
+    assert refused(folder).startswith("transformers cannot load the text encoder: ")

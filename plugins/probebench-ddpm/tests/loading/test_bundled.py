@@ -1,4 +1,4 @@
-"""The checkpoints that come with the package."""
+"""The bundled checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from probebench.registry import resolve
 from probebench_ddpm.backbones.ddpm import DDPM, FAMILY
-from probebench_ddpm.export import command
+from probebench_ddpm.export import training_command
 from probebench_ddpm.loading import checkpoint
 from probebench_ddpm.loading.layout import WEIGHTS_FILE
 from probebench_ddpm.options import DDPMOptions, DDPMRecipe
@@ -23,18 +23,18 @@ SHARED = Path(os.environ.get("PROBEBENCH_SHARED", Path(__file__).parents[5] / "s
 BUNDLED = [(name, attention) for name in checkpoint.bundled_names() for attention in (True, False)]
 
 
-def test_there_is_one_and_it_is_the_default():
+def test_the_default_is_a_bundled_checkpoint():
     assert DDPMOptions().checkpoint in checkpoint.bundled_names()
 
 
 @pytest.fixture(params=BUNDLED, ids=lambda bundled: f"{bundled[0]}-{'attention' if bundled[1] else 'no-attention'}")
 def bundled(request):
-    """Options and folder of each."""
+    """Options and folder of each bundled checkpoint."""
     name, attention = request.param
     return DDPMOptions(checkpoint=name, attention=attention), checkpoint.find(name, attention=attention)
 
 
-def test_it_loads_and_gives_finite_features(bundled, batch, at):
+def test_its_features_are_finite(bundled, batch, at):
     options, _ = bundled
     backbone = DDPM(options)
     taps = [tap.id for tap in backbone.taps(backbone.image_size) if tap.default]
@@ -45,7 +45,7 @@ def test_it_loads_and_gives_finite_features(bundled, batch, at):
 
 
 def dataset_of(name):
-    """What a bundled network was trained on, as it is now."""
+    """Returns the dataset that a bundled network was trained on."""
     if name == "scattered-digits":
         return resolve("dataset", name).build()
     if not (SHARED / "data" / name).is_dir():
@@ -54,7 +54,7 @@ def dataset_of(name):
 
 
 def test_it_predicts_noise(bundled):
-    """A trained network knows most of the noise at a high level; a random one none of it (its error is 1)."""
+    """A trained network predicts most of the noise at a high level; the error of a random one is 1."""
     options, folder = bundled
     test = dataset_of(options.checkpoint).split("test")
     images = torch.stack([test.image(index) for index in range(32)]).float() / 127.5 - 1
@@ -76,7 +76,7 @@ def test_it_is_small_and_in_fp16(bundled):
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
 
 
-def test_its_manifest_tells_where_it_comes_from(bundled):
+def test_its_manifest_describes_the_training(bundled):
     options, folder = bundled
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["weights"] == {"unet": "ema, fp16"}
@@ -91,10 +91,10 @@ def test_its_manifest_tells_where_it_comes_from(bundled):
     assert {key: config[key] for key in manifest["network"]} == manifest["network"]
 
 
-def test_its_command_trains_it_again(bundled):
+def test_its_manifest_has_the_training_command(bundled):
     options, folder = bundled
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["command"] == command(manifest)
+    assert manifest["command"] == training_command(manifest)
     words = shlex.split(manifest["command"])
     assert words[:2] == ["probebench", "train"]
     assert f"attention={'true' if options.attention else 'false'}" in words[2]
@@ -102,14 +102,14 @@ def test_its_command_trains_it_again(bundled):
     assert words[words.index("--seed") + 1] == str(manifest["seed"])
 
 
-def test_it_was_trained_on_the_dataset_as_it_is_now(bundled):
+def test_the_dataset_has_not_changed_since_its_training(bundled):
     options, folder = bundled
     manifest = json.loads((folder / "manifest.json").read_text())
     train = dataset_of(options.checkpoint).split("train")
     assert manifest["dataset"] == {"name": options.checkpoint, "train": train.fingerprint(), "images": len(train)}
 
 
-def test_its_loss_curve_lies_beside_it(bundled):
+def test_its_loss_curve_is_in_its_folder(bundled):
     _, folder = bundled
     manifest = json.loads((folder / "manifest.json").read_text())
     with (folder / "loss.csv").open() as file:

@@ -1,4 +1,4 @@
-"""Checkpoints load with every weight and their own config, or not at all."""
+"""Checkpoints load with every weight and their own config, or are refused."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def features_of(backbone, images, points):
 
 @pytest.fixture
 def folder(saved, unet):
-    """A sound checkpoint with attention."""
+    """An intact checkpoint with attention."""
     return saved(unet())
 
 
 @pytest.fixture
 def refused(folder):
-    """Loads the checkpoint; gives the error, which must be one for users and three lines long at most."""
+    """Returns the error of loading the checkpoint, which must be a usage error of three lines at most."""
 
     def load(**options):
         with pytest.raises(UsageError) as error:
@@ -59,8 +59,8 @@ def edit(folder):
 
 
 @pytest.mark.parametrize("attention", [True, False])
-def test_a_folder_of_diffusers_gives_the_features_of_its_network(
-    saved, unet, batch, at, full_forward, blocks, attention
+def test_features_are_those_of_the_saved_network(
+    saved, unet, batch, at, full_forward, blocks, assert_features, attention
 ):
     network = unet(attention=attention)
     backbone = DDPM(DDPMOptions(checkpoint=str(saved(network)), attention=attention, noise="none"))
@@ -68,11 +68,11 @@ def test_a_folder_of_diffusers_gives_the_features_of_its_network(
     maps = full_forward(network, images.images.float() / 127.5 - 1, 10, blocks)
     features = backbone.extract(images, at(blocks), seed=0)
     for point, vectors in features.items():
-        assert torch.equal(vectors, maps[point.tap].mean((2, 3))), point.tap
+        assert_features(vectors, maps[point.tap].mean((2, 3)), point.tap)
 
 
-def test_the_config_is_kept_in_every_detail(saved, unet, batch, at, full_forward):
-    """Rebuilt from diffusers' defaults, this network would take the same weights and give other features."""
+def test_all_fields_of_the_config_are_used(saved, unet, batch, at, full_forward, assert_features):
+    """With diffusers' defaults this network would load the same weights and give other features."""
     network = unet(
         block_out_channels=(8, 16, 16),
         down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
@@ -93,7 +93,7 @@ def test_the_config_is_kept_in_every_detail(saved, unet, batch, at, full_forward
     modules = {"mid": "mid_block", "up.0.resnets.1": "up_blocks.0.resnets.1", "up.2": "up_blocks.2"}
     maps = full_forward(network, images.images.float() / 127.5 - 1, 10, modules)
     for point, vectors in backbone.extract(images, at(modules), seed=0).items():
-        assert torch.equal(vectors, maps[point.tap].mean((2, 3))), point.tap
+        assert_features(vectors, maps[point.tap].mean((2, 3)), point.tap)
 
 
 def test_half_precision_on_disk_is_read_as_fp32(folder, edit, batch, at):
@@ -105,7 +105,7 @@ def test_half_precision_on_disk_is_read_as_fp32(folder, edit, batch, at):
     assert {weight.dtype for weight in vars(backbone)["_unet"].parameters()} == {torch.float32}
 
 
-def test_raw_weights_lie_beside_the_averaged_ones(folder, unet, batch, at):
+def test_raw_weights_are_in_the_same_folder_as_the_averaged_ones(folder, unet, batch, at):
     unet(seed=9).save_pretrained(folder / "unet_raw")
     images, points = batch(), at(["up.1"])
     ema, raw = (DDPM(DDPMOptions(checkpoint=str(folder), weights=weights)) for weights in ("ema", "raw"))
@@ -113,11 +113,11 @@ def test_raw_weights_lie_beside_the_averaged_ones(folder, unet, batch, at):
     assert ema.fingerprint() != raw.fingerprint()
 
 
-def test_raw_weights_that_are_not_there(refused, folder):
+def test_missing_raw_weights(refused, folder):
     text = refused(weights="raw")
-    assert text.startswith("there are no last weights: neither unet_raw/ nor a unet/ beside unet_ema/")
+    assert text.startswith("there are no last weights: neither unet_raw/ nor a unet/ next to unet_ema/")
     assert str(folder) in text
-    assert "leave weights=raw out" in text
+    assert "remove weights=raw" in text
 
 
 def test_random_weights_keep_the_network_and_change_the_weights(folder, batch, at, blocks):
@@ -145,7 +145,7 @@ def test_random_weights_do_not_depend_on_the_weights_in_the_folder(folder, edit,
     assert torch.equal(after[points[0]], before[points[0]])
 
 
-def test_init_seed_means_nothing_to_loaded_weights(folder):
+def test_init_seed_has_no_effect_on_loaded_weights(folder):
     fingerprints = {DDPM(DDPMOptions(checkpoint=str(folder), init_seed=seed)).fingerprint() for seed in (0, 1)}
     assert len(fingerprints) == 1
 
@@ -156,7 +156,7 @@ def test_no_checkpoint_is_a_new_network(batch, at):
 
     state = torch.get_rng_state()
     first = backbone()
-    assert torch.equal(torch.get_rng_state(), state), "the user's random state is untouched"
+    assert torch.equal(torch.get_rng_state(), state), "the global random state is unchanged"
     torch.rand(5)
     assert backbone().fingerprint() == first.fingerprint()
     assert backbone(init_seed=1).fingerprint() != first.fingerprint()
@@ -180,7 +180,7 @@ def test_the_fingerprint_changes_with_weights_schedule_and_architecture(saved, u
     assert len({base, *others}) == 4
 
 
-def test_an_unknown_name_lists_the_bundled_ones(refused):
+def test_the_error_for_an_unknown_name_lists_the_bundled_ones(refused):
     text = refused(checkpoint="cifar100")
     assert text.splitlines()[0] == "no checkpoint 'cifar100'"
     assert "option checkpoint of ddpm" in text
@@ -188,7 +188,7 @@ def test_an_unknown_name_lists_the_bundled_ones(refused):
     assert ", ".join(checkpoint.bundled_names()) in text
 
 
-def test_bundled_names_leave_out_the_attention_suffix(tmp_path, monkeypatch):
+def test_bundled_names_have_no_attention_suffix(tmp_path, monkeypatch):
     for name in ("a", "a-no-attention", "b"):
         (tmp_path / name).mkdir()
     (tmp_path / "README.md").touch()
@@ -217,7 +217,7 @@ def test_a_missing_file(refused, folder, name, message):
 
 
 def test_a_pickled_checkpoint_is_not_loaded(refused, folder):
-    """Pickles run code; what holds more than tensors is refused, and the message says how to convert it."""
+    """Unpickling can run code. Files with other objects than tensors are refused, with a hint how to convert them."""
     (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
     assert "safe_serialization=True" in refused()
 
@@ -232,7 +232,7 @@ def test_truncated_weights(refused, folder, kept):
 
 
 @pytest.mark.parametrize("content", ["", '{"sample_size": 1', "[1, 2]", '"text"'])
-def test_a_config_that_is_no_json_object(refused, folder, content):
+def test_a_config_that_is_not_a_json_object(refused, folder, content):
     (folder / "unet/config.json").write_text(content)
     text = refused()
     assert "config.json cannot be read" in text or "config.json is not a JSON object" in text
@@ -248,17 +248,17 @@ def test_a_config_that_is_no_json_object(refused, folder, content):
         ("scheduler/scheduler_config.json", {"num_train_timesteps": "many"}),
     ],
 )
-def test_a_config_that_describes_nothing(refused, folder, edit, name, values):
+def test_a_config_that_diffusers_refuses(refused, folder, edit, name, values):
     edit(name, **values)
     text = refused()
-    assert text.startswith(f"diffusers cannot build what {name.rpartition('/')[2]} describes: ")
-    assert "a network and a scheduler as save_pretrained writes them" in text
+    assert text.startswith(f"diffusers cannot build the object that {name.rpartition('/')[2]} describes: ")
+    assert "copy it from the folder that diffusers' save_pretrained wrote" in text
 
 
 def test_missing_weights_are_named(refused, edit):
     edit(WEIGHTS, **{"conv_in.weight": None, "conv_in.bias": None, "conv_out.bias": None})
     text = refused()
-    assert "weights do not fit config.json: conv_in.weight is missing; conv_in.bias is missing; and 1 more" in text
+    assert "the weights do not fit config.json: conv_in.weight is missing; conv_in.bias is missing; and 1 more" in text
 
 
 def test_unknown_weights_are_named(refused, edit):
@@ -266,9 +266,9 @@ def test_unknown_weights_are_named(refused, edit):
     assert "conv_between.weight is unknown" in refused()
 
 
-def test_misshapen_weights_are_named(refused, edit):
+def test_weights_of_another_shape_are_named(refused, edit):
     edit(WEIGHTS, **{"conv_in.bias": torch.zeros(4)})
-    assert "conv_in.bias is (4,), not (8,)" in refused()
+    assert "conv_in.bias has shape (4,), not (8,)" in refused()
 
 
 @pytest.mark.parametrize("attention", [True, False])
@@ -283,12 +283,12 @@ def test_the_wrong_attention(saved, unet, attention):
 def test_the_wrong_widths(refused):
     text = refused(widths=(8, 8, 8, 8))
     assert "the checkpoint has widths 8+16+16+16, not 8+8+8+8" in text
-    assert "leave widths out" in text
+    assert "try: widths=8+16+16+16, or no option widths" in text
 
 
-def test_the_right_widths_may_be_given(folder):
-    given, left_out = (DDPM(DDPMOptions(checkpoint=str(folder), **o)) for o in ({"widths": (8, 16, 16, 16)}, {}))
-    assert given.fingerprint() == left_out.fingerprint()
+def test_the_right_widths_are_accepted(folder):
+    given, default = (DDPM(DDPMOptions(checkpoint=str(folder), **o)) for o in ({"widths": (8, 16, 16, 16)}, {}))
+    assert given.fingerprint() == default.fingerprint()
 
 
 def test_a_network_of_classes_without_a_table(saved, unet):
@@ -305,7 +305,7 @@ def test_a_latent_network(saved, unet):
 
 
 @pytest.mark.parametrize("widths", [(8, 8, 8), (8, 8, 8, 6), (0, 8, 8, 8), (-4, 8, 8, 8)])
-def test_widths_that_make_no_network(widths):
+def test_invalid_widths(widths):
     with pytest.raises(UsageError) as error:
         resolve("backbone", f"ddpm:widths={'+'.join(map(str, widths))}")
     assert str(error.value).splitlines()[0] == (
@@ -317,7 +317,7 @@ def test_widths_from_the_command_line():
     assert DDPMOptions(widths="8+16+16+16").widths == (8, 16, 16, 16)
 
 
-def test_a_folder_below_the_users_home(saved, unet, monkeypatch, tmp_path):
+def test_a_folder_in_the_home_directory(saved, unet, monkeypatch, tmp_path):
     saved(unet(), "mine")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert isinstance(vars(DDPM(DDPMOptions(checkpoint="~/mine")))["_unet"], UNet2DModel)

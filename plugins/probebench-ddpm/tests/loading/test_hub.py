@@ -1,6 +1,6 @@
-"""Checkpoints of the hub: downloaded when asked, found in the cache else, and known by their commit.
+"""Checkpoints on the hub: downloaded on request, otherwise read from the cache, and identified by their commit.
 
-huggingface_hub's `snapshot_download` is replaced by one that reads a folder; nothing else of it is used.
+huggingface_hub's `snapshot_download` is replaced by a function that reads a folder; nothing else of it is used.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ PINNED = f"hub:owner/name@{COMMIT}"
 
 
 class Hub:
-    """Repositories in folders, and the cache that their files are copied to."""
+    """A hub with one repository, in a folder, and the cache that its files are copied to."""
 
     def __init__(self, root: Path) -> None:
         self.remote, self.cache = root / "remote", root / "snapshots" / COMMIT
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         self.error: Exception | None = None
 
     def snapshot_download(self, repo_id, *, revision, allow_patterns, local_files_only):
@@ -45,7 +45,7 @@ class Hub:
             if not (known and self.cache.is_dir()):
                 raise LocalEntryNotFoundError("not in the cache")
             return str(self.cache)
-        self.asked.append((repo_id, revision))
+        self.requests.append((repo_id, revision))
         if self.error or not known:
             raise self.error or OSError("404 Client Error. Repository not found")
         for path in self.remote.rglob("*"):
@@ -58,7 +58,7 @@ class Hub:
 
 @pytest.fixture
 def hub(tmp_path, unet, monkeypatch):
-    """A repository as a pipeline of diffusers, with files that nobody needs."""
+    """A hub whose repository is a pipeline of diffusers with additional files."""
     hub = Hub(tmp_path)
     DDPMPipeline(unet(), DDPMScheduler()).save_pretrained(hub.remote)
     (hub.remote / "README.md").write_text("a model card")
@@ -71,7 +71,7 @@ def download(checkpoint: str) -> None:
     fetch(DDPMOptions(checkpoint=checkpoint), lambda *_: None)
 
 
-def test_a_downloaded_checkpoint_is_read_as_its_folder(hub, batch, at, blocks):
+def test_a_downloaded_checkpoint_equals_its_folder(hub, batch, at, blocks):
     download(PINNED)
     images, points = batch(), at(blocks)
     ours = DDPM(DDPMOptions(checkpoint=PINNED))
@@ -81,18 +81,18 @@ def test_a_downloaded_checkpoint_is_read_as_its_folder(hub, batch, at, blocks):
     assert all(torch.equal(vectors, features[point]) for point, vectors in ours.extract(images, points, seed=0).items())
 
 
-def test_nothing_is_downloaded_unless_asked(hub):
+def test_nothing_is_downloaded_without_request(hub):
     with pytest.raises(UsageError) as error:
         DDPM(DDPMOptions(checkpoint="hub:owner/name@v1"))
     text = str(error.value)
-    assert hub.asked == []
+    assert hub.requests == []
     assert text.startswith("hub:owner/name@v1 is not in the cache of huggingface_hub")
     assert "probebench run --download" in text
     assert "checkpoint=FOLDER" in text
     assert len(text.splitlines()) == 3
 
 
-def test_only_what_is_read_is_downloaded(hub):
+def test_only_needed_files_are_downloaded(hub):
     download(PINNED)
     names = {path.relative_to(hub.cache).as_posix() for path in hub.cache.rglob("*") if path.is_file()}
     assert names == {
@@ -103,7 +103,7 @@ def test_only_what_is_read_is_downloaded(hub):
     }
 
 
-def test_a_pickle_is_downloaded_where_there_is_nothing_better(hub, unet):
+def test_a_pickle_is_downloaded_where_there_are_no_safetensors(hub, unet):
     (hub.remote / "unet/diffusion_pytorch_model.safetensors").unlink()
     torch.save(unet().state_dict(), hub.remote / "unet/diffusion_pytorch_model.bin")
     download(PINNED)
@@ -113,20 +113,20 @@ def test_a_pickle_is_downloaded_where_there_is_nothing_better(hub, unet):
     )
 
 
-def test_what_is_there_is_not_asked_for_again(hub):
+def test_cached_files_are_not_downloaded_again(hub):
     download(PINNED)
     download(PINNED)
-    assert len(hub.asked) == 1
+    assert len(hub.requests) == 1
     (hub.cache / "unet/diffusion_pytorch_model.safetensors").unlink()
     download(PINNED)
-    assert len(hub.asked) == 2, "a download that was interrupted goes on"
+    assert len(hub.requests) == 2, "an interrupted download is resumed"
 
 
 @pytest.mark.parametrize(("text", "revision"), [("hub:owner/name@v1", "v1"), ("hub:owner/name", "main")])
-def test_the_commit_of_a_branch_is_told(hub, text, revision):
+def test_a_warning_names_the_commit_of_a_branch(hub, text, revision):
     download(text)
-    assert hub.asked == [("owner/name", revision)]
-    with pytest.warns(ProbebenchWarning, match=rf"hub:owner/name@{revision} is the commit {COMMIT}"):
+    assert hub.requests == [("owner/name", revision)]
+    with pytest.warns(ProbebenchWarning, match=rf"hub:owner/name@{revision} is read at commit {COMMIT}"):
         DDPM(DDPMOptions(checkpoint=text))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -134,8 +134,10 @@ def test_the_commit_of_a_branch_is_told(hub, text, revision):
 
 
 @pytest.mark.parametrize("text", ["hub:", "hub:name", "hub:owner/name@", "hub:a/b/c@main", "hub:../x@main/../.. "])
-def test_what_names_no_repository(text):
-    with pytest.raises(UsageError, match=r"names no repository\n.*option checkpoint.*\n.*hub:owner/name@revision"):
+def test_invalid_names_of_repositories(text):
+    with pytest.raises(
+        UsageError, match=r"does not name a repository\n.*option checkpoint.*\n.*hub:owner/name@revision"
+    ):
         parse(text)
 
 
@@ -149,10 +151,10 @@ def test_a_download_that_fails(hub, error):
 @pytest.mark.parametrize("checkpoint", ["scattered-digits", "none", "some/folder"])
 def test_other_checkpoints_need_no_download(hub, checkpoint):
     download(checkpoint)
-    assert hub.asked == []
+    assert hub.requests == []
 
 
-def test_the_spec_names_the_download(hub):
+def test_the_specs_name_the_download_function(hub):
     specs = list(probebench_backbones())
     assert [spec.name for spec in specs] == ["ddpm", "ldm", "dit"]
     assert all(pkgutil.resolve_name(spec.fetch) is fetch for spec in specs)
@@ -160,7 +162,7 @@ def test_the_spec_names_the_download(hub):
 
 @pytest.mark.parametrize("kind", ["dit", "vq"])
 def test_a_pipeline_of_latents(hub, latent, kind):
-    """Network, autoencoder and schedule, and nothing else."""
+    """Only network, autoencoder and schedule are downloaded."""
     folder, _ = latent(kind)
     shutil.rmtree(hub.remote)
     shutil.copytree(folder, hub.remote)
@@ -168,7 +170,7 @@ def test_a_pipeline_of_latents(hub, latent, kind):
     (backbone, options) = (DiT, DiTOptions) if kind == "dit" else (LDM, LDMOptions)
     fetch(options(checkpoint=PINNED), lambda *_: None)
     fetch(options(checkpoint=PINNED), lambda *_: None)
-    assert len(hub.asked) == 1
+    assert len(hub.requests) == 1
     network, encoder = ("transformer", "vae") if kind == "dit" else ("unet", "vqvae")
     names = {path.relative_to(hub.cache).as_posix() for path in hub.cache.rglob("*") if path.is_file()}
     files = ("config.json", "diffusion_pytorch_model.safetensors")
@@ -180,7 +182,7 @@ def test_a_pipeline_of_latents(hub, latent, kind):
     assert read == backbone(options(checkpoint=str(folder))).fingerprint()
 
 
-def test_a_text_encoder_comes_along_where_it_is_needed(hub, latent):
+def test_a_text_encoder_is_downloaded_where_it_is_needed(hub, latent):
     folder, _ = latent("text")
     shutil.rmtree(hub.remote)
     shutil.copytree(folder, hub.remote)

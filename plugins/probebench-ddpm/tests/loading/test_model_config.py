@@ -1,4 +1,4 @@
-"""A config that does not fit its weights, or leaves open what they mean, is an error that names the field."""
+"""Configs that do not fit their weights, or lack a field; the error names the field."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from probebench.api import UsageError
 from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.diffusion.noise_schedule import NoiseSchedule
-from probebench_ddpm.loading.config_mismatch import explain
-from probebench_ddpm.loading.model_config import UNTOLD
-from probebench_ddpm.loading.scheduler_config import schedule as read_schedule
+from probebench_ddpm.loading.config_mismatch import explain_mismatch
+from probebench_ddpm.loading.model_config import REQUIRED_FIELDS
+from probebench_ddpm.loading.scheduler_config import load_scheduler
 from probebench_ddpm.options import DDPMOptions
 
 PLAIN, ATTENTION = "DownBlock2D", "AttnDownBlock2D"
@@ -35,7 +35,7 @@ PLAIN, ATTENTION = "DownBlock2D", "AttnDownBlock2D"
 
 @pytest.fixture
 def refused(saved, unet):
-    """Saves a U-Net, changes its config or its schedule's, and gives the error."""
+    """Saves a U-Net, changes its config or that of its schedule, and returns the error."""
 
     def load(network=None, /, *, of="unet/config.json", without=(), **changed):
         path = saved(network or unet()) / of
@@ -55,65 +55,65 @@ def refused(saved, unet):
         (
             {},
             {"down_block_types": [PLAIN] * 4},
-            "down_block_types is with attention at none by config.json and with attention at 1 by the weights",
+            "down_block_types: no attention in config.json, attention in down_blocks.1 in the weights",
         ),
         (
             {"down_block_types": [PLAIN] * 4},
             {"down_block_types": [PLAIN, PLAIN, ATTENTION, PLAIN]},
-            "down_block_types is with attention at 2 by config.json and with attention at none by the weights",
+            "down_block_types: attention in down_blocks.2 in config.json, no attention in the weights",
         ),
         (
             {},
             {"up_block_types": ["UpBlock2D"] * 4},
-            "up_block_types is with attention at none by config.json and with attention at 2 by the weights",
+            "up_block_types: no attention in config.json, attention in up_blocks.2 in the weights",
         ),
-        ({}, {"add_attention": False}, "add_attention is false by config.json and true by the weights"),
-        ({}, {"mid_block_type": None}, "mid_block_type is null by config.json and a block by the weights"),
+        ({}, {"add_attention": False}, "add_attention: false in config.json, true in the weights"),
+        ({}, {"mid_block_type": None}, "mid_block_type: null in config.json, a block in the weights"),
         (
             {},
             {"block_out_channels": [8, 16, 16, 32]},
-            "block_out_channels is (8, 16, 16, 32) by config.json and (8, 16, 16, 16) by the weights",
+            "block_out_channels: (8, 16, 16, 32) in config.json, (8, 16, 16, 16) in the weights",
         ),
-        ({}, {"layers_per_block": 3}, "layers_per_block is 3 by config.json and 2 by the weights"),
-        ({}, {"out_channels": 6}, "out_channels is 6 by config.json and 3 by the weights"),
-        ({"in_channels": 4}, {"in_channels": 3}, "in_channels is 3 by config.json and 4 by the weights"),
+        ({}, {"layers_per_block": 3}, "layers_per_block: 3 in config.json, 2 in the weights"),
+        ({}, {"out_channels": 6}, "out_channels: 6 in config.json, 3 in the weights"),
+        ({"in_channels": 4}, {"in_channels": 3}, "in_channels: 3 in config.json, 4 in the weights"),
         (
             {},
             {"resnet_time_scale_shift": "scale_shift"},
-            "resnet_time_scale_shift is 'scale_shift' by config.json and 'default' by the weights",
+            "resnet_time_scale_shift: 'scale_shift' in config.json, 'default' in the weights",
         ),
         (
             {"resnet_time_scale_shift": "scale_shift"},
             {"resnet_time_scale_shift": "default"},
-            "resnet_time_scale_shift is 'default' by config.json and 'scale_shift' by the weights",
+            "resnet_time_scale_shift: 'default' in config.json, 'scale_shift' in the weights",
         ),
         (
             {"num_class_embeds": 10},
             {"num_class_embeds": None},
-            "class_embed_type or num_class_embeds is null by config.json and set by the weights",
+            "class_embed_type or num_class_embeds: null in config.json, set in the weights",
         ),
-        ({}, {"downsample_type": "resnet"}, "downsample_type is 'resnet' by config.json and 'conv' by the weights"),
-        ({}, {"upsample_type": "resnet"}, "upsample_type is 'resnet' by config.json and 'conv' by the weights"),
-        ({}, {"time_embedding_dim": 64}, "time_embedding_dim is 64 by config.json and 32 by the weights"),
+        ({}, {"downsample_type": "resnet"}, "downsample_type: 'resnet' in config.json, 'conv' in the weights"),
+        ({}, {"upsample_type": "resnet"}, "upsample_type: 'resnet' in config.json, 'conv' in the weights"),
+        ({}, {"time_embedding_dim": 64}, "time_embedding_dim: 64 in config.json, 32 in the weights"),
         (
             {},
             {"time_embedding_type": "learned", "num_train_timesteps": 1000},
-            "time_embedding_type is another by config.json and positional by the weights",
+            "time_embedding_type: another type in config.json, positional in the weights",
         ),
-        ({}, {"attention_head_dim": 5}, "attention_head_dim is no divisor of the channels at down_blocks.1."),
+        ({}, {"attention_head_dim": 5}, "attention_head_dim: not a divisor of the channels of down_blocks.1."),
     ],
 )
 def test_a_field_that_does_not_fit_the_weights_is_named(refused, unet, network, changed, message):
     text = refused(unet(**network), **changed)
-    assert text.startswith("weights do not fit config.json: ")
+    assert text.startswith("the weights do not fit config.json: ")
     assert message in text
-    assert "the config they were saved with" in text
+    assert "use the config.json that these weights were saved with" in text
 
 
-@pytest.mark.parametrize("field", UNTOLD[UNet2DModel])
-def test_what_the_weights_cannot_tell_must_be_said(refused, field):
+@pytest.mark.parametrize("field", REQUIRED_FIELDS[UNet2DModel])
+def test_fields_that_the_weights_do_not_determine_are_required(refused, field):
     text = refused(without=(field,))
-    assert text.startswith(f"config.json does not say {field}, and the weights fit any value")
+    assert text.startswith(f"config.json lacks {field}, which the weights do not determine")
     assert "save_pretrained wrote" in text
 
 
@@ -130,8 +130,7 @@ def test_what_the_weights_cannot_tell_must_be_said(refused, field):
         ("norm_num_groups", 2),
     ],
 )
-def test_such_a_field_changes_features_and_no_shape(unet, full_forward, field, other):
-    """Why it must be said."""
+def test_required_fields_change_features_and_no_shape(unet, full_forward, field, other):
     network, changed = unet(), unet(**{field: other})
     changed.load_state_dict(network.state_dict())
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -139,8 +138,8 @@ def test_such_a_field_changes_features_and_no_shape(unet, full_forward, field, o
     assert not torch.allclose(*maps, rtol=1e-3)
 
 
-def test_fields_that_later_versions_added_may_be_left_out(saved, unet):
-    """As in the config of google/ddpm-cifar10-32, which diffusers 0.0.4 wrote."""
+def test_fields_that_later_versions_added_are_optional(saved, unet):
+    """The config of google/ddpm-cifar10-32, which diffusers 0.0.4 wrote, lacks them."""
     network = unet()
     folder = saved(network)
     before = DDPM(DDPMOptions(checkpoint=str(folder))).fingerprint()
@@ -154,20 +153,20 @@ def test_fields_that_later_versions_added_may_be_left_out(saved, unet):
 
 
 @pytest.mark.parametrize("field", ["norm_num_group", "num_attention_heads"])
-def test_a_field_that_diffusers_would_pass_over(refused, field):
+def test_a_field_that_diffusers_would_ignore(refused, field):
     text = refused(**{field: 4})
-    assert text.startswith(f"config.json says {field}, which UNet2DModel does not know")
+    assert text.startswith(f"config.json has {field}, which UNet2DModel of the installed diffusers does not know")
 
 
-def test_every_field_that_fits_is_passed_over_in_silence(unet):
+def test_equal_shapes_have_no_mismatch(unet):
     shapes = {name: tuple(tensor.shape) for name, tensor in unet().state_dict().items()}
-    assert explain(shapes, shapes) == []
+    assert explain_mismatch(shapes, shapes) == []
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_misfit_is_told(unet, data):
-    """Whatever is taken away, added or reshaped: never silence, whether or not a field is to blame."""
+def test_any_mismatch_is_reported(unet, data):
+    """Missing, unknown and reshaped weights are reported, whether or not a field of the config explains them."""
     expected = {name: tuple(tensor.shape) for name, tensor in unet().state_dict().items()}
     name = data.draw(st.sampled_from(sorted(expected)))
     found = dict(expected)
@@ -178,7 +177,7 @@ def test_any_misfit_is_told(unet, data):
             found[f"{name}.more"] = (1,)
         case "reshaped":
             found[name] = (*expected[name][:-1], expected[name][-1] + 1)
-    assert explain(found, expected)
+    assert explain_mismatch(found, expected)
 
 
 def test_a_conditional_network_is_another_backbone(tmp_path, refused):
@@ -196,23 +195,23 @@ def test_a_conditional_network_is_another_backbone(tmp_path, refused):
 
 
 def test_a_latent_network_of_three_channels(tmp_path, unet):
-    """The shapes of CompVis' latent U-Nets are those of a network of pixels: only the pipeline tells."""
+    """CompVis' latent U-Nets have the shapes of pixel-space networks; only the pipeline shows the difference."""
     decoder = VQModel(block_out_channels=(8,), norm_num_groups=4, latent_channels=3, num_vq_embeddings=8)
     LDMPipeline(decoder, unet(), DDIMScheduler()).save_pretrained(tmp_path / "ldm")
-    for place in (tmp_path / "ldm", tmp_path / "ldm/unet"):
+    for path in (tmp_path / "ldm", tmp_path / "ldm/unet"):
         with pytest.raises(UsageError, match=r"is a LDMPipeline with a vqvae\n.*\n.*ldm:checkpoint="):
-            DDPM(DDPMOptions(checkpoint=str(place)))
+            DDPM(DDPMOptions(checkpoint=str(path)))
 
 
-def test_another_model_than_a_unet(tmp_path):
+def test_a_model_that_is_not_a_unet(tmp_path):
     AutoencoderKL(block_out_channels=(8,), norm_num_groups=4).save_pretrained(tmp_path / "vae")
     with pytest.raises(UsageError, match="the checkpoint is a AutoencoderKL, not a UNet2DModel"):
         DDPM(DDPMOptions(checkpoint=str(tmp_path / "vae")))
 
 
-def test_a_network_that_is_told_sigma(refused, unet):
+def test_a_network_that_takes_sigma(refused, unet):
     text = refused(unet(time_embedding_type="fourier"))
-    assert text.startswith("time_embedding_type 'fourier': the network is told sigma, not the step t")
+    assert text.startswith("time_embedding_type 'fourier': the network takes sigma, not the step t")
 
 
 # --- schedules
@@ -236,11 +235,11 @@ SCHEDULER = "scheduler/scheduler_config.json"
 )
 @pytest.mark.parametrize("kind", [DDPMScheduler, DDIMScheduler, PNDMScheduler, EulerDiscreteScheduler])
 def test_the_noise_is_that_of_the_saved_schedule(tmp_path, kind, schedule):
-    """Whatever sampler it was saved for, and whatever that is told of variances and clipping."""
+    """Sampler, variances and clipping have no effect on it."""
     fitting = {key: value for key, value in schedule.items() if key in inspect.signature(kind.__init__).parameters}
     made = kind(**fitting)
     made.save_pretrained(tmp_path)
-    loaded = read_schedule(tmp_path / "scheduler_config.json")
+    loaded = load_scheduler(tmp_path / "scheduler_config.json")
     assert torch.equal(loaded.betas, made.betas)
     assert loaded.config.prediction_type == fitting.get("prediction_type", "epsilon")
     last = made.config.num_train_timesteps - 1
@@ -248,7 +247,7 @@ def test_the_noise_is_that_of_the_saved_schedule(tmp_path, kind, schedule):
     assert NoiseSchedule(loaded).level(last).sigma == pytest.approx(((1 - share) / share) ** 0.5, rel=1e-3)
 
 
-def test_a_schedule_from_before_there_were_prediction_types(saved, unet):
+def test_a_schedule_of_older_diffusers_without_prediction_type(saved, unet):
     path = saved(unet()) / SCHEDULER
     config = json.loads(path.read_text())
     kept = ("_class_name", "beta_start", "beta_end", "beta_schedule", "clip_sample", "num_train_timesteps")
@@ -258,24 +257,24 @@ def test_a_schedule_from_before_there_were_prediction_types(saved, unet):
 
 
 @pytest.mark.parametrize("field", ["num_train_timesteps", "beta_schedule", "beta_start", "beta_end"])
-def test_a_schedule_that_leaves_out_the_noise(refused, field):
+def test_a_schedule_without_its_noise(refused, field):
     text = refused(of=SCHEDULER, without=(field,))
-    assert text.startswith(f"scheduler_config.json does not say {field}")
+    assert text.startswith(f"scheduler_config.json lacks {field}")
 
 
-def test_betas_that_are_too_few(refused):
+def test_too_few_betas(refused):
     text = refused(of=SCHEDULER, trained_betas=[0.1, 0.2])
     assert text.startswith("trained_betas has 2 steps, num_train_timesteps is 1000")
 
 
 @pytest.mark.parametrize("beta_end", [2.0, float("nan"), -1.0])
-def test_betas_that_are_no_shares(refused, beta_end):
+def test_betas_out_of_range(refused, beta_end):
     assert refused(of=SCHEDULER, beta_end=beta_end).startswith("the schedule has a beta that is not between 0 and 1")
 
 
 def test_an_unknown_prediction(refused):
     text = refused(of=SCHEDULER, prediction_type="flow")
-    assert text.startswith("prediction_type 'flow' is none of epsilon, v_prediction, sample")
+    assert text.startswith("prediction_type 'flow' is not supported")
 
 
 def test_a_process_without_betas(tmp_path, unet):
@@ -288,18 +287,18 @@ def test_a_process_without_betas(tmp_path, unet):
 def test_the_last_level_of_zero_terminal_snr(saved, unet):
     backbone = DDPM(DDPMOptions(checkpoint=str(saved(unet(), rescale_betas_zero_snr=True))))
     assert backbone.level("998").sigma > 100
-    with pytest.raises(UsageError, match=r"nothing of the image is left at t=999\n.*--levels\n.*below 999"):
+    with pytest.raises(UsageError, match=r"the input is pure noise at t=999\n.*--levels\n.*--levels 998"):
         backbone.level("999")
 
 
 def test_a_learned_embedding_of_another_number_of_steps(saved, unet):
     network = unet(time_embedding_type="learned", num_train_timesteps=100)
-    with pytest.raises(UsageError, match=r"the network knows 100 steps, its schedule has 1000"):
+    with pytest.raises(UsageError, match=r"the network has a time embedding for 100 steps, its schedule has 1000"):
         DDPM(DDPMOptions(checkpoint=str(saved(network, "wrong"))))
     assert DDPM(DDPMOptions(checkpoint=str(saved(network, "right", num_train_timesteps=100)))).level("99").sigma > 0
 
 
-def test_a_pipeline_with_optional_parts_left_out(saved, unet):
+def test_a_pipeline_without_optional_components(saved, unet):
     folder = saved(unet())
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps({**index, "vae": [None, None]}))

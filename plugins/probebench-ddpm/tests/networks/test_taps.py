@@ -1,4 +1,4 @@
-"""Which taps a U-Net has, what they are called, how large and how dear they are."""
+"""The taps of a U-Net: names, shapes and costs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from diffusers import UNet2DModel
 from probebench.api import UsageError
 from probebench_ddpm.diffusion.denoiser import Denoiser
 from probebench_ddpm.networks.attention import has_attention
-from probebench_ddpm.networks.taps import describe, sites
+from probebench_ddpm.networks.taps import describe_taps, tap_modules
 from probebench_ddpm.networks.unet import random_unet, unet_config
 from probebench_ddpm.options import DDPMOptions
 
 FULL = (128, 256, 256, 256)
 """The network of Ho et al. 2020 for CIFAR-10, of DDAE and of the thesis: 35.7 M weights."""
 
-# Share of the full forward's FLOPs when a block's output is there, in percent, with attention, from a count by hand
-# over diffusers 0.42 at 32x32; it is the same at 64x64 but for attention's own share.
+# Share of the full forward's FLOPs up to the output of a block, in percent, with attention, counted by hand for
+# diffusers 0.42 at 32x32. At 64x64 only the share of attention differs.
 SHARES = {
     "down.0": 10.4,
     "down.1": 22.9,
@@ -29,14 +29,14 @@ SHARES = {
     "up.2": 73.8,
     "up.3": 99.9,
 }
-# Side of each block's output as a share of the image's side, after the down- or upsampler.
+# Side of the image divided by the side of each block's output, after the down- or upsampler.
 STRIDES = {
     "down.0": 2, "down.1": 4, "down.2": 8, "down.3": 8, "mid": 8, "up.0": 4, "up.1": 2, "up.2": 1, "up.3": 1
 }  # fmt: skip
 
 
 def on_meta(*, attention: bool = True) -> UNet2DModel:
-    """The full network without its memory."""
+    """Builds the full network without allocating memory."""
     with torch.device("meta"):
         return UNet2DModel.from_config(unet_config(widths=FULL, attention=attention, size=32))
 
@@ -44,7 +44,7 @@ def on_meta(*, attention: bool = True) -> UNet2DModel:
 @pytest.mark.parametrize("attention", [True, False])
 @pytest.mark.parametrize("side", [32, 64])
 def test_nine_blocks_with_their_shapes(side, attention):
-    taps = describe(Denoiser(on_meta(attention=attention)), (3, side, side))
+    taps = describe_taps(Denoiser(on_meta(attention=attention)), (3, side, side))
     channels = {name: 128 if name in ("down.0", "up.3") else 256 for name in STRIDES}
     assert {tap.id: tap.shape for tap in taps if tap.default} == {
         name: (channels[name], side // stride, side // stride) for name, stride in STRIDES.items()
@@ -58,19 +58,19 @@ def test_images_need_not_be_square(build):
 
 
 def test_flop_shares_of_the_full_network():
-    taps = {tap.id: tap.cost for tap in describe(Denoiser(on_meta()), (3, 32, 32))}
+    taps = {tap.id: tap.cost for tap in describe_taps(Denoiser(on_meta()), (3, 32, 32))}
     assert {name: 100 * taps[name] for name in SHARES} == pytest.approx(SHARES, abs=0.1)
 
 
 def test_the_full_network_has_the_published_number_of_weights():
-    """35.75 M: what DDAE states for its DDPM, and google/ddpm-cifar10-32 has."""
+    """35.75 M, as stated by DDAE for its DDPM; google/ddpm-cifar10-32 has the same number."""
     assert sum(weight.numel() for weight in on_meta().parameters()) == 35_746_307
 
 
 @pytest.mark.parametrize(
     ("widths", "attention"), [((8, 8, 8, 8), True), ((8, 16, 24, 32), True), ((4, 8, 8, 8), False)]
 )
-def test_attention_is_at_the_second_level_and_in_the_middle_or_nowhere(widths, attention):
+def test_attention_is_at_the_second_level_and_in_the_middle_block_or_nowhere(widths, attention):
     network = random_unet(unet_config(widths=widths, attention=attention, size=16), seed=0)
     assert has_attention(network) is attention
     names = {name for name, _ in network.named_modules() if ".attentions." in name and name.count(".") <= 3}
@@ -113,14 +113,14 @@ def test_names_of_ddae_count_the_layers_of_the_decoder(build, attention):
 
 
 @pytest.mark.parametrize("attention", [True, False])
-def test_taps_come_in_the_order_of_the_forward_pass(unet, attention):
+def test_taps_are_in_the_order_of_the_forward_pass(unet, attention):
     network = unet(attention=attention)
     order: list[str] = []
-    for site in sites(network):
-        network.get_submodule(site.module).register_forward_hook(lambda *_, name=site.id: order.append(name))
+    for tap in tap_modules(network):
+        network.get_submodule(tap.module).register_forward_hook(lambda *_, name=tap.id: order.append(name))
     with torch.inference_mode():
         network(torch.zeros(1, 3, 16, 16), 0)
-    assert order == [site.id for site in sites(network)]
+    assert order == [tap.id for tap in tap_modules(network)]
 
 
 def test_every_layer_is_a_fine_tap(build):
@@ -142,17 +142,22 @@ def test_an_image_that_cannot_be_halved_three_times(build, size):
     assert error.value.exit_code == 2
 
 
-def test_a_checkpoint_keeps_to_the_size_it_was_trained_on(saved, unet):
+def test_a_checkpoint_refuses_other_sizes_than_its_own(saved, unet):
     from probebench_ddpm.backbones.ddpm import DDPM
 
     backbone = DDPM(DDPMOptions(checkpoint=str(saved(unet()))))
     assert backbone.image_size == (16, 16)
-    with pytest.raises(UsageError, match=r"trained on 16x16 images, these are 32x32\n.*\n.*checkpoint=none"):
+    with pytest.raises(
+        UsageError,
+        match=r"trained on 16x16 images, these are 32x32\n.*\n.*image_size=16 on .*checkpoint=cifar10-jpeg \(32x32\)",
+    ):
         backbone.taps((32, 32))
+    with pytest.raises(UsageError, match=r"these are 8x8\n.*\n.*checkpoint=none \(random weights\)"):
+        backbone.taps((8, 8))
 
 
 @pytest.mark.parametrize("size", [(16, 24), None])
-def test_other_ways_to_write_a_size_in_diffusers(saved, unet, size):
+def test_other_forms_of_a_size_in_diffusers(saved, unet, size):
     from probebench_ddpm.backbones.ddpm import DDPM
 
     backbone = DDPM(DDPMOptions(checkpoint=str(saved(unet(sample_size=size)))))

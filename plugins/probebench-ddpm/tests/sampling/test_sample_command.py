@@ -1,4 +1,4 @@
-"""`probebench sample --backbone ddpm` from the command line to images, through a kill."""
+"""`probebench sample --backbone ddpm`: from the command line to images, also after a kill."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def words(out, *arguments):
 
 @pytest.fixture
 def start(forks):
-    """Starts the command in a process of its own."""
+    """Starts the command in another process."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return lambda *arguments: forks.probebench(*words(*arguments), environment=environment)
 
@@ -27,16 +27,16 @@ def finish(process):
     return process.wait(), process.stdout, process.stderr
 
 
-def test_a_killed_run_goes_on_to_the_same_images(start, tmp_path):
-    """To those of a process that comes fresh to it."""
-    asked = ("--count", "6", "--batch-size", "1", "--sampling", "sampler=ddpm,steps=20")
+def test_a_killed_run_resumes_to_the_same_images(start, tmp_path):
+    """The images are compared with those of one uninterrupted run in a new interpreter."""
+    asked = ("--count", "6", "--batch-size", "1", "--sampling", "sampler=ddpm,steps=10")
     out = tmp_path / "out"
     process = start(out, *asked)
     process.wait_for(out, "images/000001.png")
     process.send(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     there = len(list((out / "images").glob("*.png")))
-    assert 2 <= there < 6  # four images of twenty passes are left when the second is seen
+    assert 2 <= there < 6  # four images of ten passes are left when the second is seen
     assert finish(start(out, *asked, "--npz")) == (
         0,
         f"images: {out / 'images'} ({6 - there} drawn, {there} were there)\n"
@@ -59,7 +59,7 @@ def test_a_killed_run_goes_on_to_the_same_images(start, tmp_path):
     assert (out / "grid.png").read_bytes() == (whole / "grid.png").read_bytes()
 
 
-def test_another_seed_into_the_same_folder_and_a_backbone_that_draws_nothing(start, tmp_path):
+def test_another_seed_for_the_same_folder_and_a_backbone_without_sampler(start, tmp_path):
     asked = ("--count", "1", "--sampling", "steps=1")
     assert finish(start(tmp_path / "out", *asked))[0] == 0
     code, printed, told = finish(start(tmp_path / "out", *asked, "--seed", "1"))

@@ -1,4 +1,4 @@
-"""Losses by band of noise: against a loop image by image, on images not trained on, and the same every time."""
+"""Losses by noise level: compared with a loop over single images, on images that are not trained on, reproducible."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import torch
 
 from probebench.api import UsageError, normal
 from probebench_ddpm.diffusion.noise_schedule import NoiseSchedule, training_schedule
-from probebench_ddpm.training import randomness
 from probebench_ddpm.training.curves import Curves
-from probebench_ddpm.training.images import load
-from probebench_ddpm.training.losses_by_level import BANDS, Bands
+from probebench_ddpm.training.images import load_images
+from probebench_ddpm.training.losses_by_level import BANDS, LossesByLevel
 from probebench_ddpm.training.objective import Objective
 from probebench_ddpm.training.trainer import train
 
 
 class Half(torch.nn.Module):
-    """Says that half of what it sees is noise."""
+    """A network that predicts half of its input."""
 
     def forward(self, noised, t):
         return SimpleNamespace(sample=noised / 2)
@@ -39,7 +38,9 @@ def pixels(run):
 def test_a_band_is_the_mean_over_its_steps(job, prediction, batch_size):
     images = job().images.pixels[:7]
     scheduler = training_schedule("cosine", prediction)
-    bands = Bands({"val": images}, Objective(scheduler, 5.0), device="cpu", precision="fp32", batch_size=batch_size)
+    bands = LossesByLevel(
+        {"val": images}, Objective(scheduler, 5.0), device="cpu", precision="fp32", batch_size=batch_size
+    )
     (row,) = bands.measure(Half())
     assert (row["split"], row["images"]) == ("val", 7)
     share = NoiseSchedule(scheduler)._alpha_bar
@@ -69,43 +70,44 @@ def test_the_val_split_is_measured_and_not_trained_on(job):
     run = job(epochs=1, val=other)
     train(run)
     assert [(row["split"], row["images"]) for row in rows(run.out)] == [("train", "24"), ("val", "5")]
-    assert torch.equal(load(run, 100).train, run.images.pixels)
-    assert {image.numpy().tobytes() for image in load(run, 3).measured["val"]} < pixels(job(images=other))
+    assert torch.equal(load_images(run, 100).train, run.images.pixels)
+    assert {image.numpy().tobytes() for image in load_images(run, 3).measured["val"]} < pixels(job(images=other))
 
 
 def test_held_out_images_are_measured_and_not_trained_on(job):
     run = job(recipe={"holdout": 6})
-    images = load(run, 4)
+    images = load_images(run, 4)
     trained = {image.numpy().tobytes() for image in images.train}
     held = {image.numpy().tobytes() for image in images.measured["val"]}
     assert (len(trained), len(held)) == (18, 4)
     assert not trained & held
     assert trained | held < pixels(run)
-    again = load(job("other", seed=3, recipe={"holdout": 6}), 4)
-    assert torch.equal(again.measured["val"], images.measured["val"]), "seeds are compared on the same images"
+    again = load_images(job("other", seed=3, recipe={"holdout": 6}), 4)
+    assert torch.equal(again.measured["val"], images.measured["val"]), "the images are the same for all seeds"
     train(job("short", epochs=1, recipe={"holdout": 6}))
     assert [row["split"] for row in rows(job("short").out)] == ["train", "val"]
 
 
-def test_nothing_left_to_train_on(job):
-    with pytest.raises(UsageError, match=r"holdout=24 leaves none of 24 images\n.*recipe of ddpm on stand-in\n.*fewer"):
+def test_holdout_leaves_no_image_to_train_on(job):
+    with pytest.raises(
+        UsageError,
+        match=r"holdout=24 leaves none of the 24 train images.*\n.*recipe of ddpm on stand-in\n.*--recipe holdout=2",
+    ):
         train(job(recipe={"holdout": 24}))
 
 
 def test_noise_is_the_same_at_every_checkpoint_and_seed(job):
-    """The same weights have the same losses, whatever trained before and whatever torch's generator stands at."""
+    """The same weights have the same losses, independently of torch's global generator."""
     run = job()
-    bands = Bands(
-        load(run, 24).measured, Objective(training_schedule("linear", "epsilon")), device="cpu", precision="fp32",
-        batch_size=8,
-    )  # fmt: skip
+    objective = Objective(training_schedule("linear", "epsilon"))
+    bands = LossesByLevel(load_images(run, 24).measured, objective, device="cpu", precision="fp32", batch_size=8)
     first = bands.measure(Half())
     torch.rand(5)
     assert bands.measure(Half()) == first
 
 
-def test_curves_go_back_to_the_state(tmp_path):
-    """A run that was killed after it measured and before it saved does both again; a line may be cut off."""
+def test_curves_are_rewound_to_the_state(tmp_path):
+    """A run that was killed between measuring and saving measures again; its last line may be truncated."""
     curves = Curves(tmp_path)
     for epoch in (1, 2, 12):
         curves.add_epoch({"epoch": epoch, "step": 10 * epoch, "loss": 0.5})
@@ -117,8 +119,3 @@ def test_curves_go_back_to_the_state(tmp_path):
     assert len((tmp_path / "loss.csv").read_text().splitlines()) == 3
     curves.rewind(0, 0)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_shuffled_is_a_permutation():
-    assert sorted(randomness.shuffled(50, "x").tolist()) == list(range(50))
-    assert not torch.equal(randomness.shuffled(50, "x"), randomness.shuffled(50, "y"))

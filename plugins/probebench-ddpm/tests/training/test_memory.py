@@ -1,4 +1,4 @@
-"""The memory of a training: what is foretold, what is too much, and that attention's grows with the pixels."""
+"""The memory of a training: the estimate, too little memory, and the growth of attention's memory with pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def config(side=16, *, attention=True, widths=(8, 8, 8, 8)):
 
 
 def kept(unet, side, count=1):
-    """Bytes that a real pass keeps for the backward pass, but for the weights."""
+    """Returns the bytes that a real pass keeps for the backward pass, without weights."""
     own = {weight.untyped_storage().data_ptr() for weight in unet.parameters()}
     found = {}
 
@@ -44,28 +44,28 @@ def eager(unet):
 
 
 @pytest.mark.parametrize(("attention", "precision"), [(True, "fp32"), (False, "fp32"), (True, "bf16")])
-def test_it_is_what_a_real_pass_keeps(attention, precision):
-    wanted = memory.need(config(attention=attention), precision=precision, device="cpu", data=0)
+def test_the_estimate_is_what_a_real_pass_keeps(attention, precision):
+    needed = memory.estimate(config(attention=attention), precision=precision, device="cpu", data=0)
     unet = random_unet(config(attention=attention), seed=0).train()
     weights = sum(weight.numel() for weight in unet.parameters())
     if precision == "bf16":
         unet = torch.nn.Module.to(unet, torch.bfloat16)
-    assert wanted.image * 4 == pytest.approx(kept(unet, 16, count=4), rel=0.05)
-    assert wanted.weights == weights * {"fp32": 20, "bf16": 24}[precision]
+    assert needed.image * 4 == pytest.approx(kept(unet, 16, count=4), rel=0.05)
+    assert needed.weights == weights * {"fp32": 20, "bf16": 24}[precision]
 
 
-def test_nothing_is_allocated_and_nothing_drawn():
-    """A network of 1.4 billion weights, on a machine that need not have room for it."""
+def test_the_estimate_allocates_no_memory_and_uses_no_random_numbers():
+    """The network has 1.4 billion weights, more than the machine may have memory for."""
     state = torch.get_rng_state()
-    wanted = memory.need(config(64, widths=(1024, 1024, 2048, 2048)), precision="fp32", device="cpu", data=5)
-    assert wanted.weights > 25 * GIB
-    assert wanted.total(10) == 10 * wanted.image + wanted.weights + 5
+    needed = memory.estimate(config(64, widths=(1024, 1024, 2048, 2048)), precision="fp32", device="cpu", data=5)
+    assert needed.weights > 25 * GIB
+    assert needed.total(10) == 10 * needed.image + needed.weights + 5
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_attention_grows_with_the_pixels():
-    """64 px have four times the pixels of 32: all of the network keeps four times as much. Eager attention does not."""
-    small, large = (memory.need(config(side), precision="fp32", device="cpu", data=0).image for side in (32, 64))
+    """At twice the side, four times the pixels, the network keeps four times as much; eager attention keeps more."""
+    small, large = (memory.estimate(config(side), precision="fp32", device="cpu", data=0).image for side in (32, 64))
     assert large / small == pytest.approx(4, rel=0.05)
     small, large = (kept(eager(random_unet(config(side), seed=0)), side) for side in (32, 64))
     assert large / small > 8
@@ -78,7 +78,7 @@ def test_eager_attention_is_refused(saved, unet, monkeypatch):
         check_attention(eager(network), where="here")
     assert str(error.value) == (
         "attention is computed by AttnProcessor, not by scaled_dot_product_attention\n  in: here\n"
-        "  try: torch 2 or newer, and no set_processor or attention slicing"
+        "  try: install torch 2 or newer, and call neither set_attn_processor nor enable_attention_slicing"
     )
     folder = saved(unet())
     usual = Attention.__init__
@@ -99,53 +99,53 @@ def test_training_refuses_eager_attention(job, monkeypatch):
 
 
 def check(free, monkeypatch, **changed):
-    monkeypatch.setattr(memory, "free", lambda _: free)
-    words = {"images": 20, "accumulate": 1, "sharing": 1, "device": "cpu"}
-    return memory.check(memory.Need(image=2 * GIB, weights=GIB, data=GIB), **{**words, **changed})
+    monkeypatch.setattr(memory, "free_memory", lambda _: free)
+    words = {"images": 20, "accumulate": 1, "processes": 1, "device": "cpu"}
+    return memory.check_memory(memory.MemoryEstimate(image=2 * GIB, weights=GIB, data=GIB), **{**words, **changed})
 
 
-def test_too_much_is_an_error_that_says_what_fits(monkeypatch):
+def test_the_error_for_too_little_memory_has_a_setting_that_fits(monkeypatch):
     with pytest.raises(UsageError) as error:
         check(17 * GIB, monkeypatch)
     assert str(error.value) == (
-        "training needs 42.00 GiB of memory at least, 17.00 GiB are free\n"
-        "  in: cpu: 20 images at a time, 2048.0 MiB an image, and 2.00 GiB of weights, optimiser, averages and data\n"
-        "  try: accumulate=3 for the same steps, or a smaller batch_size"
+        "training needs at least 42.00 GiB of memory, 17.00 GiB are free\n"
+        "  in: cpu: 2048.0 MiB per image x 20 images + 2.00 GiB for weights, optimiser, average and data\n"
+        "  try: --recipe accumulate=3 (the same steps in smaller parts), or a smaller batch_size"
     )
-    assert "7 at a time" in check(17 * GIB, monkeypatch, accumulate=3)
-    with pytest.raises(UsageError, match=r"84\.00 GiB of memory.*\n.* in 2 processes\n.*accumulate=4 "):
-        check(24 * GIB, monkeypatch, sharing=2)
-    with pytest.raises(UsageError, match="one image at a time does not fit"):
+    assert "x 7 images" in check(17 * GIB, monkeypatch, accumulate=3)
+    with pytest.raises(UsageError, match=r"84\.00 GiB of memory.*\n.* x 2 processes\n.*accumulate=4 "):
+        check(24 * GIB, monkeypatch, processes=2)
+    with pytest.raises(UsageError, match="even one image does not fit"):
         check(3 * GIB, monkeypatch)
 
 
-def test_enough_is_a_line(monkeypatch):
-    line = "2048.0 MiB an image, 20 at a time, 2.00 GiB of weights, optimiser, averages and data: 42.00 GiB"
-    assert check(50 * GIB, monkeypatch) == line + " of 50.00 GiB free"
-    assert check(None, monkeypatch) == line, "where the system does not tell"
+def test_enough_memory_is_a_line(monkeypatch):
+    line = "2048.0 MiB per image x 20 images + 2.00 GiB for weights, optimiser, average and data = 42.00 GiB"
+    assert check(50 * GIB, monkeypatch) == line + " (50.00 GiB free)"
+    assert check(None, monkeypatch) == line, "the system does not report the free memory"
 
 
 def test_a_training_that_does_not_fit_starts_nothing(job, monkeypatch):
-    told = []
-    monkeypatch.setattr(memory, "free", lambda _: 1000)
-    run = job(tell=told.append)
-    with pytest.raises(UsageError, match=r"training needs .* of memory at least, 0\.00 GiB are free"):
+    printed = []
+    monkeypatch.setattr(memory, "free_memory", lambda _: 1000)
+    run = job(tell=printed.append)
+    with pytest.raises(UsageError, match=r"training needs at least .* of memory, 0\.00 GiB are free"):
         train(run)
     assert list(run.out.iterdir()) == []
     monkeypatch.undo()
-    train(job(epochs=1, tell=told.append))
-    (line,) = told
-    assert " MiB an image, 8 at a time, " in line
+    train(job(epochs=1, tell=printed.append))
+    (line,) = printed
+    assert " MiB per image x 8 images + " in line
 
 
-def test_a_containers_limit_counts(tmp_path, monkeypatch):
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    assert memory.free("cpu") is None
+    assert memory.free_memory("cpu") is None
     (tmp_path / "meminfo").write_text("MemTotal:  2000 kB\nMemAvailable:  1000 kB\n")
-    assert memory.free("cpu") == 1000 * 1024
+    assert memory.free_memory("cpu") == 1000 * 1024
     for name, text in (("max", "500000"), ("current", "300000"), ("stat", "anon 200000\ninactive_file 50000")):
         (tmp_path / f"memory.{name}").write_text(text + "\n")
-    assert memory.free("cpu") == 250000
+    assert memory.free_memory("cpu") == 250000
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory.free("cpu") == 1000 * 1024
+    assert memory.free_memory("cpu") == 1000 * 1024

@@ -1,4 +1,4 @@
-"""A study in one command: trainings, series, boards and figures; killed on the way, it ends in the same."""
+"""A study in one command: trainings, series, boards and figures. After a kill it ends with the same results."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ out = "runs/off"
 
 
 def laid_out(folder):
-    """The study in a folder, and the environment it is run in."""
+    """Writes the study to a folder, and returns the environment it is run in."""
     folder.mkdir(exist_ok=True)
     (folder / "study.toml").write_text(STUDY)
-    # Without git nobody finds out that the tree is being worked on, and boards would leave such records out.
+    # Without git the records do not say whether the tree has changes; with changes, boards would leave them out.
     return {**os.environ, "OMP_NUM_THREADS": "1", "PATH": str(folder)}
 
 
 @pytest.fixture
 def start(forks):
-    """Starts the study in a process of its own."""
+    """Starts the study in another process."""
     return lambda folder: forks.probebench("run", "--config", "study.toml", folder=folder, environment=laid_out(folder))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The study without an interruption, in a process that comes fresh to it."""
+    """The study without an interruption, in a new interpreter."""
     folder = tmp_path_factory.mktemp("study") / "whole"
     environment = laid_out(folder)
     command = [sys.executable, "-m", "probebench", "run", "--config", "study.toml"]
@@ -64,7 +64,7 @@ def whole(tmp_path_factory):
 
 
 def outcome(folder):
-    """What a study must reproduce: numbers, figures and weights."""
+    """Returns what a study must reproduce: numbers, figures and weights."""
     paths = sorted((folder / "study/records").rglob("*.json"))
     told = {path.relative_to(folder): records.comparable(records.read_record(path)) for path in paths}
     files = [*(folder / "study/plots").rglob("*.*"), *(folder / "runs").rglob("*.safetensors")]
@@ -81,8 +81,8 @@ def test_it_trains_probes_and_reports(whole):
     assert "wrote study/boards/digits/knn.md" in lines
     assert "wrote study/plots/digits/knn/epochs-ddpm.svg" in lines
     found = [records.read_record(path) for path in (folder / "study/records").rglob("*.json")]
-    places = {record.cell.backbone.title: record.cell.backbone.trained for record in found}
-    assert {title: place and place.epoch for title, place in places.items()} == {
+    provenance = {record.cell.backbone.title: record.cell.backbone.trained for record in found}
+    assert {title: trained and trained.epoch for title, trained in provenance.items()} == {
         "ddpm:checkpoint=runs/on/epoch-0001": 1,
         "ddpm:checkpoint=runs/on/epoch-0002": 2,
         "ddpm:checkpoint=runs/off/epoch-0001,attention=false": 1,
@@ -92,7 +92,7 @@ def test_it_trains_probes_and_reports(whole):
     }, "one untrained network for each series, not for each of its members"
 
 
-def test_killed_twice_it_ends_in_the_same(start, whole, tmp_path):
+def test_killed_twice_it_ends_with_the_same_results(start, whole, tmp_path):
     folder = tmp_path / "killed"
     for moment in ("runs/on/epoch-0001", "study/records/**/*.json"):
         process = start(folder)

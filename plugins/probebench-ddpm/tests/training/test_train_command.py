@@ -1,4 +1,4 @@
-"""`probebench train ddpm` from the command line to a checkpoint that `ddpm` reads."""
+"""`probebench train ddpm`: from the command line to a checkpoint that `ddpm` reads."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def command(out, *arguments):
 
 @pytest.fixture
 def start(forks):
-    """Starts a training in a process of its own."""
+    """Starts a training in another process."""
     return lambda *arguments: forks.probebench(*command(*arguments), environment=ENVIRONMENT)
 
 
 @pytest.fixture
 def train(start):
-    """Trains in a process of its own."""
+    """Trains in another process."""
 
     def run(*arguments):
         process = start(*arguments)
@@ -45,28 +45,28 @@ def train(start):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A training in a process that comes fresh to it."""
+    """A training in a new interpreter."""
     out = tmp_path_factory.mktemp("train") / "run"
     words = [sys.executable, "-m", "probebench", *command(out, "--recipe", "batch_size=256,lr=1e-3")]
     return out, subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
-def test_it_trains_and_says_what_to_do_next(trained):
+def test_it_trains_and_prints_the_next_command(trained):
     out, ended = trained
     assert ended.returncode == 0, ended.stderr
     checkpoint = out / "epoch-0001"
     spec = f"ddpm:widths=8+8+8+8,attention=false,checkpoint={checkpoint}"
-    needs, *rest = ended.stdout.splitlines()
+    memory, *rest = ended.stdout.splitlines()
     assert re.fullmatch(
-        r"needs:      \d\.\d MiB an image, 256 at a time, \d\.\d\d GiB of weights, optimiser, averages and data: "
-        r"\d\.\d\d GiB( of \d+\.\d\d GiB free)?",
-        needs,
+        r"memory:     \d\.\d MiB per image x 256 images \+ \d\.\d\d GiB for weights, optimiser, average and data = "
+        r"\d\.\d\d GiB( \(\d+\.\d\d GiB free\))?",
+        memory,
     )
     assert rest == [
         f"checkpoint: {checkpoint}",
         f"next:       probebench run --backbone {spec} --dataset digits",
     ]
-    assert ended.stderr == "", "no progress bar into a pipe, and no warning"
+    assert ended.stderr == "", "no progress bar in a pipe, and no warning"
 
 
 def test_the_checkpoint_is_read(trained, batch, at):
@@ -84,11 +84,11 @@ from probebench.cli import main
 stopping.time = types.SimpleNamespace(monotonic=itertools.count().__next__)
 main()
 """
-"""The command line with a clock that is a second later whenever it is looked at, which is after each step."""
+"""The command line with a clock that advances by a second whenever it is read, which is after each step."""
 
 
 def test_time_is_up(forks, train, tmp_path, trained):
-    """It says how far it came and how to go on; that command ends where a run without a stop does."""
+    """It prints where it stopped and the command that resumes; that ends as a run without a stop."""
     words = ("--recipe", "batch_size=256,lr=1e-3")
     out = tmp_path / "run"
     ended = forks.python(HASTE, *command(out, *words, "--max-time", "3s"), environment=ENVIRONMENT)
@@ -106,12 +106,12 @@ def test_time_is_up(forks, train, tmp_path, trained):
 
 
 def test_two_processes_train_as_one(train, tmp_path, trained):
-    """Images, noise and t are those of the whole batch; only the order in which gradients are added is another."""
+    """Images, noise and t are those of the whole batch; only the order in which gradients are added differs."""
     pytest.importorskip("accelerate", reason="needs pip install 'probebench-ddpm[accelerate]'")
     out = tmp_path / "run"
     ended = train(out, "--recipe", "batch_size=256,lr=1e-3", "--num-processes", "2")
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == "", "the second process is silent"
+    assert ended.stderr == "", "the second process prints nothing"
     assert ended.stdout.splitlines()[1] == f"checkpoint: {out / 'epoch-0001'}"
     assert len(ended.stdout.splitlines()) == 3
     for kind in ("unet", "unet_raw"):
@@ -121,12 +121,12 @@ def test_two_processes_train_as_one(train, tmp_path, trained):
         )
         for name, weight in expected.items():
             torch.testing.assert_close(found[name], weight, rtol=1e-4, atol=1e-5, msg=name)
-    assert any(not torch.equal(found[name], expected[name]) for name in expected), "it was another way of adding"
+    assert any(not torch.equal(found[name], expected[name]) for name in expected), "gradients were added otherwise"
     first, second = ((folder / "loss.csv").read_text().splitlines()[1].split(",") for folder in (out, trained[0]))
     assert float(first[2]) == pytest.approx(float(second[2]), abs=1e-4)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals end a process otherwise on this system")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals end a process differently on this system")
 def test_a_terminated_process_saves_first(start, tmp_path):
     out = tmp_path / "run"
     process = start(out, "--recipe", "batch_size=256,save_every=1000", "--epochs", "1000")
@@ -140,10 +140,10 @@ def test_a_terminated_process_saves_first(start, tmp_path):
     assert len(list(out.glob("state-*"))) == 1
 
 
-def test_another_recipe_is_refused_in_three_lines(train, trained):
+def test_another_recipe_is_refused_with_three_lines(train, trained):
     out, _ = trained
     ended = train(out, "--recipe", "batch_size=256,lr=1e-2")
     assert ended.returncode == 2
-    assert "another recipe.lr" in ended.stderr
+    assert "was started with lr=0.001\n" in ended.stderr
     assert len(ended.stderr.splitlines()) <= 3
     assert ended.stdout == ""

@@ -1,4 +1,4 @@
-"""What all backbones of this plugin share: a network that predicts noise, read while it looks at a noised image."""
+"""The base class of all backbones of this plugin: a denoising network that is read on noised images."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from probebench.api import Backbone, Batch, Level, Point, Precision, Tap, UsageError, normal, pool_map
+from probebench.api import Backbone, Batch, Level, Point, Precision, Tap, UsageError, pool_map
+from probebench_ddpm.diffusion.noise import noise_samples
 from probebench_ddpm.diffusion.noise_schedule import NoiseSchedule
 from probebench_ddpm.networks.scaling import input_range, to_input
-from probebench_ddpm.networks.taps import sites
+from probebench_ddpm.networks.taps import tap_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,28 +25,29 @@ if TYPE_CHECKING:
     from probebench_ddpm.diffusion.denoiser import Denoiser
     from probebench_ddpm.options import DDPMOptions, LatentOptions
 
-LEVELS = (10,)
-"""Read when the user names none: the level that DDAE (arXiv 2303.09769) reads CIFAR-10 at, its t = 11."""
+DEFAULT_LEVELS = (10,)
+"""Levels that are read when the user names none. DDAE (arXiv 2303.09769) reads CIFAR-10 at this one, its t = 11."""
 
 _BATCH_BYTES = 4 << 20
-"""Of the largest feature map of a batch on a CPU: a larger one leaves the caches, and its memory is claimed from the
-system and given back layer by layer. Measured on networks of 2 to 36 million weights: docs/performance.md."""
+"""Size of the largest feature map of a batch on a CPU. A larger map does not fit in the caches, and its memory is
+requested from the system and released again for each layer. Measured on networks of 2 to 36 million weights:
+docs/performance.md."""
 
 
-class _ReachedDeepestTapError(Exception):
-    """Raised by the deepest hook: nothing after it is needed."""
+class _DeepestTapReachedError(Exception):
+    """Stops a forward pass after the deepest tap."""
 
 
-class Diffusion(Backbone):
-    """A network that predicts noise, read at its blocks while it looks at an image with noise of level t.
+class DiffusionBackbone(Backbone):
+    """A denoising network, read at its blocks while its input is an image with noise of level t.
 
     Args:
-        options: How an image is noised.
+        options: Options of the backbone; its fields `noise` and `draws` are read here.
         denoiser: The network.
-        scheduler: The forward process that it was trained on.
-        image_size: Height and width that it was trained on, or a usual one.
-        widest: Channels of the largest feature map, which has the size of the image.
-        parts: Networks that are moved along with it.
+        scheduler: The forward process that the network was trained on.
+        image_size: Height and width of the training images, or common ones where they are unknown.
+        widest: Channels of the largest feature map, which has the height and width of the image.
+        encoders: Networks that process the image before the denoiser; they are moved to devices together with it.
     """
 
     input_range = input_range()
@@ -59,121 +61,119 @@ class Diffusion(Backbone):
         *,
         image_size: tuple[int, int],
         widest: int,
-        parts: Sequence[ModelMixin] = (),
+        encoders: Sequence[ModelMixin] = (),
     ) -> None:
         self._options = options
         self._denoiser = denoiser
-        self._parts = (*parts, denoiser.module)
-        for part in self._parts:
-            part.requires_grad_(False).eval()
+        self._networks = (*encoders, denoiser.module)
+        for network in self._networks:
+            network.requires_grad_(False).eval()
         self.scheduler = scheduler
         self._schedule = NoiseSchedule(scheduler)
-        self._modules = {site.id: site.module for site in sites(denoiser.module)}
-        self._order = {name: position for position, name in enumerate(self._modules)}
+        self._module_names = {tap.id: tap.module for tap in tap_modules(denoiser.module)}
+        self._depth = {name: position for position, name in enumerate(self._module_names)}
         self._taps: dict[tuple[int, int], tuple[Tap, ...]] = {}
         self._device, self._dtype = torch.device("cpu"), torch.float32
         self._widest = widest
-        self.parameters = sum(weight.numel() for part in self._parts for weight in part.parameters())
+        self.parameters = sum(weight.numel() for network in self._networks for weight in network.parameters())
         self.image_size = image_size
-        # Maps that are narrow and small at once do not fill a matrix unit: 16 x 16 of 32 channels gain a fifth at most,
-        # 32 x 32 take half the time.
+        # Maps that are both narrow and small do not fill a matrix unit: bf16 makes 16 x 16 maps of 32 channels 20 %
+        # faster at most, and 32 x 32 maps twice as fast.
         self.bf16_pays = widest * min(image_size) >= 1024
 
     @abstractmethod
-    def _clean(self, images: Tensor) -> Tensor:
-        """What the network would see of uint8 images if there were no noise: float32 ``(B, C, H, W)``."""
+    def _clean_input(self, images: Tensor) -> Tensor:
+        """Returns the network's input without noise, float32 ``(B, C, H, W)``, for uint8 images."""
 
     def levels(self) -> tuple[Level, ...]:
-        """The levels that are read when the user names none."""
-        return tuple(self._schedule.level(t) for t in LEVELS)
+        """Returns the levels that are read when the user names none."""
+        return tuple(self._schedule.level(t) for t in DEFAULT_LEVELS)
 
     def level(self, text: str) -> Level:
-        """``10`` and ``t=10`` both mean step 10 of the training schedule, 0 being the least noisy."""
+        """Returns a level; ``10`` and ``t=10`` both mean step 10 of the training schedule, 0 being the least noisy."""
         return self._schedule.level(self._schedule.parse(text))
 
     def place(self, device: str, precision: Precision) -> None:
-        """Moves the networks; in bf16 their weights are bf16 and laid out channels last, as matrix units like them."""
+        """Moves the networks to a device and a precision; in bf16 their memory layout is channels last."""
         self._device = torch.device(device)
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
-        for part in self._parts:
-            # torch's own `to`: that of diffusers warns of a list of modules to keep in fp32, which is empty here.
-            nn.Module.to(part, device=self._device, dtype=self._dtype)
-            nn.Module.to(part, memory_format=layout)
+        for network in self._networks:
+            # torch's own `to`: that of diffusers warns about modules to keep in fp32, of which there are none here.
+            nn.Module.to(network, device=self._device, dtype=self._dtype)
+            nn.Module.to(network, memory_format=layout)
         if self._device.type == "cpu":
-            one = self._widest * math.prod(self.image_size) * self._dtype.itemsize
-            self.batch_size = min(type(self).batch_size, max(1, _BATCH_BYTES // one))
+            map_bytes = self._widest * math.prod(self.image_size) * self._dtype.itemsize
+            self.batch_size = min(type(self).batch_size, max(1, _BATCH_BYTES // map_bytes))
 
     def prepare(self, images: Tensor) -> Tensor:
         """Scales 0..255 to -1..1."""
         return to_input(images)
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
-        """One forward pass for each level and draw; it stops after the deepest tap that the level needs."""
-        clean = self._clean(batch.images)
+        """Extracts features by one forward pass per level and noise sample, up to the deepest tap of the level."""
+        clean = self._clean_input(batch.images)
         features: dict[Point, Tensor] = {}
         for level in dict.fromkeys(point.level for point in points):
-            wanted = [point for point in points if point.level == level]
+            of_level = [point for point in points if point.level == level]
             t = self._schedule.parse(level)
-            draws = [self._read(noised, t, wanted) for noised in self._noised(batch, clean, t, seed)]
-            for point in wanted:
-                features[point] = torch.stack([draw[point] for draw in draws]).mean(0) if draws[1:] else draws[0][point]
+            passes = [self._forward(noised, t, of_level) for noised in self._noised_inputs(batch, clean, t, seed)]
+            for point in of_level:
+                vectors = [one[point] for one in passes]
+                features[point] = torch.stack(vectors).mean(0) if vectors[1:] else vectors[0]
         return features
 
-    def _placed(self, inputs: Tensor) -> Tensor:
+    def _to_device(self, inputs: Tensor) -> Tensor:
         layout = torch.channels_last if self._dtype == torch.bfloat16 else torch.contiguous_format
         return inputs.to(self._device).to(self._dtype, memory_format=layout)
 
-    def _noised(self, batch: Batch, clean: Tensor, t: int, seed: int) -> Iterator[Tensor]:
-        """The network's inputs, one for each draw. A draw does not depend on t: levels are compared on equal noise."""
-        if self._options.noise == "none":
-            yield clean
-            return
-        shape = tuple(clean.shape[1:])
+    def _noised_inputs(self, batch: Batch, clean: Tensor, t: int, seed: int) -> Iterator[Tensor]:
+        """Yields the network's inputs, one for each forward pass."""
         steps = torch.full((len(clean),), t)
-        for draw in range(self._options.draws if self._options.noise == "mean" else 1):
-            if self._options.noise == "shared":
-                noise = normal(shape, seed=seed, source="shared", index=[0]).expand_as(clean)
-            else:
-                noise = normal(shape, seed=seed, source=batch.source, index=batch.index.tolist(), draw=draw)
-            yield self._schedule.add_noise(clean, noise.to(clean.device), steps)
+        for noise in noise_samples(self._options, batch, tuple(clean.shape[1:]), seed=seed):
+            yield clean if noise is None else self._schedule.add_noise(clean, noise.to(clean.device), steps)
 
-    def _read(self, noised: Tensor, t: int, points: Sequence[Point]) -> dict[Point, Tensor]:
-        """Pooled features of one forward pass."""
-        inputs, network = self._placed(noised), self._denoiser.module
-        found: dict[Point, Tensor] = {}
-        deepest = max((point.tap for point in points), key=self._order.__getitem__)
-        with ExitStack() as hooks, suppress(_ReachedDeepestTapError), torch.inference_mode():
+    def _forward(self, noised: Tensor, t: int, points: Sequence[Point]) -> dict[Point, Tensor]:
+        """Returns the pooled features of one forward pass."""
+        inputs, network = self._to_device(noised), self._denoiser.module
+        features: dict[Point, Tensor] = {}
+        deepest = max((point.tap for point in points), key=self._depth.__getitem__)
+        with ExitStack() as hooks, suppress(_DeepestTapReachedError), torch.inference_mode():
             for tap in {point.tap for point in points}:
-                hooks.enter_context(self._hook(tap, points, found))
-            hooks.enter_context(network.get_submodule(self._modules[deepest]).register_forward_hook(_stop))
+                hooks.enter_context(self._add_pooling_hook(tap, points, features))
+            hooks.enter_context(network.get_submodule(self._module_names[deepest]).register_forward_hook(_stop))
             self._denoiser(inputs, t)
-        return found
+        return features
 
-    def _hook(self, tap: str, points: Sequence[Point], found: dict[Point, Tensor]) -> Any:  # noqa: ANN401 - a handle
-        """Pools the tap's output as soon as it is there, so that no full map outlives its block."""
-        pools = [point for point in points if point.tap == tap]
+    def _add_pooling_hook(self, tap: str, points: Sequence[Point], features: dict[Point, Tensor]) -> Any:  # noqa: ANN401 - a handle
+        """Registers a hook that pools the tap's output at once, so that no full map is kept after its block."""
+        of_tap = [point for point in points if point.tap == tap]
 
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401
-            for point in pools:
-                found[point] = pool_map(self._denoiser.feature_map(output), "spatial", point.pool)
+            for point in of_tap:
+                features[point] = pool_map(self._denoiser.feature_map(output), "spatial", point.pool)
 
-        return self._denoiser.module.get_submodule(self._modules[tap]).register_forward_hook(hook)
+        return self._denoiser.module.get_submodule(self._module_names[tap]).register_forward_hook(hook)
 
 
 def _stop(*_: Any) -> None:  # noqa: ANN401 - a forward hook
-    raise _ReachedDeepestTapError
+    raise _DeepestTapReachedError
 
 
-def check_halving(image_size: tuple[int, int], times: int, backbone: str) -> None:
+def check_halvings(image_size: tuple[int, int], times: int, backbone: str) -> None:
     """Refuses images that a network cannot halve as often as it has to.
 
+    Args:
+        image_size: Height and width of the images.
+        times: Number of downsamplers.
+        backbone: Name of the backbone, for the error.
+
     Raises:
-        UsageError: Height or width is no multiple of ``2 ** times``.
+        UsageError: Height or width is not a multiple of ``2 ** times``.
     """
     if image_size[0] % 2**times or image_size[1] % 2**times:
         raise UsageError(
             f"images of {image_size[0]}x{image_size[1]} cannot be halved {times} times",
             where=backbone,
-            hint=f"height and width that are multiples of {2**times}",
+            hint=f"a dataset whose height and width are multiples of {2**times}",
         )

@@ -1,4 +1,4 @@
-"""A U-Net up to a tap, to be trained."""
+"""A U-Net up to a tap, for probes that fine-tune it."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class _ReachedTapError(Exception):
-    """Raised by the tap's hook: nothing after it is needed, or trained."""
+class _TapReachedError(Exception):
+    """Stops a forward pass after the tap: later layers are neither needed nor trained."""
 
 
-class TunableUNet(nn.Module):
-    """Noisy images to pooled features of one tap, with gradients.
+class TrainableUNet(nn.Module):
+    """A copy of a U-Net that maps noisy images to the pooled features of one tap, with gradients.
 
     Args:
-        denoiser: The U-Net. It is copied, and left as it is.
-        module: The module whose output is read.
-        t: Step of the schedule that the network is told.
-        pool: How a map becomes a vector.
+        denoiser: The U-Net. It is copied and not changed.
+        module: Name of the module whose output is read.
+        t: Step of the schedule that the network is fed.
+        pool: How a map is pooled to a vector.
     """
 
     def __init__(self, denoiser: Denoiser, module: str, t: int, pool: str) -> None:
         super().__init__()
         self.unet = copy.deepcopy(denoiser.module).requires_grad_(True).train()
-        self._denoiser = Denoiser(self.unet, denoiser.told)
-        self._module, self._t, self._pool = module, t, pool
+        self._denoiser = Denoiser(self.unet, denoiser.conditions)
+        self._module_name, self._t, self._pool = module, t, pool
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Features ``(B, D)`` of inputs ``(B, 3, H, W)``."""
-        found: list[Tensor] = []
+        """Returns features ``(B, D)`` for inputs ``(B, 3, H, W)``."""
+        features: list[Tensor] = []
 
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401 - what a hook is given
-            found.append(pool_map(self._denoiser.feature_map(output), "spatial", self._pool))
-            raise _ReachedTapError
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401 - a forward hook
+            features.append(pool_map(self._denoiser.feature_map(output), "spatial", self._pool))
+            raise _TapReachedError
 
-        handle = self.unet.get_submodule(self._module).register_forward_hook(hook)
+        handle = self.unet.get_submodule(self._module_name).register_forward_hook(hook)
         try:
-            with suppress(_ReachedTapError):
+            with suppress(_TapReachedError):
                 self._denoiser(inputs, self._t)
         finally:
             handle.remove()
-        return found[0]
+        return features[0]

@@ -1,7 +1,7 @@
-"""The backbones `ldm` and `dit`: networks that see latents, read as `ddpm` is.
+"""The backbones `ldm` and `dit`: latent diffusion models, read in the same way as `ddpm`.
 
-An image is brought to the size that the network was trained at and encoded once; noise is drawn for the latents, by the
-same rules and from the same seeds as for pixels.
+An image is resized to the size that the network was trained at and encoded once. Noise is sampled for the latents, by
+the same rules and from the same seeds as for pixels.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from diffusers import DiTTransformer2DModel, UNet2DConditionModel, UNet2DModel
 from torch.nn.functional import interpolate
 
 from probebench.api import Tap, UsageError
-from probebench_ddpm.backbones.base import Diffusion, check_halving
-from probebench_ddpm.diffusion.denoiser import Denoiser, classless
-from probebench_ddpm.latent import autoencoder
+from probebench_ddpm.backbones.base import DiffusionBackbone, check_halvings
+from probebench_ddpm.diffusion.denoiser import Denoiser, class_condition
+from probebench_ddpm.latent.autoencoder import load_autoencoder
 from probebench_ddpm.latent.text_encoder import text_condition
 from probebench_ddpm.loading import checkpoint
 from probebench_ddpm.loading.checkpoint import Family
 from probebench_ddpm.networks.fingerprint import fingerprint
-from probebench_ddpm.networks.taps import describe
+from probebench_ddpm.networks.taps import describe_taps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,43 +32,44 @@ LDM_FAMILY = Family("ldm", "unet", (UNet2DModel, UNet2DConditionModel))
 DIT_FAMILY = Family("dit", "transformer", (DiTTransformer2DModel,))
 
 
-class Latent(Diffusion):
-    """A network of latents with the autoencoder that makes them.
+class LatentBackbone(DiffusionBackbone):
+    """A latent diffusion model: an encoder and a denoising network.
 
     Args:
-        options: Which checkpoint, and how an image is noised.
-        family: What it may be.
-        prompt: What a network of text and image is told.
+        options: Options of the backbone.
+        family: The networks that are accepted.
+        prompt: Text condition of a text-to-image network.
     """
 
-    batch_size = 16  # an encoder's first maps have the size of the image, and a hundred channels or more
+    batch_size = 16  # the first maps of an encoder have the size of the image, and a hundred channels or more
 
     def __init__(self, options: LatentOptions, family: Family, prompt: Prompt = "zeros") -> None:
         name = family.backbone
-        place = checkpoint.find_saved(options.checkpoint, name, f"with {family.stem}/, vae/ and scheduler/ in it")
-        loaded = checkpoint.load(place, options, family)
+        hint = f"a folder that contains {family.subfolder}/, vae/ and scheduler/"
+        path = checkpoint.find_saved(options.checkpoint, name, hint)
+        loaded = checkpoint.load(path, options, family)
         network = loaded.network
-        self._encoder = autoencoder.load(place, name)
+        self._encoder = load_autoencoder(path, name)
         if network.config.in_channels != self._encoder.channels:
             raise UsageError(
-                f"the network takes {network.config.in_channels} channels, its autoencoder gives "
+                f"the network takes {network.config.in_channels} channels, the latents of its autoencoder have "
                 f"{self._encoder.channels}",
-                where=str(place),
-                hint="the autoencoder that the network was trained with; networks of more than an image are not read",
+                where=str(path),
+                hint="use the network's own autoencoder; networks with further inputs (inpainting) are not supported",
             )
-        told = classless(network)
+        conditions = class_condition(network)
         if isinstance(network, UNet2DConditionModel):
-            told |= {"encoder_hidden_states": text_condition(place, network, prompt)}
+            conditions |= {"encoder_hidden_states": text_condition(path, network, prompt)}
         stride, size = self._encoder.stride, network.config.sample_size
         size = (size, size) if isinstance(size, int) else size and tuple(size)
         self._trained_size: tuple[int, int] | None = size and (size[0] * stride, size[1] * stride)
         super().__init__(
             options,
-            Denoiser(network, told),
+            Denoiser(network, conditions),
             loaded.scheduler,
             image_size=self._trained_size or (256, 256),
             widest=self._encoder.module.config.block_out_channels[0],
-            parts=(self._encoder.module,),
+            encoders=(self._encoder.module,),
         )
         self._name = name
         self._fingerprint = fingerprint(
@@ -76,26 +77,24 @@ class Latent(Diffusion):
             {
                 "betas": loaded.scheduler.betas.tolist(),
                 "autoencoder": fingerprint(self._encoder.module, {}),
-                "told": {name: row.tolist() for name, row in told.items()},
+                "told": {name: row.tolist() for name, row in conditions.items()},  # the key is part of the hash
             },
         )
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
-        """The network's blocks, and the fine taps inside those of a U-Net. Their costs include the encoder's.
+        """Returns the network's blocks, and the layers inside those of a U-Net. Their costs include the encoder's.
 
         Raises:
-            UsageError: Nothing tells the size that the network was trained at, and it cannot halve this one often
-                enough.
+            UsageError: The size that the network was trained at is unknown, and it cannot halve this one often enough.
         """
         size = self._trained_size or image_size
         stride = self._encoder.stride
         blocks = getattr(self._denoiser.module, "down_blocks", ())
-        check_halving(
-            size, len(self._encoder.module.config.block_out_channels) - 1 + max(len(blocks) - 1, 0), self._name
-        )
+        encoder_halvings = len(self._encoder.module.config.block_out_channels) - 1
+        check_halvings(size, encoder_halvings + max(len(blocks) - 1, 0), self._name)
         if size not in self._taps:
             shape = (self._encoder.channels, size[0] // stride, size[1] // stride)
-            self._taps[size] = describe(self._denoiser, shape, before=self._encoder.flops(size))
+            self._taps[size] = describe_taps(self._denoiser, shape, encoder_flops=self._encoder.flops(size))
         return self._taps[size]
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -103,27 +102,27 @@ class Latent(Diffusion):
         size = self._trained_size or tuple(images.shape[2:])
         if tuple(images.shape[2:]) == size:
             return super().prepare(images)
-        # Bicubic interpolation overshoots at edges, to values that no image has.
+        # Bicubic interpolation overshoots at edges, to values outside the range of images.
         return super().prepare(interpolate(images.float(), size, mode="bicubic", antialias=True).clamp_(0, 255))
 
     def fingerprint(self) -> str:
-        """Sum over architecture, schedule, fp32 weights, the encoder, and what the network is told."""
+        """Returns a hash of architecture, schedule, fp32 weights, encoder and conditions."""
         return self._fingerprint
 
-    def _clean(self, images: Tensor) -> Tensor:
+    def _clean_input(self, images: Tensor) -> Tensor:
         with torch.inference_mode():
-            return self._encoder.encode(self._placed(self.prepare(images.to(self._device))))
+            return self._encoder.encode(self._to_device(self.prepare(images.to(self._device))))
 
 
-class LDM(Latent):
-    """A U-Net of latents, as those of Rombach et al. 2022 and Stable Diffusion 1 and 2."""
+class LDM(LatentBackbone):
+    """A latent U-Net, such as those of Rombach et al. 2022 and Stable Diffusion 1 and 2."""
 
     def __init__(self, options: LDMOptions) -> None:
         super().__init__(options, LDM_FAMILY, options.prompt)
 
 
-class DiT(Latent):
-    """A diffusion transformer of Peebles and Xie 2022; its tokens are read as the map that they stand for."""
+class DiT(LatentBackbone):
+    """A diffusion transformer of Peebles and Xie 2022; its tokens are read as a feature map."""
 
     def __init__(self, options: DiTOptions) -> None:
         super().__init__(options, DIT_FAMILY)

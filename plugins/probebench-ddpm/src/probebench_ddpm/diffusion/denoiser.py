@@ -1,14 +1,13 @@
-"""A network that predicts noise, with all that it is told besides the noised image and the step.
+"""A denoising network together with its conditions: its inputs besides the noised image and the step.
 
-A backbone is to see an image and nothing else. What a network wants to know beyond it is the same for every image, and
-says as little as possible:
+A backbone reads images only. A condition is therefore the same for all images, and carries as little information as
+possible:
 
-- a U-Net with a table of classes: the mean of the table. Only that does not depend on how training has split what all
-  classes share between the table and the embedding of the step, and nothing in a checkpoint says which of its classes
-  would stand for none;
-- a DiT: the class that it was trained with where it was to know none, the last one of its table (Peebles and Xie 2022,
-  section 3);
-- a network of text and image: the empty text, see `prompt`.
+- a U-Net with a table of classes gets the mean of the table. Training may split what all classes have in common
+  between the table and the embedding of the step in any way; only the mean does not depend on that split, and nothing
+  in a checkpoint says whether one of the classes is a null class;
+- a DiT gets its null class, the last one of its table (Peebles and Xie 2022, section 3);
+- a text-to-image network gets the empty text, see `text_encoder`.
 """
 
 from __future__ import annotations
@@ -28,59 +27,60 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Denoiser:
-    """A network of diffusers.
+    """A denoising network of diffusers with its conditions.
 
     Attributes:
-        module: The network itself.
-        told: What it is told of every image, one row each, by the names of its arguments.
+        module: The network.
+        conditions: Its further inputs by argument name, each a tensor with one row that is repeated for every image.
     """
 
     module: ModelMixin
-    told: Mapping[str, Tensor] = field(default_factory=dict)
+    conditions: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __call__(self, noised: Tensor, t: int) -> Tensor:
-        """What the network predicts.
+        """Returns the network's prediction.
 
         Args:
-            noised: ``(B, C, H, W)``, of the network's type and on its device.
+            noised: ``(B, C, H, W)``, in the network's dtype and on its device.
             t: Step of the training schedule.
         """
         count, device = len(noised), noised.device
-        told = {
+        conditions = {
             name: row.to(device, noised.dtype if row.is_floating_point() else row.dtype).expand(count, *row.shape[1:])
-            for name, row in self.told.items()
+            for name, row in self.conditions.items()
         }
-        # A U-Net makes a row for each image of one step by itself.
+        # A U-Net repeats a single step for all images; a DiT does not.
         step = torch.full((count,), t, device=device) if isinstance(self.module, DiTTransformer2DModel) else t
-        predicted: Tensor = self.module(noised, step, **told).sample
+        predicted: Tensor = self.module(noised, step, **conditions).sample
         return predicted
 
-    def feature_map(self, output: Any) -> Tensor:  # noqa: ANN401 - what a hook is given
-        """The feature map ``(B, C, H, W)`` in a block's output.
+    def feature_map(self, output: Any) -> Tensor:  # noqa: ANN401 - the output of any module
+        """Returns the feature map ``(B, C, H, W)`` in the output of a block or layer.
 
-        Down blocks return it with their skip connections, and layers of a transformer return tokens, row by row.
+        Down blocks return it together with their skip connections, and layers of a transformer return tokens, row by
+        row.
         """
-        found: Tensor = output[0] if isinstance(output, tuple) else output
+        features: Tensor = output[0] if isinstance(output, tuple) else output
         if not isinstance(self.module, DiTTransformer2DModel):
-            return found
+            return features
         side = self.module.config.sample_size // self.module.config.patch_size
-        return found.transpose(1, 2).reshape(len(found), -1, side, side)
+        return features.transpose(1, 2).reshape(len(features), -1, side, side)
 
     def on_meta(self) -> Denoiser:
-        """The same network without its memory."""
+        """Returns the same network on the meta device, which allocates no memory."""
         with torch.device("meta"):
             module = type(self.module).from_config(self.module.config).eval()
-        return Denoiser(module, {name: row.to("meta") for name, row in self.told.items()})
+        return Denoiser(module, {name: row.to("meta") for name, row in self.conditions.items()})
 
 
-def classless(network: ModelMixin) -> dict[str, Tensor]:
-    """What a network of classes is told so that it sees an image of none in particular.
+def class_condition(network: ModelMixin) -> dict[str, Tensor]:
+    """Returns the class condition of a network: the null class of a DiT, the mean class of a U-Net.
 
     Args:
-        network: With all its weights. A U-Net's table of classes is averaged in place.
+        network: The network with its weights. A U-Net's table of classes is replaced by its mean in place.
 
     Returns:
-        Part of `Denoiser.told`; empty for a network without classes.
+        A part of `Denoiser.conditions`; empty for a network without classes.
     """
     if isinstance(network, DiTTransformer2DModel):
         return {"class_labels": torch.tensor([network.config.num_embeds_ada_norm])}

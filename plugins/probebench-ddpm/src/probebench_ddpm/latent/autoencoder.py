@@ -1,4 +1,4 @@
-"""The encoder before a latent network: from images to latents, the way its training made them."""
+"""The autoencoder of a latent diffusion model: encodes images to the latents that its network was trained on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from diffusers import AutoencoderKL, VQModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from probebench.api import UsageError
-from probebench_ddpm.loading.layout import part_of_pipeline, weights_file
+from probebench_ddpm.loading.layout import pipeline_component, weights_file
 from probebench_ddpm.loading.model_config import build, model_config
-from probebench_ddpm.loading.weights import fill
+from probebench_ddpm.loading.weights import load_weights
 from probebench_ddpm.networks.random_weights import random_network
 
 if TYPE_CHECKING:
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FOLDERS = ("vae", "vqvae")
-_MOVED = ("shift_factor", "latents_mean", "latents_std")
+_UNSUPPORTED_FIELDS = ("shift_factor", "latents_mean", "latents_std")
 
 
 class Autoencoder:
-    """An autoencoder of diffusers, without its decoder.
+    """An autoencoder of diffusers without its decoder.
 
     Args:
-        module: Either kind; its decoder is thrown away.
+        module: The autoencoder. Its decoder is removed in place.
 
     Attributes:
-        module: What is left of it.
-        channels: Of the latents.
-        stride: How many pixels of an image one position of the latents stands for, in height as in width.
+        module: The encoder.
+        channels: Channels of the latents.
+        stride: Pixels of an image per position of the latents, in height and in width.
     """
 
     def __init__(self, module: AutoencoderKL | VQModel) -> None:
@@ -47,13 +47,14 @@ class Autoencoder:
         self.stride: int = 2 ** (len(config.block_out_channels) - 1)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Latents on the scale that the network was trained on.
+        """Encodes images to latents on the scale that the network was trained on.
 
-        Those of an `AutoencoderKL` are the mean of its posterior, not a draw: what is random is the noise of a level
-        alone. Those of a `VQModel` are not quantised; that is part of its decoder (Rombach et al. 2022, section 3.1).
+        Latents of an `AutoencoderKL` are the mean of its posterior, not a sample from it, so that only the noise of a
+        level is random. Latents of a `VQModel` are not quantised, because quantisation is part of its decoder (Rombach
+        et al. 2022, section 3.1).
 
         Args:
-            images: ``(B, 3, H, W)`` in -1..1, of the encoder's type and on its device.
+            images: ``(B, 3, H, W)`` in -1..1, in the encoder's dtype and on its device.
 
         Returns:
             float32 ``(B, channels, H / stride, W / stride)``.
@@ -64,45 +65,51 @@ class Autoencoder:
         return scaled
 
     def flops(self, image_size: tuple[int, int]) -> int:
-        """What encoding one image costs."""
+        """Returns the FLOPs of encoding one image.
+
+        Args:
+            image_size: Height and width of the image.
+        """
         with torch.device("meta"):
-            double = Autoencoder(type(self.module).from_config(self.module.config).eval())
+            on_meta = Autoencoder(type(self.module).from_config(self.module.config).eval())
             counter = FlopCounterMode(display=False)
             with torch.no_grad(), counter:
-                double.encode(torch.empty((1, 3, *image_size)))
+                on_meta.encode(torch.empty((1, 3, *image_size)))
         return counter.get_total_flops()
 
 
-def load(place: Path, backbone: str) -> Autoencoder:
-    """The autoencoder beside a network.
+def load_autoencoder(path: Path, backbone: str) -> Autoencoder:
+    """Loads the autoencoder of a pipeline.
 
     Args:
-        place: The network's checkpoint.
-        backbone: Who asks.
+        path: The checkpoint of the pipeline's network.
+        backbone: Name of the backbone, for the error.
 
     Raises:
-        UsageError: There is none, a file is missing or cannot be read, its weights do not fit its config, or it is not
-            one that takes images of three channels and gives latents that are only scaled.
+        UsageError: There is no autoencoder, a file is missing or cannot be read, its weights do not fit its config, it
+            does not take images of three channels, or its latents are shifted.
     """
-    folder = part_of_pipeline(place, *FOLDERS)
+    folder = pipeline_component(path, *FOLDERS)
     if folder is None:
         raise UsageError(
-            f"there is no autoencoder: neither {' nor '.join(f'{name}/' for name in FOLDERS)}",
-            where=str(place),
-            hint=f"{backbone}:checkpoint=FOLDER of a whole pipeline as save_pretrained writes it",
+            f"the checkpoint has no autoencoder: neither {' nor '.join(f'{name}/' for name in FOLDERS)}",
+            where=str(path),
+            hint=f"{backbone}:checkpoint=FOLDER, the folder of a whole pipeline that save_pretrained has written",
         )
-    path = folder / "config.json"
-    model, config = model_config(path, (AutoencoderKL, VQModel))
-    if moved := [name for name in _MOVED if config.get(name) is not None]:
+    config_path = folder / "config.json"
+    model, config = model_config(config_path, (AutoencoderKL, VQModel))
+    if shifted := [name for name in _UNSUPPORTED_FIELDS if config.get(name) is not None]:
         raise UsageError(
-            f"the autoencoder's latents are not only scaled: config.json says {', '.join(moved)}",
+            f"latents that are shifted are not supported: config.json of the autoencoder has {', '.join(shifted)}",
             where=str(folder),
-            hint="the autoencoder of a latent diffusion model such as Stable Diffusion 1 or 2, or DiT",
+            hint="use a model such as Stable Diffusion 1 or 2, or DiT",
         )
-    module = build(path, config, partial(random_network, model=model, seed=0))
-    fill(module, weights_file(folder))
+    module = build(config_path, config, partial(random_network, model=model, seed=0))
+    load_weights(module, weights_file(folder))
     if module.config.in_channels != 3:
         raise UsageError(
-            f"the autoencoder takes {module.config.in_channels} channels, images have 3", where=str(folder)
+            f"the autoencoder takes {module.config.in_channels} channels, images have 3",
+            where=str(folder),
+            hint="use the autoencoder of an image model, with in_channels 3",
         )
     return Autoencoder(module)

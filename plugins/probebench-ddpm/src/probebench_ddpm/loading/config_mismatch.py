@@ -1,7 +1,7 @@
-"""Why weights do not fit a network, in words of its config.
+"""Explains why weights do not fit a network, by the fields of its config.
 
-A network's config shows in the names and shapes of its weights. What can be read off them is read off twice, once from
-the weights in the file and once from the network that the config gives, and where the two differ the field is known.
+The names and shapes of weights determine many fields of a config. They are inferred twice, from the weights in the file
+and from the network that the config describes; a field that differs is the cause.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
 Shapes = dict[str, tuple[int, ...]]
 
 
-def explain(found: Shapes, expected: Shapes) -> list[str]:
-    """What is wrong, by fields of the config where they are to blame, else by the names of the weights.
+def explain_mismatch(shapes: Shapes, expected: Shapes) -> list[str]:
+    """Lists the fields of the config that differ; if there are none, the weights that do.
 
     Args:
-        found: Shapes of the weights in the file, by name.
-        expected: Those of the network.
+        shapes: Shapes of the weights in the file, by name.
+        expected: Shapes of the network's weights.
 
     Returns:
-        Short phrases, the most telling ones first; empty when everything fits.
+        Short phrases, the most informative ones first; empty if everything fits.
     """
-    given, wanted = _read_off(found), _read_off(expected)
+    of_file, of_config = _infer_config(shapes), _infer_config(expected)
     fields = [
-        f"{field} is {wanted[field]} by config.json and {value} by the weights"
-        for field, value in given.items()
-        if value != wanted[field] and None not in (value, wanted[field])
+        f"{field}: {of_config[field]} in config.json, {value} in the weights"
+        for field, value in of_file.items()
+        if value != of_config[field] and None not in (value, of_config[field])
     ]
-    missing = [f"{name} is missing" for name in expected if name not in found]
-    unknown = [f"{name} is unknown" for name in found if name not in expected]
-    shapes = [
-        f"{name} is {shape}, not {expected[name]}"
-        for name, shape in found.items()
+    missing = [f"{name} is missing" for name in expected if name not in shapes]
+    unknown = [f"{name} is unknown" for name in shapes if name not in expected]
+    reshaped = [
+        f"{name} has shape {shape}, not {expected[name]}"
+        for name, shape in shapes.items()
         if name in expected and shape != expected[name]
     ]
-    return fields or missing + unknown + shapes
+    return fields or missing + unknown + reshaped
 
 
-def _read_off(shapes: Shapes) -> dict[str, str | None]:
-    """Fields of the config as the weights show them; None for what they do not show."""
+def _infer_config(shapes: Shapes) -> dict[str, str | None]:
+    """Infers fields of the config from the weights; None for a field that they do not determine."""
     if "pos_embed.proj.weight" in shapes:
         return _transformer(shapes)
     if any(name.startswith("encoder.") for name in shapes):
@@ -60,7 +60,7 @@ def _transformer(shapes: Shapes) -> dict[str, str | None]:
         "in_channels": str(channels),
         "patch_size": str(patch),
         "out_channels": str(last[0] / patch**2).removesuffix(".0") if last else None,
-        # One row more than classes: that of an image of none.
+        # One row more than there are classes: the null class.
         "num_embeds_ada_norm": str(classes[0] - 1) if classes else None,
         "attention_bias": str("transformer_blocks.0.attn1.to_q.bias" in shapes).lower(),
     }
@@ -87,7 +87,7 @@ def _unet(shapes: Shapes) -> dict[str, str | None]:
     levels = 1 + max(
         (int(n) for n in re.findall(r"^down_blocks\.(\d+)\.", "\n".join(shapes), re.MULTILINE)), default=-1
     )
-    first, attention = _layers(shapes, levels), _attention(shapes)
+    widths, attention = _level_widths(shapes, levels), _attention(shapes)
     conv_in, conv_out = shapes.get("conv_in.weight"), shapes.get("conv_out.weight")
     linear = shapes.get("time_embedding.linear_1.weight")
     classes = sorted({name.split(".")[1] for name in shapes if name.startswith("class_embedding.")})
@@ -97,37 +97,40 @@ def _unet(shapes: Shapes) -> dict[str, str | None]:
     return {
         "in_channels": str(conv_in[1]) if conv_in else None,
         "out_channels": str(conv_out[0]) if conv_out else None,
-        "block_out_channels": str(tuple(first)) if first and None not in first else None,
+        "block_out_channels": str(tuple(widths)) if widths and None not in widths else None,
         "layers_per_block": _count(shapes, r"down_blocks\.0\.resnets\.(\d+)\."),
-        "down_block_types": f"with attention at {attention['down_blocks']}",
+        "down_block_types": attention["down_blocks"],
         "add_attention": attention["mid_block"] if any(name.startswith("mid_block.") for name in shapes) else None,
-        "up_block_types": f"with attention at {attention['up_blocks']}",
+        "up_block_types": attention["up_blocks"],
         "mid_block_type": "a block" if any(name.startswith("mid_block.") for name in shapes) else "null",
         "resnet_time_scale_shift": _time_scale_shift(shapes),
         "class_embed_type or num_class_embeds": "set" if classes else "null",
         "cross_attention_dim": ", ".join(map(str, text)) or None,
         "transformer_layers_per_block": _count(shapes, r".*\.attentions\.0\.transformer_blocks\.(\d+)\."),
         "time_embedding_dim": str(linear[0]) if linear else None,
-        "time_embedding_type": "positional" if "time_proj.weight" not in shapes else "another",
+        "time_embedding_type": "positional" if "time_proj.weight" not in shapes else "another type",
         "downsample_type": _resampler(shapes, "downsamplers"),
         "upsample_type": _resampler(shapes, "upsamplers"),
-        "attention_head_dim": f"no divisor of the channels at {', '.join(wide)}" if wide else "a divisor",
+        "attention_head_dim": f"not a divisor of the channels of {', '.join(wide)}" if wide else "a divisor",
     }
 
 
-def _layers(shapes: Mapping[str, tuple[int, ...]], levels: int) -> list[int | None]:
-    """Channels of each level."""
+def _level_widths(shapes: Mapping[str, tuple[int, ...]], levels: int) -> list[int | None]:
+    """Returns the channels of each level."""
     names = [f"down_blocks.{level}.resnets.0.conv1.weight" for level in range(levels)]
     return [shapes[name][0] if name in shapes else None for name in names]
 
 
 def _attention(shapes: Shapes) -> dict[str, str]:
-    """Where there is attention, for the two lists of blocks; for the middle whether."""
-    found = {
+    """Describes where there is attention, for the two lists of blocks and for the middle block."""
+    blocks = {
         side: sorted({int(n) for name in shapes for n in re.findall(rf"^{side}\.(\d+)\.attentions\.", name)})
         for side in ("down_blocks", "up_blocks")
     }
-    texts = {side: ", ".join(map(str, blocks)) or "none" for side, blocks in found.items()}
+    texts = {
+        side: f"attention in {', '.join(f'{side}.{number}' for number in numbers)}" if numbers else "no attention"
+        for side, numbers in blocks.items()
+    }
     middle = any(name.startswith("mid_block.attentions.") for name in shapes)
     return {**texts, "mid_block": "true" if middle else "false"}
 
@@ -138,7 +141,7 @@ def _count(shapes: Shapes, pattern: str) -> str | None:
 
 
 def _time_scale_shift(shapes: Shapes) -> str | None:
-    """A layer that is scaled as well as shifted by t takes two numbers for each channel."""
+    """Returns the kind of conditioning on t: a layer that is both scaled and shifted has two numbers per channel."""
     layer = "down_blocks.0.resnets.0"
     projected, channels = shapes.get(f"{layer}.time_emb_proj.weight"), shapes.get(f"{layer}.conv1.weight")
     if not (projected and channels):

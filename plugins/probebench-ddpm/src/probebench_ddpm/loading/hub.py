@@ -1,6 +1,6 @@
 """Checkpoints on the Hugging Face hub: ``hub:owner/name@revision``.
 
-The network is asked only by `fetch`, which `probebench run --download` calls. Everything else reads the cache of
+Only `fetch`, which `probebench run --download` calls, uses the internet. Everything else reads the cache of
 huggingface_hub, which diffusers and the command ``hf download`` fill as well.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFIX = "hub:"
-_FORM = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+_PATTERN = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _AUTOENCODERS = ("vae/", "vqvae/")
 _JSON = ("model_index.json", "manifest.json", "scheduler_config.json", "scheduler/scheduler_config.json")
 _TEXT = ("text_encoder/config.json", "text_encoder/model.safetensors", "tokenizer/*")
@@ -36,24 +36,26 @@ class Reference(NamedTuple):
 
 
 def parse(text: str) -> Reference:
-    """What ``hub:owner/name@revision`` means; without a revision, ``main``.
+    """Parses ``hub:owner/name@revision``; without a revision it is ``main``.
 
     Raises:
-        UsageError: It has another form.
+        UsageError: The text has another form.
     """
-    match = _FORM.fullmatch(text)
+    match = _PATTERN.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} names no repository", where="option checkpoint", hint="hub:owner/name@revision")
+        raise UsageError(
+            f"{text!r} does not name a repository", where="option checkpoint", hint="checkpoint=hub:owner/name@revision"
+        )
     return Reference(match["repo"], match["revision"] or "main")
 
 
 def cached(reference: Reference) -> Path:
-    """The folder of a downloaded checkpoint. Asks nothing of the network.
+    """Returns the folder of a downloaded checkpoint, without using the internet.
 
-    A branch or tag is what it was at its last download. Which commit that is, is a warning, which stands in the record.
+    A branch or tag is read as of its last download. A warning, which is stored in the record, names its commit.
 
     Raises:
-        UsageError: It was not downloaded.
+        UsageError: The checkpoint was not downloaded.
     """
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -63,11 +65,11 @@ def cached(reference: Reference) -> Path:
         raise UsageError(
             f"{reference} is not in the cache of huggingface_hub",
             where="option checkpoint",
-            hint="probebench run --download ..., or copy its files into a folder and name that: checkpoint=FOLDER",
+            hint="probebench run --download ..., or copy its files into a folder and use checkpoint=FOLDER",
         ) from None
     if reference.revision != folder.name:
         warnings.warn(
-            f"{reference} is the commit {folder.name}; name that as the revision to stay with it",
+            f"{reference} is read at commit {folder.name}; use this commit as the revision to read it again",
             ProbebenchWarning,
             stacklevel=2,
         )
@@ -75,11 +77,11 @@ def cached(reference: Reference) -> Path:
 
 
 def fetch(options: DDPMOptions | LatentOptions, progress: Callable[[str, int, int], None]) -> None:  # noqa: ARG001
-    """Downloads a checkpoint that is on the hub and not in the cache. Called for `probebench run --download`.
+    """Downloads a checkpoint on the hub that is not in the cache. `probebench run --download` calls it.
 
     Args:
-        options: Nothing is done for a `checkpoint` that is not on the hub.
-        progress: Not called: huggingface_hub draws its own bars.
+        options: Nothing is downloaded for a `checkpoint` that is not on the hub.
+        progress: Not called, because huggingface_hub has its own progress bars.
 
     Raises:
         UsageError: The option has another form.
@@ -90,50 +92,50 @@ def fetch(options: DDPMOptions | LatentOptions, progress: Callable[[str, int, in
     if not options.checkpoint.startswith(PREFIX):
         return
     reference = parse(options.checkpoint)
-    if _is_whole(reference, options):
+    if _is_complete(reference, options):
         return
-    folders = _folders(options)
-    configs = (*_JSON, *(f"{folder}config.json" for folder in folders), *(_TEXT if _tells_a_text(options) else ()))
+    folders = _network_folders(options)
+    configs = (*_JSON, *(f"{folder}config.json" for folder in folders), *(_TEXT if _needs_text(options) else ()))
     try:
-        for name in (WEIGHTS_FILE, PICKLED_FILE):  # pickles only where there is nothing better
+        for name in (WEIGHTS_FILE, PICKLED_FILE):  # pickled weights only if there are no safetensors
             _snapshot(reference, (*configs, *(f"{folder}{name}" for folder in folders)), offline=False)
-            if _is_whole(reference, options):
+            if _is_complete(reference, options):
                 return
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(
             f"{reference} cannot be downloaded: {reason}",
-            hint="look at name and revision; hf auth login where it is not public",
+            hint="check name and revision; for a private or gated repository run: hf auth login",
         ) from error
 
 
-def _stem(options: DDPMOptions | LatentOptions) -> str:
+def _subfolder(options: DDPMOptions | LatentOptions) -> str:
     return "transformer" if isinstance(options, DiTOptions) else "unet"
 
 
-def _folders(options: DDPMOptions | LatentOptions) -> tuple[str, ...]:
-    """Where networks lie that the backbone reads."""
-    stem = _stem(options)
-    networks = ("", f"{stem}/", f"{stem}_ema/", f"{stem}_raw/")
+def _network_folders(options: DDPMOptions | LatentOptions) -> tuple[str, ...]:
+    """Returns the folders of a repository that may contain networks which the backbone reads."""
+    subfolder = _subfolder(options)
+    networks = ("", f"{subfolder}/", f"{subfolder}_ema/", f"{subfolder}_raw/")
     return (*networks, *_AUTOENCODERS) if isinstance(options, LatentOptions) else networks
 
 
-def _tells_a_text(options: DDPMOptions | LatentOptions) -> bool:
+def _needs_text(options: DDPMOptions | LatentOptions) -> bool:
     return isinstance(options, LDMOptions) and options.prompt == "empty"
 
 
-def _is_whole(reference: Reference, options: DDPMOptions | LatentOptions) -> bool:
+def _is_complete(reference: Reference, options: DDPMOptions | LatentOptions) -> bool:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         folder = _snapshot(reference, _JSON, offline=True)
-        locate(folder, options.weights, _stem(options))
+        locate(folder, options.weights, _subfolder(options))
         if isinstance(options, LatentOptions):
             weights_file(next(folder / part for part in _AUTOENCODERS if (folder / part).is_dir()))
     except (LocalEntryNotFoundError, FileNotFoundError, StopIteration, UsageError):
         return False
     text = folder / "text_encoder"
-    return not _tells_a_text(options) or not text.is_dir() or (text / "model.safetensors").is_file()
+    return not _needs_text(options) or not text.is_dir() or (text / "model.safetensors").is_file()
 
 
 def _snapshot(reference: Reference, patterns: tuple[str, ...], *, offline: bool) -> Path:

@@ -1,4 +1,4 @@
-"""Where in its training a checkpoint was saved, by its manifest."""
+"""The training that a checkpoint comes from, read from its manifest."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def trained(manifest: Mapping[str, Any]) -> Trained | None:
-    """Epoch, images and identity of the training behind a checkpoint of `probebench train`.
+def training_provenance(manifest: Mapping[str, Any]) -> Trained | None:
+    """Returns recipe, seed, epoch and number of images of a checkpoint of `probebench train`.
 
     Args:
-        manifest: Of the checkpoint; empty where there is none.
+        manifest: Manifest of the checkpoint; empty if there is none.
 
     Returns:
-        None for a network from elsewhere.
+        None for a network that `probebench train` did not write.
     """
     if manifest.get("backbone") != "ddpm":
         return None
     data = manifest["dataset"]
-    # By the images and not by their name, which is what they are called on one machine.
+    # The fingerprint of the images and not the dataset's name, which may differ between machines.
     recipe = {field: manifest[field] for field in ("network", "recipe", "flips", "precision")} | {
         "train": data["train"]
     }

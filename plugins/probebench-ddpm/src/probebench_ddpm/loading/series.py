@@ -1,4 +1,7 @@
-"""The checkpoints of a training run, each a backbone. No torch here: a plan is made before anything is loaded."""
+"""Series: the checkpoints of a training run, each as a backbone.
+
+This module must not import torch, because a run is planned before anything is loaded.
+"""
 
 from __future__ import annotations
 
@@ -14,41 +17,47 @@ if TYPE_CHECKING:
 
 
 def members(options: DDPMSeries) -> list[dict[str, str]]:
-    """The options of each checkpoint of a run, by epoch.
+    """Returns the backbone options of each checkpoint of a run, by epoch.
 
     Args:
-        options: The run, and which of its epochs.
+        options: The run and its epochs.
 
     Raises:
-        UsageError: There is no such run, or no checkpoint of one of the epochs.
+        UsageError: There is no such run, or it has no checkpoint of one of the epochs.
     """
     run = Path(options.run)
     folder = run.expanduser()
-    attention = _attention(folder)
-    found = whole_epochs(folder)
-    if not found:
+    attention = _attention_option(folder)
+    checkpoints = whole_epochs(folder)
+    if not checkpoints:
         raise UsageError(
-            "the training run has no checkpoint of a whole epoch", where=str(run), hint="wait for its first epoch-NNNN/"
+            "the training run has no checkpoint of a whole epoch yet",
+            where=str(run),
+            hint=f"wait until {run}/epoch-NNNN exists (probebench train --recipe save_every=1 saves every epoch)",
         )
-    if missing := [epoch for epoch in options.epochs if epoch not in found]:
+    if missing := [epoch for epoch in options.epochs if epoch not in checkpoints]:
         raise UsageError(
             f"the training run has no checkpoint of epoch {missing[0]}",
             where=str(run),
-            hint="one of " + ", ".join(map(str, sorted(found))),
+            hint="epochs=" + "+".join(map(str, sorted(checkpoints))),
         )
-    wanted = sorted(set(options.epochs) or found)
-    # As a user would write them, so that a checkpoint named by itself is the same backbone.
-    return [{"checkpoint": str(run / found[epoch].name), **attention} for epoch in wanted]
+    epochs = sorted(set(options.epochs) or checkpoints)
+    # The path as the user wrote it, so that the same checkpoint named by checkpoint=... is the same backbone.
+    return [{"checkpoint": str(run / checkpoints[epoch].name), **attention} for epoch in epochs]
 
 
-def _attention(folder: Path) -> dict[str, str]:
+def _attention_option(folder: Path) -> dict[str, str]:
     path = folder / "run.json"
     try:
         network = json.loads(path.read_text(encoding="utf-8"))["network"]
     except FileNotFoundError:
         raise UsageError(
-            "there is no training run", where=str(folder), hint="the --out of a `probebench train ddpm`"
+            "the folder is not a training run: it has no run.json",
+            where=str(folder),
+            hint="run=FOLDER, the --out of a probebench train ddpm",
         ) from None
     except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{path.name} cannot be read: {error}", where=str(folder)) from error
+        raise UsageError(
+            f"{path.name} cannot be read: {error}", where=str(folder), hint="name its checkpoints: checkpoint=FOLDER"
+        ) from error
     return {} if network.get("add_attention", True) else {"attention": "false"}

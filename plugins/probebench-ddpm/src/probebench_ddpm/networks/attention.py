@@ -1,4 +1,4 @@
-"""Whether a network has self-attention, and how it is computed."""
+"""Finds self-attention in a network and checks how it is computed."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ if TYPE_CHECKING:
 
 
 def has_attention(unet: UNet2DModel) -> bool:
-    """Whether there is self-attention at some level or in the middle."""
+    """Returns whether there is self-attention at any level or in the middle block."""
     blocks = (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
     return any(attention is not None for block in blocks for attention in getattr(block, "attentions", None) or ())
 
 
 def check_attention(network: ModelMixin, *, where: str) -> None:
-    """Refuses attention that is computed otherwise than by torch's `scaled_dot_product_attention`.
+    """Refuses attention that is not computed by torch's `scaled_dot_product_attention`.
 
     Eager attention keeps the matrix of all pairs of positions for the backward pass: 16 times the memory at twice the
     image's side.
 
+    Args:
+        network: The network.
+        where: The checkpoint or training, for the error.
+
     Raises:
-        UsageError: There is such a layer.
+        UsageError: A layer uses another processor.
     """
     kinds = {type(layer.processor).__name__ for layer in network.modules() if isinstance(layer, Attention)}
     if others := sorted(kinds - {AttnProcessor2_0.__name__}):
         raise UsageError(
             f"attention is computed by {', '.join(others)}, not by scaled_dot_product_attention",
             where=where,
-            hint="torch 2 or newer, and no set_processor or attention slicing",
+            hint="install torch 2 or newer, and call neither set_attn_processor nor enable_attention_slicing",
         )

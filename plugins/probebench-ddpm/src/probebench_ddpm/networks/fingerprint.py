@@ -1,4 +1,4 @@
-"""The weights' fingerprint."""
+"""The fingerprint of a network."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ if TYPE_CHECKING:
 
 
 def fingerprint(network: ModelMixin, context: dict[str, Any]) -> str:
-    """SHA-256 over architecture, weights and what else the features depend on, such as the schedule."""
+    """Returns a SHA-256 in hexadecimal over architecture, fp32 weights and context.
+
+    Args:
+        network: The network.
+        context: What else the features depend on, such as the schedule; JSON values.
+    """
     architecture = {key: value for key, value in network.config.items() if not key.startswith("_")}
-    total = hashlib.sha256(json.dumps([architecture, context], sort_keys=True, default=list).encode())
+    digest = hashlib.sha256(json.dumps([architecture, context], sort_keys=True, default=list).encode())
     for name, tensor in sorted(network.state_dict().items()):
-        total.update(f"{name} {tuple(tensor.shape)}".encode())
-        total.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return total.hexdigest()
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()

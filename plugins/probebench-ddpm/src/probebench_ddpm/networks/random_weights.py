@@ -1,4 +1,4 @@
-"""Networks with random weights that depend on a seed alone."""
+"""Networks with random weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def random_network(config: dict[str, Any], model: type[ModelMixin], *, seed: int) -> ModelMixin:
-    """A network of this config with random weights that depend on the seed alone."""
+    """Returns a network of this config with random weights that depend only on the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: ModelMixin = model.from_config(config)

@@ -1,4 +1,4 @@
-"""The range of values that a network gets images in."""
+"""Scales images to the input range of a network."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def input_range(scale: float = 1.0) -> tuple[float, float]:
-    """Values of black and white as the network gets them."""
+    """Returns the network's input values for black and white."""
     return -scale, scale
 
 
 def to_input(images: Tensor, scale: float = 1.0) -> Tensor:
-    """uint8 images as the network is trained on them and read with them: float32 in `input_range`."""
+    """Scales uint8 images to `input_range`, in float32; training and reading both call it."""
     clean = images.float() / 127.5 - 1
     return clean if scale == 1 else clean * scale

@@ -1,11 +1,11 @@
-"""Names of the places in a network where features are read, and the modules behind them.
+"""The taps of a network: the names of the places where features are read, and the modules they belong to.
 
 The nine default taps of a four-level network are the outputs of its blocks, after the down- or upsampler:
 ``down.0`` to ``down.3``, ``mid``, ``up.0`` to ``up.3``. Fine taps are the layers inside, before the resampler:
 ``up.1.resnets.2``, or ``up.1.attentions.2`` where attention follows.
 
-Aliases: ``thesis:Upsample 3`` counts resolutions as the thesis of 2024 does; ``ddae:out_6`` counts the decoder's layers
-as DDAE does (arXiv 2303.09769, its code's ``out_k``).
+Aliases: ``thesis:Upsample 3`` is the name in the thesis of 2024, which counts resolutions; ``ddae:out_6`` is the name
+in DDAE, which counts the decoder's layers (arXiv 2303.09769, ``out_k`` in its code).
 
 The taps of a DiT are its blocks: ``block.0`` to ``block.27``.
 """
@@ -31,8 +31,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Site:
-    """A tap's name and the module whose output it is."""
+class TapModule:
+    """A tap and the module whose output it is.
+
+    Attributes:
+        id: Name of the tap.
+        module: Name of the module.
+        default: Whether the tap is read when the user names none.
+        aliases: Other names of the tap.
+    """
 
     id: str
     module: str
@@ -40,76 +47,78 @@ class Site:
     aliases: tuple[str, ...] = ()
 
 
-def sites(network: ModelMixin) -> tuple[Site, ...]:
-    """All taps of a U-Net or DiT, in the order of its forward pass."""
+def tap_modules(network: ModelMixin) -> tuple[TapModule, ...]:
+    """Returns all taps of a U-Net or DiT, in the order of its forward pass."""
     if isinstance(network, DiTTransformer2DModel):
         numbers = range(len(network.transformer_blocks))
-        return tuple(Site(f"block.{number}", f"transformer_blocks.{number}", True) for number in numbers)
-    return tuple(_sites(network))
+        return tuple(TapModule(f"block.{number}", f"transformer_blocks.{number}", True) for number in numbers)
+    return tuple(_unet_taps(network))
 
 
-def _sites(unet: ModelMixin) -> Iterator[Site]:
+def _unet_taps(unet: ModelMixin) -> Iterator[TapModule]:
     for number, block in enumerate(unet.down_blocks):
         yield from _layers(f"down.{number}", f"down_blocks.{number}", block)
-        yield Site(f"down.{number}", f"down_blocks.{number}", True, (f"thesis:Downsample {number + 1}",))
+        yield TapModule(f"down.{number}", f"down_blocks.{number}", True, (f"thesis:Downsample {number + 1}",))
     if unet.mid_block is not None:
         yield from _layers("mid", "mid_block", unet.mid_block, leading_resnets=1)
-        yield Site("mid", "mid_block", True, ("thesis:Middle",))
+        yield TapModule("mid", "mid_block", True, ("thesis:Middle",))
     decoder_layers = 0
     for number, block in enumerate(unet.up_blocks):
         yield from _layers(f"up.{number}", f"up_blocks.{number}", block, ddae_offset=decoder_layers)
         decoder_layers += len(block.resnets)
-        yield Site(f"up.{number}", f"up_blocks.{number}", True, (f"thesis:Upsample {len(unet.up_blocks) - number}",))
+        yield TapModule(
+            f"up.{number}", f"up_blocks.{number}", True, (f"thesis:Upsample {len(unet.up_blocks) - number}",)
+        )
 
 
 def _layers(
     tap: str, module: str, block: nn.Module, *, leading_resnets: int = 0, ddae_offset: int | None = None
-) -> Iterator[Site]:
-    """The layers inside a block. The middle block starts with a residual layer, then alternates."""
+) -> Iterator[TapModule]:
+    """Yields the layers inside a block. The middle block starts with a residual layer and then alternates."""
     attentions = [layer for layer in getattr(block, "attentions", None) or () if layer is not None]
     for number in range(leading_resnets):
-        yield Site(f"{tap}.resnets.{number}", f"{module}.resnets.{number}", False)
+        yield TapModule(f"{tap}.resnets.{number}", f"{module}.resnets.{number}", False)
     for number in range(len(block.resnets) - leading_resnets):  # type: ignore[arg-type]
         resnet = number + leading_resnets
         kinds = [("attentions", number)] if number < len(attentions) else []
-        # In the middle attention comes before the residual layer, everywhere else after it.
+        # In the middle block attention precedes the residual layer, in all other blocks it follows it.
         order = [*kinds, ("resnets", resnet)] if leading_resnets else [("resnets", resnet), *kinds]
         for position, (kind, index) in enumerate(order):
             last = position == len(order) - 1
             aliases = (f"ddae:out_{ddae_offset + number + 1}",) if last and ddae_offset is not None else ()
-            yield Site(f"{tap}.{kind}.{index}", f"{module}.{kind}.{index}", False, aliases)
+            yield TapModule(f"{tap}.{kind}.{index}", f"{module}.{kind}.{index}", False, aliases)
 
 
-def describe(network: Denoiser, shape: tuple[int, int, int], *, before: int = 0) -> tuple[Tap, ...]:
-    """Shapes and costs of all taps, by a forward pass of one image on the meta device: no arithmetic is done.
+def describe_taps(network: Denoiser, shape: tuple[int, int, int], *, encoder_flops: int = 0) -> tuple[Tap, ...]:
+    """Determines shapes and costs of all taps by a forward pass of one image on the meta device, without arithmetic.
 
     Args:
         network: The network.
-        shape: Of its input, without the batch.
-        before: FLOPs that are spent before it.
+        shape: Shape of its input, without the batch.
+        encoder_flops: FLOPs that are spent on the image before the network.
 
     Returns:
         Taps in the order of the forward pass; ``cost`` is the share of all FLOPs spent so far.
     """
-    double = network.on_meta()
-    found = sites(double.module)
+    on_meta = network.on_meta()
+    modules = tap_modules(on_meta.module)
     shapes: dict[str, tuple[int, ...]] = {}
     spent: dict[str, int] = {}
     counter = FlopCounterMode(display=False)
 
-    def note(site: Site) -> Any:  # noqa: ANN401 - a forward hook
+    def make_hook(tap: TapModule) -> Any:  # noqa: ANN401 - a forward hook
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401
-            shapes[site.id] = tuple(double.feature_map(output).shape[1:])
-            spent[site.id] = before + counter.get_total_flops()
+            shapes[tap.id] = tuple(on_meta.feature_map(output).shape[1:])
+            spent[tap.id] = encoder_flops + counter.get_total_flops()
 
         return hook
 
-    for site in found:
-        double.module.get_submodule(site.module).register_forward_hook(note(site))
+    for tap in modules:
+        on_meta.module.get_submodule(tap.module).register_forward_hook(make_hook(tap))
     with torch.no_grad(), counter:
-        double(torch.empty((1, *shape), device="meta"), 0)
-    total = before + counter.get_total_flops()
+        on_meta(torch.empty((1, *shape), device="meta"), 0)
+    total = encoder_flops + counter.get_total_flops()
     return tuple(
-        Tap(site.id, "spatial", shapes[site.id], round(spent[site.id] / total, 4), site.default, site.aliases)
-        for site in found
+        Tap(tap.id, "spatial", shapes[tap.id], round(spent[tap.id] / total, 4), tap.default, tap.aliases)
+        for tap in modules
     )

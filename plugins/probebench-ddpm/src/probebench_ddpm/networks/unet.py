@@ -1,12 +1,13 @@
-"""The U-Net of a new network, and the weights' fingerprint."""
+"""The config of a new U-Net, and a U-Net with random weights."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-import torch
 from diffusers import UNet2DModel
+
+from probebench_ddpm.networks.random_weights import random_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,13 +17,13 @@ WIDTHS = (32, 64, 64, 64)
 
 
 def unet_config(*, widths: Sequence[int], attention: bool, size: int, dropout: float = 0.0) -> dict[str, Any]:
-    """Arguments of `UNet2DModel` for the DDPM of Ho et al. 2020, appendix B: 4 levels of 2 residual layers.
+    """Returns arguments of `UNet2DModel` for the DDPM of Ho et al. 2020, appendix B: 4 levels of 2 residual layers.
 
     Args:
-        widths: Channels of the levels, from the finest.
-        attention: Self-attention at the second level and in the middle, or nowhere.
+        widths: Channels of the levels, from the finest to the coarsest.
+        attention: Whether there is self-attention, at the second level and in the middle block.
         size: Height and width of the training images.
-        dropout: Inside the residual layers.
+        dropout: Dropout probability inside the residual layers.
     """
     down = ["DownBlock2D"] * len(widths)
     up = ["UpBlock2D"] * len(widths)
@@ -36,17 +37,15 @@ def unet_config(*, widths: Sequence[int], attention: bool, size: int, dropout: f
         "down_block_types": tuple(down),
         "up_block_types": tuple(up),
         "add_attention": attention,
-        # diffusers' default of 8 channels a head makes 32 heads of 256 channels: memory, and nothing for it.
+        # diffusers' default, 8 channels per head, gives 32 heads at 256 channels: more memory without a benefit.
         "attention_head_dim": math.gcd(64, *widths[1:]),
-        # Four channels a group or more: with one, the norm takes away every channel's mean, and t and the mean
-        # colour of a patch with it.
+        # Four channels per group or more: with one, the norm removes the mean of every channel, and with it t and the
+        # mean colour of a patch.
         "norm_num_groups": math.gcd(32, *(width // 4 for width in widths)),
         "dropout": dropout,
     }
 
 
 def random_unet(config: dict[str, Any], *, seed: int) -> UNet2DModel:
-    """A U-Net of this config with random weights that depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return UNet2DModel.from_config(config)
+    """Returns a U-Net of this config with random weights that depend only on the seed."""
+    return random_network(config, UNet2DModel, seed=seed)

@@ -1,7 +1,7 @@
-"""Sampling: images from noise, by DDPM or DDIM.
+"""Generates images from noise, by DDPM or DDIM.
 
-The arithmetic of a step is that of diffusers' schedulers, with the clipping that their pipelines have. The noise is
-ours: each image has its own in each step, drawn in fp32 on the CPU, so that an image does not depend on its batch.
+diffusers' schedulers compute the steps, with the clipping that their pipelines have. The noise is sampled here, for
+each image and step from its own seed, in fp32 on the CPU, so that an image does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
 
 def sample(job: SamplingJob) -> Iterator[tuple[Sequence[int], Tensor]]:
-    """Draws the job's images.
+    """Generates the job's images.
 
     Args:
-        job: With a `DDPM` as backbone.
+        job: The job; its backbone is a `DDPM`.
 
     Yields:
-        Numbers of images, and the images as uint8 ``(B, 3, H, W)``.
+        Numbers of the images in a batch, and the images as uint8 ``(B, 3, H, W)``.
 
     Raises:
-        UsageError: The steps do not fit the schedule, or the network predicts more than an image.
+        UsageError: The steps do not fit the schedule, or the network predicts more channels than an image has.
         FeatureError: An image is not finite.
     """
     backbone, options = cast("DDPM", job.backbone), cast("DDPMSampling", job.options)
     scheduler, scale = make_scheduler(backbone.scheduler, options), backbone.input_range[1]
-    if scale != 1:  # what the network draws is clipped where black and white are to it
+    if scale != 1:  # the predicted image is clipped to the network's own input range
         scheduler.register_to_config(clip_sample_range=scale)
     backbone.place(job.device, job.precision)
     for start in range(0, len(job.index), job.batch_size):
         index = job.index[start : start + job.batch_size]
-        drawn = draw(
+        images = generate(
             backbone.predict,
             scheduler,
             index,
@@ -53,12 +53,12 @@ def sample(job: SamplingJob) -> Iterator[tuple[Sequence[int], Tensor]]:
             seed=job.seed,
             device=job.device,
             eta=options.eta,
-            stepped=partial(job.progress, len(index) / options.steps),
+            on_step=partial(job.progress, len(index) / options.steps),
         )
-        yield index, to_image(drawn / scale)
+        yield index, to_uint8(images / scale)
 
 
-def draw(
+def generate(
     predict: Callable[[Tensor, int], Tensor],
     scheduler: DDIMScheduler | DDPMScheduler,
     index: Sequence[int],
@@ -67,19 +67,19 @@ def draw(
     seed: int,
     device: str,
     eta: float = 0.0,
-    stepped: Callable[[], None] = lambda: None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Draws a batch of images.
+    """Generates a batch of images.
 
     Args:
-        predict: The network: ``predict(images, t)`` is what it was trained to predict.
-        scheduler: Its time steps are set.
-        index: Numbers of the images. With the seed they give the noise.
-        shape: Of one image.
+        predict: The network: ``predict(images, t)`` returns its prediction.
+        scheduler: The scheduler, with its time steps set.
+        index: Numbers of the images; together with the seed they determine the noise.
+        shape: Shape of one image.
         seed: Seed of all noise.
-        device: Where the network's input is to be.
-        eta: Of DDIM.
-        stepped: Called after every step.
+        device: Device of the network.
+        eta: Share of DDPM's noise that DDIM adds in each step, 0 to 1.
+        on_step: Called after every step.
 
     Returns:
         float32 ``(len(index), *shape)`` on the device.
@@ -98,26 +98,26 @@ def draw(
         predicted = predict(images, t)
         if predicted.shape != images.shape:
             raise UsageError(
-                f"the network predicts {predicted.shape[1]} channels for images of {shape[0]}",
+                f"the network predicts {predicted.shape[1]} channels, images have {shape[0]}",
                 where="ddpm",
-                hint="a network that does not predict the variance of a step",
+                hint="use a checkpoint without learned variance (out_channels 3 in config.json)",
             )
-        if ancestral or eta:  # without noise there is no need for a thousand seeds
+        if ancestral or eta:  # seeding takes time, and only steps that add noise need it
             _seed(generators, seed, index, t)
         extra = {} if ancestral else {"eta": eta}
         images = scheduler.step(predicted, t, images, generator=generators, **extra).prev_sample
-        stepped()
+        on_step()
     bad = [number for number, image in zip(index, images, strict=True) if not bool(image.isfinite().all())]
     if bad:
         raise FeatureError(
-            f"image {bad[0]} is not finite", where="ddpm", hint="--precision fp32, or another checkpoint"
+            f"generated image {bad[0]} is not finite", where="ddpm", hint="--precision fp32, or an earlier checkpoint"
         )
     return images
 
 
-def to_image(drawn: Tensor) -> Tensor:
-    """What `to_input` makes of an image, made an image again: uint8, rounded, with what lies outside clipped."""
-    return ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+def to_uint8(images: Tensor) -> Tensor:
+    """Converts -1..1 to uint8: the inverse of `to_input`, with rounding and clipping."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def _seed(generators: Sequence[torch.Generator], seed: int, index: Sequence[int], step: int | str) -> None:

@@ -1,4 +1,4 @@
-"""The scheduler of diffusers that a sampling takes its steps with."""
+"""The scheduler of diffusers that takes the denoising steps."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ if TYPE_CHECKING:
 
 
 def make_scheduler(trained: DDPMScheduler, options: DDPMSampling) -> DDIMScheduler | DDPMScheduler:
-    """A scheduler of diffusers with its time steps set.
+    """Returns a scheduler of diffusers with its time steps set.
 
-    Betas, what the network predicts, clipping and thresholding are those of the checkpoint's own configuration.
+    Betas, prediction type, clipping and thresholding are those of the checkpoint's config.
 
     Args:
         trained: The schedule that the network was trained on.
-        options: What the user wants.
+        options: Options of sampling.
 
     Raises:
-        UsageError: The steps cannot be spaced evenly over the schedule's.
+        UsageError: The steps cannot be spaced evenly over the schedule's steps.
     """
     total = trained.config.num_train_timesteps
     if total % options.steps:
-        # diffusers rounds: leading, 600 steps over 1000 would start at t = 599, where a sixth of the image is left.
+        # diffusers rounds: with leading spacing, 600 steps over 1000 would start at t = 599, where a sixth of the image
+        # is left.
         raise UsageError(
-            f"{options.steps} steps cannot be spaced evenly over the schedule's {total}",
+            f"{options.steps} steps cannot be spaced evenly over the {total} steps of the schedule",
             where="option steps of ddpm's sampling",
-            hint="one of " + ", ".join(str(n) for n in range(1, total + 1) if total % n == 0),
+            hint="steps=N, with N one of " + ", ".join(str(n) for n in range(1, total + 1) if total % n == 0),
         )
     changes: dict[str, Any] = {"timestep_spacing": options.spacing, "steps_offset": 0}
     if options.clip is not None:

@@ -1,4 +1,4 @@
-"""The curves of a run: ``loss.csv`` with a line an epoch, ``bands.csv`` with a line for each checkpoint and set."""
+"""The loss curves of a run: ``loss.csv`` with a line per epoch, ``bands.csv`` with a line per checkpoint and set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Curves:
-    """Lines of CSV, forgotten from where a run goes on.
+    """The CSV files of a run. Lines after the state that a run resumes from are removed.
 
     Args:
         root: Folder of the run.
@@ -23,33 +23,33 @@ class Curves:
         self._loss, self._bands = root / "loss.csv", root / "bands.csv"
         self._events: EventFile | None = None
 
-    def show(self, events: EventFile) -> None:
-        """Puts every line, those that are there and those to come, into an event file too."""
+    def copy_to(self, events: EventFile) -> None:
+        """Writes all lines, present and future ones, to an event file too."""
         self._events = events
         events.add_epochs(_read(self._loss))
         events.add_bands(_read(self._bands))
 
     def add_epoch(self, row: Mapping[str, Any]) -> None:
-        """Appends an epoch to the loss curve."""
+        """Appends a line to ``loss.csv``."""
         _append(self._loss, [row])
         if self._events:
             self._events.add_epochs([row])
 
     def add_bands(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Appends what was measured at a checkpoint; each row has its ``step``, second."""
+        """Appends the lines of a checkpoint to ``bands.csv``; ``step`` is the second column."""
         _append(self._bands, rows)
         if self._events:
             self._events.add_bands(rows)
 
     def rewind(self, epoch: int, step: int) -> None:
-        """Forgets what came after the state that the run goes on from: it is trained again.
+        """Removes the lines after the state that the run resumes from, because these epochs are trained again.
 
         Args:
-            epoch: Epochs that are finished.
-            step: Steps in all.
+            epoch: Finished epochs.
+            step: Optimiser steps in total.
         """
-        # The last line may be cut off in the middle of a number, and `12,...` then look like epoch 1. So the loss curve
-        # is kept by the number of its lines, and of the other only whole lines are read.
+        # The last line may be cut off inside a number, and `12,...` then looks like epoch 1. So `loss.csv` is cut by
+        # the number of its lines, and of `bands.csv` only complete lines are kept.
         _keep(self._loss, lambda lines: lines[:epoch])
         _keep(self._bands, lambda lines: [line for line in lines if int(line.split(",")[1]) <= step])
 

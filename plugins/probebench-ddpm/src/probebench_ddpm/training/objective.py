@@ -1,4 +1,4 @@
-"""What the network is trained to predict, and how much an error counts at each step t."""
+"""The training objective: what the network predicts, and the weight of the error at each step t."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Objective:
-    """Noise (Ho et al. 2020, equation 14) or v (Salimans & Ho 2022, section 4), with min-SNR weights or without.
+    """Prediction of noise (Ho et al. 2020, equation 14) or v (Salimans & Ho 2022, section 4), with optional min-SNR.
 
     Args:
-        scheduler: The forward process; its config says what is predicted.
-        min_snr: Gamma of min-SNR weighting (Hang et al. 2023, arXiv 2303.09556, section 3.4); 0 for none, which is
-            weight 1 at every t.
+        scheduler: The forward process; its config contains the prediction type.
+        min_snr: Gamma of min-SNR weighting (Hang et al. 2023, arXiv 2303.09556, section 3.4); 0 for weight 1 at every
+            t.
     """
 
     def __init__(self, scheduler: DDPMScheduler, min_snr: float = 0.0) -> None:
@@ -29,12 +29,15 @@ class Objective:
         self._weights = self._min_snr_weights(min_snr) if min_snr else None
 
     def _min_snr_weights(self, gamma: float) -> Tensor:
-        """The image's error weighs min(SNR, gamma). The noise's error is SNR times that, and v's SNR + 1 times."""
+        """Returns weights by t, such that the error of the predicted image has weight min(SNR, gamma).
+
+        The error of the noise is SNR times the error of the image, and the error of v is SNR + 1 times.
+        """
         snr = self.schedule.snr()
         return (snr.clamp(max=gamma) / (snr + 1 if self._predicts_v else snr)).float()
 
     def target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What the network should predict.
+        """Returns what the network should predict.
 
         Args:
             clean: float32 ``(B, C, H, W)``.
@@ -44,7 +47,7 @@ class Objective:
         return self.schedule.velocity(clean, noise, t) if self._predicts_v else noise
 
     def loss(self, predicted: Tensor, target: Tensor, t: Tensor) -> Tensor:
-        """Mean over images of weighted mean squared errors.
+        """Returns the mean over images of the weighted mean squared errors.
 
         Args:
             predicted: float32 ``(B, C, H, W)``.
@@ -53,9 +56,9 @@ class Objective:
         """
         if self._weights is None:
             return mse_loss(predicted, target)
-        return (self._weights[t].to(predicted.device) * errors(predicted, target)).mean()
+        return (self._weights[t].to(predicted.device) * image_errors(predicted, target)).mean()
 
 
-def errors(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of each image: ``(B,)``."""
+def image_errors(predicted: Tensor, target: Tensor) -> Tensor:
+    """Returns the mean squared error of each image: ``(B,)``."""
     return torch.square(predicted - target).mean((1, 2, 3))

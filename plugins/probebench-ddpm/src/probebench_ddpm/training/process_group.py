@@ -1,7 +1,8 @@
-"""The processes that train one network, through Accelerate: each works on its part of every batch.
+"""The processes that train one network together, through Accelerate: each computes a part of every batch.
 
-All draw the whole batch, so that noise, t and mirrors of an image do not depend on their number; gradients are added
-up, and every process takes the same step. One alone needs no Accelerate.
+Every process samples the random numbers of the whole batch, so noise, t and flips of an image do not depend on the
+number of processes. Gradients are summed, and all processes take the same step. One process alone does not need
+Accelerate.
 """
 
 from __future__ import annotations
@@ -23,33 +24,37 @@ if TYPE_CHECKING:
     from probebench.api import TrainingJob
 
 
-class Team:
-    """One process, or one of several.
+class ProcessGroup:
+    """A process and those that train with it.
 
     Args:
-        state: `accelerate.PartialState` of several; None for one alone.
+        state: `accelerate.PartialState`; None for one process alone.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
     """
 
     def __init__(self, state: Any = None) -> None:  # noqa: ANN401 - its class may not be installed
         self._state = state
-        self.index = state.process_index if state else 0
-        self.count = state.num_processes if state else 1
+        self.rank = state.process_index if state else 0
+        self.world_size = state.num_processes if state else 1
 
     @property
-    def main(self) -> bool:
-        """Whether this process averages, measures and writes."""
-        return self.index == 0
+    def is_main(self) -> bool:
+        """Whether this process averages weights, measures losses and writes files."""
+        return self.rank == 0
 
-    def main_first(self) -> AbstractContextManager[None]:
-        """A block that the main process goes through before the others."""
+    def main_process_first(self) -> AbstractContextManager[None]:
+        """Returns a context that the main process leaves before the others enter it."""
         return self._state.main_process_first() if self._state else nullcontext()
 
-    def add_up(self, weights: Sequence[Parameter], loss: Tensor) -> Tensor:
-        """Adds up gradients, in place, and losses of all processes.
+    def sum_gradients(self, weights: Sequence[Parameter], loss: Tensor) -> Tensor:
+        """Sums gradients, in place, and losses over all processes.
 
         Args:
-            weights: Each has a gradient.
-            loss: Of this process' part.
+            weights: The weights with their gradients.
+            loss: Loss of this process' part of the batch.
 
         Returns:
             The batch's loss.
@@ -57,18 +62,18 @@ class Team:
         if not self._state:
             return loss
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        # One message and not one for each of hundreds of tensors.
+        # One message in place of one for each of hundreds of tensors.
         total = self._sum(torch.cat([loss.view(1), *(gradient.flatten() for gradient in gradients)]))
         parts = torch.split(total[1:], [gradient.numel() for gradient in gradients])
         for gradient, summed in zip(gradients, parts, strict=True):
             gradient.copy_(summed.view_as(gradient))
         return total[0]
 
-    def any(self, wish: bool) -> bool:
-        """Whether it is the wish of one process at least: all have to stop at the same step."""
+    def any(self, flag: bool) -> bool:
+        """Returns whether the flag is true in any process. All processes have to stop at the same step."""
         if not self._state:
-            return wish
-        return bool(self._sum(torch.tensor([float(wish)], device=self._state.device)).item())
+            return flag
+        return bool(self._sum(torch.tensor([float(flag)], device=self._state.device)).item())
 
     def _sum(self, tensor: Tensor) -> Tensor:
         from accelerate.utils import reduce
@@ -78,14 +83,14 @@ class Team:
 
 
 @contextmanager
-def joined(job: TrainingJob) -> Iterator[Team]:
-    """This process' team, which lasts as long as the block.
+def process_group(job: TrainingJob) -> Iterator[ProcessGroup]:
+    """Joins the process group of a training, and leaves it at the end of the block.
 
     Raises:
-        UsageError: There are several processes and no Accelerate.
+        UsageError: There are several processes, and Accelerate is not installed.
     """
     if job.processes == 1:
-        yield Team()
+        yield ProcessGroup()
         return
     try:
         from accelerate import PartialState
@@ -97,6 +102,6 @@ def joined(job: TrainingJob) -> Iterator[Team]:
         ) from error
     state = PartialState(cpu=torch.device(job.device).type == "cpu")
     try:
-        yield Team(state)
+        yield ProcessGroup(state)
     finally:
         state.destroy_process_group()

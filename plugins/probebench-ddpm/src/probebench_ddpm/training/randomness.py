@@ -1,4 +1,4 @@
-"""Everything random in a training. It depends on seed and step alone, never on who works on which part."""
+"""The random numbers of a training. They depend on the seed and the step, not on the number of processes or parts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Drawn(NamedTuple):
-    """A batch of one step, on the CPU.
+class StepInputs(NamedTuple):
+    """The batch of one step, on the CPU.
 
     Attributes:
         clean: float32 ``(B, 3, H, W)``, some images mirrored.
@@ -30,28 +30,28 @@ class Drawn(NamedTuple):
     t: Tensor
 
 
-def order(count: int, *, seed: int, epoch: int) -> Tensor:
-    """The order of the images in an epoch: int64 ``(count,)``."""
+def epoch_order(count: int, *, seed: int, epoch: int) -> Tensor:
+    """Returns the order of the images in an epoch: int64 ``(count,)``."""
     return torch.randperm(count, generator=_generator("order", seed, epoch))
 
 
-def shuffled(count: int, purpose: str) -> Tensor:
-    """Numbers from 0 on, in an order that is the same in all trainings: int64 ``(count,)``."""
+def fixed_order(count: int, purpose: str) -> Tensor:
+    """Returns a permutation that is the same in all trainings: int64 ``(count,)``."""
     return torch.randperm(count, generator=_generator(purpose))
 
 
-def draw(images: Tensor, *, steps: int, flips: bool, seed: int, step: int, scale: float = 1.0) -> Drawn:
-    """Mirrors, noise and t of a whole batch, in fp32.
+def step_inputs(images: Tensor, *, steps: int, flips: bool, seed: int, step: int, scale: float = 1.0) -> StepInputs:
+    """Samples flips, t and noise of a whole batch, in fp32.
 
-    A process that works on a part of the batch draws all of it, too: noise costs little beside the network.
+    A process that computes a part of the batch samples all of it too: noise is cheap compared with the network.
 
     Args:
         images: uint8 ``(B, 3, H, W)``.
-        steps: Of the forward process.
+        steps: Number of steps of the forward process.
         flips: Whether mirrored images still belong to the dataset.
-        seed: Of the training.
+        seed: Seed of the training.
         step: Number of the optimiser step.
-        scale: Of the network's input.
+        scale: Scale of the network's input.
     """
     generator = _generator("step", seed, step)
     clean = to_input(images, scale)
@@ -59,18 +59,18 @@ def draw(images: Tensor, *, steps: int, flips: bool, seed: int, step: int, scale
         mirrored = torch.rand(len(clean), generator=generator) < 0.5
         clean = torch.where(mirrored.view(-1, 1, 1, 1), clean.flip(-1), clean)
     t = torch.randint(steps, (len(clean),), generator=generator)
-    return Drawn(clean, torch.randn(clean.shape, generator=generator), t)
+    return StepInputs(clean, torch.randn(clean.shape, generator=generator), t)
 
 
 @contextmanager
-def dropout(device: torch.device, *, seed: int, step: int, start: int) -> Iterator[None]:
-    """Dropout knows the global generator only: it is seeded for a part of a step, and given back as it was.
+def seeded_dropout(device: torch.device, *, seed: int, step: int, start: int) -> Iterator[None]:
+    """Seeds torch's global generator, which dropout uses, for a part of a step, and restores it afterwards.
 
     Args:
-        device: Where the network is.
-        seed: Of the training.
+        device: Device of the network.
+        seed: Seed of the training.
         step: Number of the optimiser step.
-        start: Where in the batch the part begins.
+        start: Position in the batch at which the part begins.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(hash63("dropout", seed, step, *([start] if start else [])))

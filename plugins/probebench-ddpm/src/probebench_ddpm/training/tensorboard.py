@@ -1,4 +1,4 @@
-"""The curves of a run for TensorBoard, in its folder ``tensorboard``; needs the extra of that name."""
+"""Writes the loss curves of a run for TensorBoard, into its folder ``tensorboard``. Needs the extra ``tensorboard``."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-_PLACES = ("epoch", "step", "split", "images")
-"""What a line of ``bands.csv`` has besides losses."""
+_OTHER_COLUMNS = ("epoch", "step", "split", "images")
+"""Columns of ``bands.csv`` that are not losses."""
 
 
 def check_installed() -> None:
-    """Imports what writes event files.
+    """Checks that event files can be written.
 
     Raises:
-        UsageError: It is not installed.
+        UsageError: tensorboard is not installed.
     """
     try:
-        import torch.utils.tensorboard  # noqa: F401 - whether it can be
+        import torch.utils.tensorboard  # noqa: F401 - only whether it can be imported
     except ImportError as error:
         raise UsageError(
-            "curves for TensorBoard need tensorboard, which is not installed",
-            where="--recipe tensorboard=true",
-            hint="pip install 'probebench-ddpm[tensorboard]', or leave it out: loss.csv has the curve",
+            "tensorboard=true needs the package tensorboard, which is not installed",
+            where="option tensorboard of the recipe",
+            hint="pip install 'probebench-ddpm[tensorboard]', or tensorboard=false: loss.csv has the same curve",
         ) from error
 
 
 class EventFile:
-    """Lines of the curves as scalars, by optimiser step. What earlier parts of the run have left is replaced.
+    """An event file with the lines of the curves as scalars, by optimiser step. It replaces those of interrupted runs.
 
     Args:
         root: Folder of the run.
@@ -44,8 +44,8 @@ class EventFile:
         from torch.utils.tensorboard import SummaryWriter
 
         folder = root / "tensorboard"
-        # Emptied and not deleted: a TensorBoard that is looking on would wait for a file that has gone, and never look
-        # at the next. That one tells it, by `purge_step`, to forget what it has seen.
+        # Truncated and not deleted: an open TensorBoard waits for more data in a deleted file and never reads the next
+        # one. In the new file `purge_step` makes it discard the old data.
         for older in folder.glob("events.out.tfevents.*"):
             os.truncate(older, 0)
         self._writer = SummaryWriter(folder, purge_step=0)
@@ -68,7 +68,7 @@ class EventFile:
             (f"bands/{row['split']}/{name}", loss, row["step"])
             for row in rows
             for name, loss in row.items()
-            if name not in _PLACES
+            if name not in _OTHER_COLUMNS
         )
 
     def _add(self, scalars: Iterable[tuple[str, Any, Any]]) -> None:
