@@ -181,9 +181,13 @@ class RunFolder:
         raw.save_pretrained(folder / "unet_raw")
         _write_json(folder / "manifest.json", self._manifest(state, scheduler))
         _move_into_place(folder, checkpoint)
+        self.remove_older_states()
+        return checkpoint
+
+    def remove_older_states(self) -> None:
+        """Removes all states but the newest."""
         for older in self._state_folders()[:-1]:
             shutil.rmtree(older)
-        return checkpoint
 
     def _state_folders(self) -> list[Path]:
         """Returns the folders of the states, from the oldest to the newest."""

@@ -63,6 +63,7 @@ def _train(job: TrainingJob, group: ProcessGroup) -> Path:
         curves.rewind(loop.epoch, loop.step)
         if state and not loop.mid_epoch and not folder.checkpoint(loop.epoch).is_dir():  # killed between the two
             folder.save(state, loop.unet, loop.averaged_network(), loop.scheduler)
+        folder.remove_older_states()  # of a run that was killed after its last checkpoint
     write_events = group.is_main and cast("DDPMRecipe", job.recipe).tensorboard
     with EventFile(job.out) if write_events else nullcontext() as events:
         if events:
