@@ -66,6 +66,12 @@ class Denoiser:
         side = self.module.config.sample_size // self.module.config.patch_size
         return features.transpose(1, 2).reshape(len(features), -1, side, side)
 
+    def architecture(self) -> str:
+        """Returns a text that is equal for networks of the same class, config and conditions."""
+        config = sorted((name, str(value)) for name, value in self.module.config.items() if not name.startswith("_"))
+        shapes = {name: tuple(row.shape) for name, row in self.conditions.items()}
+        return f"{type(self.module).__name__} {config} {shapes}"
+
     def on_meta(self) -> Denoiser:
         """Returns the same network on the meta device, which allocates no memory."""
         with torch.device("meta"):

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from probebench_ddpm.diffusion.denoiser import Denoiser
 
 
+_described: dict[tuple[str, tuple[int, int, int], int], tuple[Tap, ...]] = {}
+"""Results of `describe_taps`, by architecture, shape of the input and FLOPs of the encoder."""
+
+
 @dataclass(frozen=True)
 class TapModule:
     """A tap and the module whose output it is.
@@ -92,6 +96,9 @@ def _layers(
 def describe_taps(network: Denoiser, shape: tuple[int, int, int], *, encoder_flops: int = 0) -> tuple[Tap, ...]:
     """Determines shapes and costs of all taps by a forward pass of one image on the meta device, without arithmetic.
 
+    The pass takes longer than one with arithmetic, so its result is kept for all networks of the same architecture,
+    such as the checkpoints of a training.
+
     Args:
         network: The network.
         shape: Shape of its input, without the batch.
@@ -100,7 +107,13 @@ def describe_taps(network: Denoiser, shape: tuple[int, int, int], *, encoder_flo
     Returns:
         Taps in the order of the forward pass; ``cost`` is the share of all FLOPs spent so far.
     """
-    on_meta = network.on_meta()
+    key = (network.architecture(), shape, encoder_flops)
+    if key not in _described:
+        _described[key] = _describe(network.on_meta(), shape, encoder_flops)
+    return _described[key]
+
+
+def _describe(on_meta: Denoiser, shape: tuple[int, int, int], encoder_flops: int) -> tuple[Tap, ...]:
     modules = tap_modules(on_meta.module)
     shapes: dict[str, tuple[int, ...]] = {}
     spent: dict[str, int] = {}
