@@ -76,7 +76,7 @@ class Fp32Products:
         self._block = torch.empty(0, len(vectors), device=vectors.device)
 
     def spare(self, k: int) -> int:
-        """Implements `Products.spare`: the gap to the next vector exceeds the error, unless vectors are almost equal."""
+        """Implements `Products.spare`: the gap to the next vector exceeds the error unless both are almost equal."""
         del k
         return 16
 
