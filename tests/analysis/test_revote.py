@@ -17,7 +17,7 @@ from probebench.store import neighbours
 from probebench.testing.fakes import ToyDataset, ToyProbe
 from probebench.util.errors import PluginError, StoreError, UsageError
 from probebench_probes.fewshot import Fewshot
-from probebench_probes.knn import Knn
+from probebench_probes.neighbours.knn import Knn
 from probebench_probes.options import FewshotOptions, KnnOptions
 
 NOISY = {"taps": ("late",), "levels": ("t=100",)}

@@ -12,7 +12,7 @@ from probebench_fidelity.precision_recall import PrecisionRecall
 
 def test_precision_and_recall_by_loops(features):
     generator = torch.Generator().manual_seed(2)
-    drawn, real = torch.randn(30, 2, generator=generator), torch.randn(40, 2, generator=generator) * 2
+    generated, real = torch.randn(30, 2, generator=generator), torch.randn(40, 2, generator=generator) * 2
 
     def covered(points, centres, k):
         hits = 0
@@ -21,8 +21,8 @@ def test_precision_and_recall_by_loops(features):
             hits += any(float((point - c).norm()) <= r for c, r in zip(centres, radii, strict=True))
         return hits / len(points)
 
-    found = PrecisionRecall(PRCOptions(neighbours=2)).measure(features(drawn), features(real))
-    precision, recall = covered(drawn, real, 2), covered(real, drawn, 2)
+    found = PrecisionRecall(PRCOptions(neighbours=2)).measure(features(generated), features(real))
+    precision, recall = covered(generated, real, 2), covered(real, generated, 2)
     assert found["precision"].value == pytest.approx(precision)
     assert found["recall"].value == pytest.approx(recall)
     assert found["f-score"].value == pytest.approx(2 * precision * recall / (precision + recall))

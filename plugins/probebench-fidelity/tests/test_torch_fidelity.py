@@ -95,9 +95,9 @@ def theirs(monkeypatch):
         register_feature_extractor("small", SmallExtractor)
         FEATURE_EXTRACTORS_REGISTRY["small"] = SmallExtractor
 
-    def measure(drawn, real):
+    def measure(generated, real):
         return calculate_metrics(
-            input1=str(drawn),
+            input1=str(generated),
             input2=str(real),
             feature_extractor="small",
             fid=True,
@@ -115,7 +115,7 @@ def theirs(monkeypatch):
     FEATURE_EXTRACTORS_REGISTRY.pop("small", None)
 
 
-def ours(drawn: ImageSet, real: ImageSet):
+def ours(generated: ImageSet, real: ImageSet):
     found = {}
     for probe in (
         FrechetDistance(FIDOptions()),
@@ -123,13 +123,13 @@ def ours(drawn: ImageSet, real: ImageSet):
         PrecisionRecall(PRCOptions()),
         InceptionScore(ISCOptions()),
     ):
-        found |= probe.measure(drawn, real)
+        found |= probe.measure(generated, real)
     return found
 
 
 def test_the_numbers_are_those_of_torch_fidelity(pictures, theirs):
-    drawn, real = pictures("drawn", COUNTS[0], 100), pictures("real", COUNTS[1], 115)
-    expected, found = theirs(drawn, real), ours(read(drawn), read(real))
+    generated, real = pictures("generated", COUNTS[0], 100), pictures("real", COUNTS[1], 115)
+    expected, found = theirs(generated, real), ours(read(generated), read(real))
     for name, key in {
         "fid": "frechet_inception_distance",
         "kid": "kernel_inception_distance_mean",
@@ -145,5 +145,5 @@ def test_the_numbers_are_those_of_torch_fidelity(pictures, theirs):
 
 
 def test_a_second_run_gives_the_same_bits(pictures):
-    drawn, real = pictures("drawn", COUNTS[0], 100), pictures("real", COUNTS[1], 115)
-    assert ours(read(drawn), read(real)) == ours(read(drawn), read(real))
+    generated, real = pictures("generated", COUNTS[0], 100), pictures("real", COUNTS[1], 115)
+    assert ours(read(generated), read(real)) == ours(read(generated), read(real))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips transformers in bf16 where ATEN_CPU_CAPABILITY hides AVX-512 of a processor with AMX.
 
-    PyTorch's attention asks the processor whether it has AMX, and then fails in its kernels for AVX2.
+    PyTorch's attention selects its code for AMX by the processor, and this code then fails in the kernels for AVX2.
     """
     amx = torch.cpu.get_capabilities().get("amx_bf16", False)
     if amx and torch.backends.cpu.get_cpu_capability() != "AVX512":

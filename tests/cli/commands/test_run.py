@@ -465,7 +465,7 @@ def test_more_neighbours_than_images_are_told_and_recorded(lab, probebench):
     from probebench_probes.options import KnnOptions
 
     lab.specs[ProbeSpec, "knn"] = ProbeSpec(
-        name="knn", factory="probebench_probes.knn:Knn", options=KnnOptions, summary="neighbours"
+        name="knn", factory="probebench_probes.neighbours.knn:Knn", options=KnnOptions, summary="neighbours"
     )
     answer = probebench("--probe", "knn:ks=5+500")
     assert answer.code == 0

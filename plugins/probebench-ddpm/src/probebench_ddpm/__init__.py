@@ -19,6 +19,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
     yield BackboneSpec(
         name="ddpm",
         factory="probebench_ddpm.backbones.ddpm:DDPM",
+        files="probebench_ddpm.loading.layout:files_of",
         options=DDPMOptions,
         summary="DDPM U-Net (4 levels, attention on or off) read at nine blocks and any noise level",
         requires=("diffusers>=0.32",),
@@ -33,11 +34,12 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         fetch="probebench_ddpm.loading.hub:fetch",
         series="probebench_ddpm.loading.series:members",
         series_options=DDPMSeries,
-        tunes=True,
+        finetunable=True,
     )
     yield BackboneSpec(
         name="ldm",
         factory="probebench_ddpm.backbones.latent:LDM",
+        files="probebench_ddpm.loading.layout:files_of",
         options=LDMOptions,
         summary="latent diffusion U-Net with its autoencoder, with or without text: ldm:checkpoint=FOLDER",
         requires=("diffusers>=0.32",),
@@ -48,6 +50,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
     yield BackboneSpec(
         name="dit",
         factory="probebench_ddpm.backbones.latent:DiT",
+        files="probebench_ddpm.loading.layout:files_of",
         options=DiTOptions,
         summary="latent diffusion transformer with its autoencoder: dit:checkpoint=FOLDER",
         requires=("diffusers>=0.32",),

@@ -147,7 +147,7 @@ class DDPMRecipe(Options):
     def identity(self) -> dict[str, Any]:
         """Returns the settings that the trained weights depend on; a run cannot be resumed with other ones."""
         excluded = {"accumulate", "save_every", "save_early", "tensorboard"}
-        return self.model_dump(mode="json", exclude=excluded | self.unsaid())
+        return self.model_dump(mode="json", exclude=excluded | self.excluded_fields())
 
     def saves(self, epoch: int) -> bool:
         """Returns whether a checkpoint is saved after an epoch, counted from 1."""

@@ -153,7 +153,7 @@ def test_a_failed_pass_leaves_no_hook(build, batch, at):
 
 def test_bf16_is_near_fp32_and_gives_float32(build, batch, at, unet_inputs):
     backbone = DDPM(DDPMOptions(checkpoint="none", widths=(8, 8, 8, 8)))
-    backbone.place("cpu", "bf16")
+    backbone.move_to("cpu", "bf16")
     points = at(["down.1", "mid", "up.1", "up.3"])
     half, whole = backbone.extract(batch(), points, seed=0), build().extract(batch(), points, seed=0)
     assert unet_inputs[0][0].dtype == torch.bfloat16
@@ -166,7 +166,7 @@ def test_bf16_is_near_fp32_and_gives_float32(build, batch, at, unet_inputs):
 def test_a_map_is_pooled_in_fp32(batch, at):
     """The mean of a bf16 map would have 8 bits in bf16; in fp32 it has more."""
     backbone = DDPM(DDPMOptions(checkpoint="none", widths=(8, 8, 8, 8)))
-    backbone.place("cpu", "bf16")
+    backbone.move_to("cpu", "bf16")
     (features,) = backbone.extract(batch(), at(["up.3"]), seed=0).values()
     assert not torch.equal(features, features.bfloat16().float())
 
@@ -182,7 +182,7 @@ def test_a_map_is_pooled_in_fp32(batch, at):
 )
 def test_the_largest_map_of_a_batch_is_at_most_four_mebibytes(widths, precision, expected):
     backbone = DDPM(DDPMOptions(checkpoint="none", widths=widths))
-    backbone.place("cpu", precision)
+    backbone.move_to("cpu", precision)
     assert backbone.batch_size == expected
     assert DDPM.batch_size == 128
 
@@ -191,7 +191,7 @@ def test_attributes_for_the_board(build):
     backbone = build()
     network = vars(backbone)["_unet"]
     assert backbone.parameters == sum(weight.numel() for weight in network.parameters())
-    assert backbone.bf16_pays is False, "narrow layers do not fill a matrix unit"
-    assert DDPM(DDPMOptions(checkpoint="none")).bf16_pays is True, "32 channels of 32x32 do"
+    assert backbone.prefers_bf16 is False, "narrow layers do not fill a matrix unit"
+    assert DDPM(DDPMOptions(checkpoint="none")).prefers_bf16 is True, "32 channels of 32x32 do"
     assert not network.training
     assert not any(weight.requires_grad for weight in network.parameters())

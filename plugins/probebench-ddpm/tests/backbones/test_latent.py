@@ -148,7 +148,7 @@ def test_latents_are_not_sampled_and_are_scaled(latent, read, batch, at):
 def test_bf16_is_near_fp32(latent, read, batch, at, kind):
     folder, _ = latent(kind)
     whole, half = read(kind, folder), read(kind, folder)
-    half.place("cpu", "bf16")
+    half.move_to("cpu", "bf16")
     points = at([tap.id for tap in whole.taps((16, 16)) if tap.default])
     images = batch(3)
     exact = whole.extract(images, points, seed=0)

@@ -111,7 +111,7 @@ def test_mean_is_the_average_over_noise_samples(saved, unet, batch, at, full_for
     schedule = NoiseSchedule(linear_schedule())
     maps = []
     for draw in range(draws):
-        noise = normal((3, 16, 16), seed=4, source=images.source, index=[0, 1, 2], draw=draw)
+        noise = normal((3, 16, 16), seed=4, source=images.source, index=[0, 1, 2], sample=draw)
         noised = schedule.add_noise(clean, noise, steps)
         maps.append(full_forward(network, noised, 200, {"up.1": "up_blocks.1"})["up.1"].mean((2, 3)))
     (point,) = at(["up.1"], ["t=200"])

@@ -90,7 +90,7 @@ def test_bf16_loses_noise_in_diffusers_and_not_here(schedule, t, theirs):
 @pytest.mark.parametrize("t", [0, 5, 10])
 def test_a_bf16_network_gets_all_of_the_noise(batch, at, unet_inputs, t):
     backbone = DDPM(DDPMOptions(checkpoint="none", widths=(8, 8, 8, 8)))
-    backbone.place("cpu", "bf16")
+    backbone.move_to("cpu", "bf16")
     images = batch(16)
     images.images.fill_(127)  # -0.004: near 0, the resolution of bf16 is high enough for the noise
     backbone.extract(images, at(["down.0"], [f"t={t}"]), seed=0)

@@ -76,7 +76,7 @@ def test_epochs_need_a_run():
 
 def test_training_provenance_of_a_checkpoint(runs):
     def provenance(name, **options):
-        return DDPM(DDPMOptions(checkpoint=str(runs / name), **options)).trained
+        return DDPM(DDPMOptions(checkpoint=str(runs / name), **options)).training_stage
 
     first, last = provenance("on/epoch-0001"), provenance("on/epoch-0002")
     assert (first.epoch, first.images, first.seed) == (1, 24, 0)  # three steps of eight images
@@ -91,11 +91,11 @@ def test_training_provenance_of_a_checkpoint(runs):
 
 def test_other_networks_have_no_training_provenance(saved, unet):
     folder = saved(unet())
-    assert DDPM(DDPMOptions(checkpoint=str(folder))).trained is None
+    assert DDPM(DDPMOptions(checkpoint=str(folder))).training_stage is None
     (folder / "manifest.json").write_text(json.dumps({"backbone": "other"}))
-    assert DDPM(DDPMOptions(checkpoint=str(folder))).trained is None
-    assert DDPM(DDPMOptions(checkpoint="none")).trained is None
-    assert DDPM(DDPMOptions()).trained.epoch == 40, "bundled networks have it"
+    assert DDPM(DDPMOptions(checkpoint=str(folder))).training_stage is None
+    assert DDPM(DDPMOptions(checkpoint="none")).training_stage is None
+    assert DDPM(DDPMOptions()).training_stage.epoch == 40, "bundled networks have it"
 
 
 @pytest.mark.parametrize(

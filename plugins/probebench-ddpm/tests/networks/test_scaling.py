@@ -37,7 +37,7 @@ def test_another_scale_is_another_training(job, wrong):
     assert [document["input_range"] for document in documents] == [[-1.0, 1.0], [-1.11, 1.11]]
     assert [",scale=1.11 " in training_command(document) for document in documents] == [False, True]
     backbones = [DDPM(DDPMOptions(checkpoint=str(right))), DDPM(DDPMOptions(checkpoint=str(wrong), scale=1.11))]
-    assert backbones[0].trained.recipe != backbones[1].trained.recipe
+    assert backbones[0].training_stage.recipe != backbones[1].training_stage.recipe
     with pytest.raises(UsageError, match=r"the run in this folder was started with scale=1.11\n"):
         train(job("wrong", epochs=2))
 
@@ -78,5 +78,5 @@ def test_generated_images_are_clipped_and_converted_at_that_scale(build, monkeyp
 
 
 def test_the_default_scale_is_in_no_key():
-    assert "scale" in DDPMOptions().unsaid()
-    assert "scale" not in DDPMOptions(scale=1.11).unsaid()
+    assert "scale" in DDPMOptions().excluded_fields()
+    assert "scale" not in DDPMOptions(scale=1.11).excluded_fields()

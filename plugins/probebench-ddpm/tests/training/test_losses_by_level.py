@@ -48,7 +48,7 @@ def test_a_band_is_the_mean_over_its_steps(job, prediction, batch_size):
         total = 0.0
         for place, image in enumerate(images):
             clean = image.double() / 127.5 - 1
-            noise = normal((3, 8, 8), seed=0, source="bands/val", index=[place], draw=band)[0].double()
+            noise = normal((3, 8, 8), seed=0, source="bands/val", index=[place], sample=band)[0].double()
             t = int(first + (place + 0.5) * (end - first) / 7)
             signal, sigma = share[t].sqrt(), (1 - share[t]).sqrt()
             target = noise if prediction == "epsilon" else signal * noise - sigma * clean

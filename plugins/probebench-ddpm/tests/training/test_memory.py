@@ -128,12 +128,12 @@ def test_enough_memory_is_a_line(monkeypatch):
 def test_a_training_that_does_not_fit_starts_nothing(job, monkeypatch):
     printed = []
     monkeypatch.setattr(memory, "free_memory", lambda _: 1000)
-    run = job(tell=printed.append)
+    run = job(report=printed.append)
     with pytest.raises(UsageError, match=r"training needs at least .* of memory, 0\.00 GiB are free"):
         train(run)
     assert list(run.out.iterdir()) == []
     monkeypatch.undo()
-    train(job(epochs=1, tell=printed.append))
+    train(job(epochs=1, report=printed.append))
     (line,) = printed
     assert " MiB per image x 8 images + " in line
 

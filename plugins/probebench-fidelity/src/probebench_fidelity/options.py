@@ -69,5 +69,5 @@ class ISCOptions(SampleOptions):
 
 
 def uses_default_features(options: SampleOptions) -> bool:
-    """Returns whether the features are the last pooled ones of Inception, which the published names stand for."""
+    """Returns whether the features are the last pooled ones of Inception, as the names fid and kid imply."""
     return options.extractor == INCEPTION and options.point in ("", LAST_POOLED)

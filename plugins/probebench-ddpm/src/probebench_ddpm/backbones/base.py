@@ -79,7 +79,7 @@ class DiffusionBackbone(Backbone):
         self.image_size = image_size
         # Maps that are both narrow and small do not fill a matrix unit: bf16 makes 16 x 16 maps of 32 channels 20 %
         # faster at most, and 32 x 32 maps twice as fast.
-        self.bf16_pays = widest * min(image_size) >= 1024
+        self.prefers_bf16 = widest * min(image_size) >= 1024
 
     @abstractmethod
     def _clean_input(self, images: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class DiffusionBackbone(Backbone):
         """Returns a level; ``10`` and ``t=10`` both mean step 10 of the training schedule, 0 being the least noisy."""
         return self._schedule.level(self._schedule.parse(text))
 
-    def place(self, device: str, precision: Precision) -> None:
+    def move_to(self, device: str, precision: Precision) -> None:
         """Moves the networks to a device and a precision; in bf16 their memory layout is channels last."""
         self._device = torch.device(device)
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -52,7 +52,7 @@ class DDPM(DiffusionBackbone):
             image_size=self._trained_size or (32, 32),
             widest=self._unet.config.block_out_channels[0],
         )
-        self.trained = training_provenance(loaded.manifest) if options.weights != "random" else None
+        self.training_stage = training_provenance(loaded.manifest) if options.weights != "random" else None
         self.input_range = input_range(options.scale)
         self._scale = options.scale
         _check_scale(loaded.manifest, options)

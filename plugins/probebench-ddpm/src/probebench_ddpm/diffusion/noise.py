@@ -45,4 +45,4 @@ def noise_samples(
         yield normal(shape, seed=seed, source="shared", index=[0]).expand(len(batch.index), *shape)
     else:
         for draw in range(options.draws if options.noise == "mean" else 1):
-            yield normal(shape, seed=seed, source=batch.source, index=batch.index.tolist(), draw=draw)
+            yield normal(shape, seed=seed, source=batch.source, index=batch.index.tolist(), sample=draw)

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, VQModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from probebench.api import UsageError
-from probebench_ddpm.loading.layout import pipeline_component, weights_file
+from probebench_ddpm.loading.layout import AUTOENCODER_FOLDERS, pipeline_component, weights_file
 from probebench_ddpm.loading.model_config import build, model_config
 from probebench_ddpm.loading.weights import load_weights
 from probebench_ddpm.networks.random_weights import random_network
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-FOLDERS = ("vae", "vqvae")
 _UNSUPPORTED_FIELDS = ("shift_factor", "latents_mean", "latents_std")
 
 
@@ -89,10 +88,10 @@ def load_autoencoder(path: Path, backbone: str) -> Autoencoder:
         UsageError: There is no autoencoder, a file is missing or cannot be read, its weights do not fit its config, it
             does not take images of three channels, or its latents are shifted.
     """
-    folder = pipeline_component(path, *FOLDERS)
+    folder = pipeline_component(path, *AUTOENCODER_FOLDERS)
     if folder is None:
         raise UsageError(
-            f"the checkpoint has no autoencoder: neither {' nor '.join(f'{name}/' for name in FOLDERS)}",
+            f"the checkpoint has no autoencoder: neither {' nor '.join(f'{name}/' for name in AUTOENCODER_FOLDERS)}",
             where=str(path),
             hint=f"{backbone}:checkpoint=FOLDER, the folder of a whole pipeline that save_pretrained has written",
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probebench.api import ProbebenchWarning, UsageError
 from probebench_ddpm.loading import hub
-from probebench_ddpm.loading.layout import locate, newest_epoch
+from probebench_ddpm.loading.layout import BUNDLED, locate, newest_epoch
 from probebench_ddpm.loading.model_config import build, check_conditions, model_config, read_json
 from probebench_ddpm.loading.scheduler_config import load_scheduler
 from probebench_ddpm.loading.weights import load_weights
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from diffusers import DDPMScheduler, ModelMixin
 
     from probebench_ddpm.options import DDPMOptions, LatentOptions
-
-BUNDLED = Path(__file__).parents[1] / "checkpoints"
 
 
 class Family(NamedTuple):

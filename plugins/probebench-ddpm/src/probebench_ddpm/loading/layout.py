@@ -17,16 +17,29 @@ In a folder of a DiT, ``transformer/`` takes the place of ``unet/``. The schedul
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from probebench.api import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from probebench_ddpm.options import DDPMOptions, LatentOptions
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 PICKLED_FILE = "diffusion_pytorch_model.bin"
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+
+BUNDLED = Path(__file__).parents[1] / "checkpoints"
+"""Folder of the checkpoints that are part of this package."""
+
+AUTOENCODER_FOLDERS = ("vae", "vqvae")
+"""Names of an autoencoder's folder in a pipeline."""
+
+_BESIDE = (
+    *("config.json", "manifest.json", "model_index.json", "scheduler", "scheduler_config.json"),
+    *(*AUTOENCODER_FOLDERS, "text_encoder", "tokenizer"),
+)
+"""What a network may need besides its weights, in its own folder or in the one above."""
 
 
 class CheckpointFiles(NamedTuple):
@@ -155,3 +168,20 @@ def _first_existing(folder: Path, *names: str) -> Path:
     """Returns the first of these files that exists, in the folder or its parent; else the first candidate."""
     candidates = [base / name for base in (folder, folder.parent) for name in names]
     return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def files_of(options: DDPMOptions | LatentOptions) -> tuple[Path, ...] | None:
+    """Returns the files and folders that a backbone with these options may read.
+
+    Returns:
+        Nothing for bundled checkpoints, which are part of this package; None for those of the hub's cache.
+    """
+    name = options.checkpoint
+    if name.startswith("hub:"):
+        return None
+    if name in ("", "none", *(path.name for path in BUNDLED.iterdir())):
+        return ()
+    path = Path(name).expanduser().absolute()
+    folder = path if path.is_dir() else path.parent
+    beside = (base / part for base in (folder, folder.parent) for part in _BESIDE)
+    return (path, *beside)

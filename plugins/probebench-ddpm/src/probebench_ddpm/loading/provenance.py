@@ -6,13 +6,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from probebench.api import Trained
+from probebench.api import TrainingStage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def training_provenance(manifest: Mapping[str, Any]) -> Trained | None:
+def training_provenance(manifest: Mapping[str, Any]) -> TrainingStage | None:
     """Returns recipe, seed, epoch and number of images of a checkpoint of `probebench train`.
 
     Args:
@@ -30,7 +30,7 @@ def training_provenance(manifest: Mapping[str, Any]) -> Trained | None:
     }
     if manifest["input_range"] != [-1.0, 1.0]:
         recipe["input_range"] = manifest["input_range"]
-    return Trained(
+    return TrainingStage(
         recipe=hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
         seed=manifest["seed"],
         epoch=manifest["epoch"],

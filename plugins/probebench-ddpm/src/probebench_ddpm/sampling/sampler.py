@@ -42,7 +42,7 @@ def sample(job: SamplingJob) -> Iterator[tuple[Sequence[int], Tensor]]:
     scheduler, scale = make_scheduler(backbone.scheduler, options), backbone.input_range[1]
     if scale != 1:  # the predicted image is clipped to the network's own input range
         scheduler.register_to_config(clip_sample_range=scale)
-    backbone.place(job.device, job.precision)
+    backbone.move_to(job.device, job.precision)
     for start in range(0, len(job.index), job.batch_size):
         index = job.index[start : start + job.batch_size]
         images = generate(

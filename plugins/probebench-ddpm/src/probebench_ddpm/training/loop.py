@@ -107,7 +107,7 @@ class TrainingLoop:
             self._loss_sum += loss
             self._seconds = before + time.perf_counter() - started
             self._job.progress(self.epoch + 1, self._steps_of_epoch, self._steps_per_epoch, loss)
-            self.stopped = self._group.any(self._job.stop())
+            self.stopped = self._group.any(self._job.should_stop())
             if self.stopped:
                 break
         if self._steps_of_epoch < self._steps_per_epoch:

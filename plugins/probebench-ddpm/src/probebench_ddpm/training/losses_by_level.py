@@ -95,7 +95,7 @@ class LossesByLevel:
         for start in range(0, len(images), self._batch_size):
             clean = to_input(images[start : start + self._batch_size], self._scale)
             index, t = positions[start : start + len(clean)], steps[start : start + len(clean)]
-            noise = normal(tuple(clean.shape[1:]), seed=0, source=source, index=index.tolist(), draw=band)
+            noise = normal(tuple(clean.shape[1:]), seed=0, source=source, index=index.tolist(), sample=band)
             noised = self._objective.schedule.add_noise(clean, noise, t)
             predicted = network(noised.to(self._device, self._dtype), t.to(self._device)).sample.float()
             target = self._objective.target(clean, noise, t).to(self._device)

@@ -52,7 +52,7 @@ def _train(job: TrainingJob, group: ProcessGroup) -> Path:
         folder, curves = RunFolder(job, loop.network_config), Curves(job.out)
         state = folder.last_state()
     if group.is_main:
-        job.tell(memory_line)
+        job.report(memory_line)
     if state:
         loop.restore(state)
     finished = loop.epoch if state else max(whole_epochs(job.out), default=0)

@@ -76,12 +76,12 @@ class Fp32Products:
         self._block = torch.empty(0, len(vectors), device=vectors.device)
 
     def spare(self, k: int) -> int:
-        """See `Products`. The gap to the next vector then exceeds the error, unless vectors are almost equal."""
+        """Implements `Products.spare`: the gap to the next vector exceeds the error unless both are almost equal."""
         del k
         return 16
 
     def best(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """See `Products`."""
+        """Implements `Products.best`."""
         if len(self._block) < len(queries):
             self._block = self._block.new_empty(len(queries), len(self._vectors))
         block = self._block[: len(queries)]
@@ -92,7 +92,7 @@ class Fp32Products:
         return self._block[row] >= bound
 
     def lower_bound(self, value: Tensor, queries: Tensor, longest: Tensor) -> Tensor:
-        """See `Products`.
+        """Implements `Products.lower_bound`, by a bound that holds with high probability.
 
         By Higham and Mary (A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41, 2019) the
         error of a product of length ``D`` stays below ``c sqrt(D) u |q| |b|`` with high probability for a small ``c``;
@@ -142,11 +142,11 @@ class Bf16Products:
             rest = rest - columns[:, column]
 
     def spare(self, k: int) -> int:
-        """See `Products`. On features of networks and on pixels, 99 of 100 queries need fewer."""
+        """Implements `Products.spare`: on features of networks and on pixels, 99 of 100 queries need fewer."""
         return k + 48
 
     def best(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """See `Products`.
+        """Implements `Products.best`.
 
         Positive bf16 numbers have the order of the integers of the same bits, which are compared several times as fast.
         Negative numbers are negative integers, but in another order.
@@ -164,7 +164,7 @@ class Bf16Products:
         return values.masked_fill_(bits[:, -1:] <= 0, math.inf), index
 
     def lower_bound(self, value: Tensor, queries: Tensor, longest: Tensor) -> Tensor:
-        """See `Products`. This bound always holds.
+        """Implements `Products.lower_bound`, by a bound that always holds.
 
         With roundings q' of q and b' of b: ``|q b - q' b'| <= |q - q'| |b| + |q'| |b - b'|``, both known. Summing ``n``
         terms in fp32 in any order adds at most ``n u`` times the sum of their sizes. The last rounding is monotone.
