@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from probebench.registry import resolve
 from safetensors.torch import load_file
 
+from probebench.plugins.registry import resolve
 from probebench_ddpm.backbones.ddpm import DDPM, FAMILY
 from probebench_ddpm.export import training_command
 from probebench_ddpm.loading import checkpoint

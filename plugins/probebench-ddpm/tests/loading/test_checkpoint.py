@@ -7,10 +7,10 @@ import json
 import pytest
 import torch
 from diffusers import UNet2DModel
-from probebench.registry import resolve
 from safetensors.torch import load_file, save_file
 
 from probebench.api import UsageError
+from probebench.plugins.registry import resolve
 from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.loading import checkpoint
 from probebench_ddpm.options import DDPMOptions

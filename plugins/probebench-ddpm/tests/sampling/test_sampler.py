@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler
-from probebench.option_values import validate
 
 from probebench.api import FeatureError, SamplingJob, UsageError, hash63
+from probebench.plugins.option_text import validate
 from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.networks.scaling import to_input
 from probebench_ddpm.options import DDPMOptions, DDPMSampling

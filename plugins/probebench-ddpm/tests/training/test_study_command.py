@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from probebench import records
+from probebench.records import files
 
 STUDY = """
 backbone = ["ddpm:run=runs/on,epochs=all", "ddpm:run=runs/off,epochs=1"]
@@ -66,7 +66,7 @@ def whole(tmp_path_factory):
 def outcome(folder):
     """Returns what a study must reproduce: numbers, figures and weights."""
     paths = sorted((folder / "study/records").rglob("*.json"))
-    told = {path.relative_to(folder): records.comparable(records.read_record(path)) for path in paths}
+    told = {path.relative_to(folder): files.comparable(files.read_record(path)) for path in paths}
     files = [*(folder / "study/plots").rglob("*.*"), *(folder / "runs").rglob("*.safetensors")]
     return told, {path.relative_to(folder): path.read_bytes() for path in files}
 
@@ -80,7 +80,7 @@ def test_it_trains_probes_and_reports(whole):
     ]
     assert "wrote study/boards/digits/knn.md" in lines
     assert "wrote study/plots/digits/knn/epochs-ddpm.svg" in lines
-    found = [records.read_record(path) for path in (folder / "study/records").rglob("*.json")]
+    found = [files.read_record(path) for path in (folder / "study/records").rglob("*.json")]
     provenance = {record.cell.backbone.title: record.cell.backbone.trained for record in found}
     assert {title: trained and trained.epoch for title, trained in provenance.items()} == {
         "ddpm:checkpoint=runs/on/epoch-0001": 1,
