@@ -124,7 +124,7 @@ def _weightings(votes: Sequence[Vote], temperatures: Sequence[float]) -> list[tu
 
 def _summaries(kept: Kept, classes: int, ks: Sequence[int], temperature: float | None) -> Iterator[dict[str, Measure]]:
     for scores in neighbour_votes(kept.neighbours, kept.labels, classes, ks, temperature=temperature):
-        yield with_intervals(metrics.summary(scores, kept.truth, logits=True), len(kept.truth))
+        yield with_intervals(metrics.all_metrics(scores, kept.truth, logits=True), len(kept.truth))
 
 
 def _check(ks: Sequence[int], temperatures: Sequence[float]) -> None:

@@ -13,8 +13,8 @@ from probebench.planning.jobs import Job
 from probebench.planning.points import Reading, reading
 from probebench.planning.request import check_reading
 from probebench.plugins.registry import installed, resolve
-from probebench.stats.cka import LEAST, NeighbourSets, align, hsic, neighbours, normalised
-from probebench.stats.tap_matrix import NEIGHBOURS, Side, TapMatrix
+from probebench.stats.cka import MIN_IMAGES, NeighbourSets, align, hsic, neighbours, normalised
+from probebench.stats.tap_matrix import CKNNA_K, BackbonePoints, TapMatrix
 from probebench.store.features import Store
 from probebench.util.errors import suggest
 from probebench.util.progress import bar
@@ -52,8 +52,8 @@ def compare_taps(
     """
     check_reading(a)
     check_reading(b)
-    if minibatch is not None and minibatch < LEAST:
-        raise UsageError(f"--minibatch {minibatch} has no unbiased CKA", hint=f"{LEAST} or more images")
+    if minibatch is not None and minibatch < MIN_IMAGES:
+        raise UsageError(f"--minibatch {minibatch} has no unbiased CKA", hint=f"{MIN_IMAGES} or more images")
     with collect_warnings() as heard:
         readers = _readers(a, b, registry or installed())
         images = _count(readers[0].context, split)
@@ -67,7 +67,8 @@ def compare_taps(
         )
         cka, cknna = _matrices(rows, columns, minibatch, readers[0].context.device)
     first, second = (
-        Side(reader.backbone.title, reader.context.fingerprints["backbone"], reader.points) for reader in readers
+        BackbonePoints(reader.backbone.title, reader.context.fingerprints["backbone"], reader.points)
+        for reader in readers
     )
     said = (text for reader in readers for text in reader.context.warnings)
     return TapMatrix(
@@ -135,11 +136,11 @@ def _count(context: Context, split: str) -> int:
         raise UsageError(f"no split {split!r}", where="--split", hint=suggest(split, context.labels))
     labels, count = context.labels[split], context.request.limit
     images = len(labels) if count is None else len(limit(labels, count))
-    if images <= NEIGHBOURS:
+    if images <= CKNNA_K:
         raise UsageError(
-            f"{images} images of {split} are too few to compare each with its {NEIGHBOURS} nearest neighbours",
+            f"{images} images of {split} are too few to compare each with its {CKNNA_K} nearest neighbours",
             where="--limit" if count else context.job.dataset.title,
-            hint=f"{NEIGHBOURS + 1} or more",
+            hint=f"{CKNNA_K + 1} or more",
         )
     return images
 
@@ -156,7 +157,7 @@ def _matrices(
 
     def by_itself(key: _Key, vectors: Tensor) -> tuple[float, NeighbourSets, float]:
         if key not in alone:
-            near = neighbours(vectors, NEIGHBOURS)
+            near = neighbours(vectors, CKNNA_K)
             alone[key] = hsic(vectors, vectors, batch=minibatch), near, align(near, near)
         return alone[key]
 

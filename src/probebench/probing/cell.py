@@ -44,7 +44,7 @@ class Outcome:
     dim: int
     predicted: Tensor
     labels: Tensor
-    summary: metrics.Summary
+    summary: metrics.MetricValues
     parts: dict[str, PartUsed]
     carved: bool
     neighbours: Mapping[str, Kept]
@@ -87,7 +87,10 @@ def measure(
     else:
         final = refit.at_point(probe, parts, chosen, seed=seed)
     labels = rows["test"].labels
-    predicted, summary = metrics.predictions(final.scores), metrics.summary(final.scores, labels, logits=final.logits)
+    predicted, summary = (
+        metrics.predictions(final.scores),
+        metrics.all_metrics(final.scores, labels, logits=final.logits),
+    )
     return Outcome(
         trials=tuple(trials),
         chosen=chosen,

@@ -89,7 +89,7 @@ def measure(context: Context, probe: FinetuningProbe, *, seed: int) -> Outcome:
         dim=_tunable(context, point).width,
         predicted=metrics.predictions(scores),
         labels=test.labels,
-        summary=metrics.summary(scores, test.labels, logits=tuned.logits),
+        summary=metrics.all_metrics(scores, test.labels, logits=tuned.logits),
         parts=parts.used(),
         carved=parts.carved,
         neighbours={},
