@@ -35,7 +35,7 @@ class LoadedRecord:
 
     @property
     def backbone_key(self) -> str:
-        """What makes two records belong to one row: one network, in one precision, read in one `Record.manner`."""
+        """What makes two records belong to one row: one network, in one precision, read in one `Record.readout`."""
         levels = [trial.level for trial in self.record.soft_vote]
         trained = [] if self.record.frozen else ["trained"]
         return canonical_json([*self._read, *([levels] if levels else []), *trained])

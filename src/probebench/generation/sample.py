@@ -172,7 +172,7 @@ def _missing(folder: SampleFolder, count: int) -> list[int]:
 
 def notes(backbone: Component, device: str) -> dict[str, Any]:
     """What the manifest says for people: it has no part in whether two runs are one."""
-    came_from = provenance.collect(
+    came_from = provenance.current_provenance(
         plugins={backbone.entry.distribution: backbone.entry.version},
         argv=sys.argv,
         device_name=device_name(device),

@@ -125,7 +125,7 @@ def test_a_results_folder_that_cannot_be_written(lab, probebench, option, below)
         2,
         f"error: the folder cannot be written to: {reason}",
         f"  in: --results {place}",
-        "  try: --results FOLDER, with a folder in which you may create files",
+        "  try: give --results a folder in which you may create files",
     )
     assert lab.calls == []
 
@@ -169,9 +169,9 @@ def test_a_full_disk_ends_the_run_with_the_reason(lab, probebench, monkeypatch):
     answer = probebench("--no-baselines")
     assert answer.code == 1
     lines = answer.err.splitlines()
-    assert lines[0] == "error: cannot write: No space left on device"
+    assert lines[0] == "error: the file cannot be written: No space left on device"
     assert lines[1].startswith("  in: results/shades/net/")
-    assert lines[2] == "  try: give a folder that can be written, with space left"
+    assert lines[2] == "  try: free some space, or give --results a folder in which you may create files"
     assert len(lines) == 3
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from probebench.board.figures import matrix, style
-from probebench.records.files import read_labelled, read_record
+from probebench.records.files import read_predictions_and_labels, read_record
 from probebench.stats.metrics import confusion
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def draw(path: Path) -> Figure:
         RecordError: The record or its predictions cannot be read, or do not hold the true classes.
     """
     record = read_record(path)
-    predicted, label = (torch.from_numpy(array.astype("int64")) for array in read_labelled(record, path))
+    predicted, label = (torch.from_numpy(array.astype("int64")) for array in read_predictions_and_labels(record, path))
     names = record.cell.dataset.classes
     counts = confusion(predicted, label, len(names)).double()
     shares = counts / counts.sum(1, keepdim=True)  # NaN, and so white, for a class without images

@@ -44,7 +44,7 @@ def metric_name(board: Board) -> str:
 
 def name_of(place: Place) -> str:
     """A row's backbone, in italics when it is a baseline, and marked where its levels vote."""
-    manner = place.row.lowest.record.manner
+    manner = place.row.lowest.record.readout
     mark = f" ({manner})" if manner else ""
     return f"*{code(place.label)}*{mark}" if place.row.backbone.baseline else f"{code(place.label)}{mark}"
 

@@ -143,7 +143,7 @@ def _text(a: Record, b: Record, result: Comparison) -> str:
         low, high = wilson(right[name], result.n)
         share = f"{100 * right[name] / result.n:.1f} ({100 * low:.1f} to {100 * high:.1f})"
         cell = record.cell
-        manner = f" ({record.manner})" * bool(record.manner)
+        manner = f" ({record.readout})" * bool(record.readout)
         rows.append([name, f"{cell.backbone.title}{manner}", cell.probe.title, f"seed {cell.seed}", share])
     images = tabulate(
         [["A right", result.both_right, result.only_a], ["A wrong", result.only_b, result.both_wrong]],
