@@ -11,7 +11,7 @@ from probebench.planning.device import device_name, peak_memory_mb
 from probebench.planning.protocol import RULE, VAL_FRACTION
 from probebench.probing.measures import with_intervals
 from probebench.records import files, provenance, schema
-from probebench.store.neighbours import Origin, keep
+from probebench.store.neighbours import Origin, save_neighbours
 from probebench.util.errors import RecordError
 from probebench.util.hashing import digest
 
@@ -168,7 +168,7 @@ class CellFile:
             split=f"{context.source(outcome.parts[part].split)}" + " (val)" * (part == "val" and outcome.carved),
             point=str(outcome.chosen[0]),
         )
-        return keep(self.request.store, outcome.neighbours[part], origin)
+        return save_neighbours(self.request.store, outcome.neighbours[part], origin)
 
     def keep(self, context: Built, record: Record) -> None:
         """Writes the record of a success, and removes what an earlier failure left."""

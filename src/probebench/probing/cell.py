@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from probebench.api import Point, Probe, Trial
     from probebench.probing.data import PartUsed, Rows
-    from probebench.store.neighbours import Kept
+    from probebench.store.neighbours import StoredNeighbours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Outcome:
     summary: metrics.MetricValues
     parts: dict[str, PartUsed]
     carved: bool
-    neighbours: Mapping[str, Kept]
+    neighbours: Mapping[str, StoredNeighbours]
     on_test: tuple[tuple[Point, Trial], ...]
     voters: tuple[tuple[Point, Trial], ...]
 
