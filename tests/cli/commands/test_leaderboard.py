@@ -186,7 +186,7 @@ def test_compare_refuses_other_test_images(run, save_record, changes):
 
 
 def test_compare_of_a_failed_cell_is_refused(run, save_record):
-    with pytest.raises(RecordError, match="record has no predictions"):
+    with pytest.raises(RecordError, match="the record has no predictions"):
         run("compare", save_record("first", failure="DataError"), save_record("second"))
 
 

@@ -55,7 +55,7 @@ def metric_name(board: Board) -> str:
 
 def backbone_name(ranked: RankedRow) -> str:
     """Returns a row's backbone: baselines in italics; with a mark where levels are averaged or weights are trained."""
-    manner = ranked.row.lowest_seed.record.manner
+    manner = ranked.row.lowest_seed.record.readout
     mark = f" ({manner})" if manner else ""
     return f"*{code(ranked.label)}*{mark}" if ranked.row.backbone.baseline else f"{code(ranked.label)}{mark}"
 
