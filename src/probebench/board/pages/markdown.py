@@ -190,8 +190,8 @@ def rules(board: Board) -> dict[str, str]:
         "two-sided McNemar test of their per-image predictions (top-1 right or wrong, lowest common seed) gives "
         f"p < {ALPHA} after Holm's correction for all pairs of the board.",
         "Interval": f"{ACCURACY_INTERVAL} at the mean over seeds, for the number of test images. It shows how "
-        "much the value depends on the choice of test images; `sd`, the standard deviation over seeds, shows how much it "
-        "depends on the seed.",
+        "much the value depends on the choice of test images; `sd`, the standard deviation over seeds, shows how much "
+        "it depends on the seed.",
         "Point": "Tap, noise level and pooling of the features; Sigma is the noise-to-signal ratio of the level, Dim "
         f"the length of the feature vector. {_choice(board)}",
         "Cost": "Share of the backbone's full forward pass (FLOPs) up to the tap. Seconds are for the "
