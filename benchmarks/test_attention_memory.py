@@ -20,8 +20,8 @@ STEP = """
 import json, sys
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor
-from probebench_ddpm.unet import random_unet, unet_config
-from probebench_ddpm.worker import Worker
+from probebench_ddpm.networks.unet import random_unet, unet_config
+from probebench_ddpm.training.mixed_precision import MixedPrecision
 
 way, side, count, widths = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), tuple(map(int, sys.argv[4].split("+")))
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -33,7 +33,7 @@ if way.startswith("eager"):
     for layer in unet.modules():
         if isinstance(layer, Attention):
             layer.set_processor(AttnProcessor())
-worker = Worker(unet, "fp32")
+worker = MixedPrecision(unet, "fp32")
 optimizer = torch.optim.AdamW(unet.parameters())
 
 

@@ -23,11 +23,11 @@ from sklearn.preprocessing import StandardScaler
 from probebench.api import Features
 from probebench.stats.metrics import predictions, top1
 from probebench_probes import KnnOptions, LinearOptions, LogregOptions, RidgeOptions
-from probebench_probes.knn import Knn
-from probebench_probes.linear import Linear
-from probebench_probes.logreg import Logreg
-from probebench_probes.neighbours import Bank
-from probebench_probes.ridge import Ridge
+from probebench_probes.linear_models.linear import Linear
+from probebench_probes.linear_models.logreg import Logreg
+from probebench_probes.linear_models.ridge import Ridge
+from probebench_probes.neighbours.knn import Knn
+from probebench_probes.neighbours.search import Bank
 
 DIMENSIONS, CLASSES = 256, 10
 KS = (1, 5, 10, 20, 50, 100, 200)

@@ -18,10 +18,11 @@ from torch.nn.functional import mse_loss
 from torch.utils.flop_counter import FlopCounterMode
 
 from probebench.api import Split, TrainingJob
-from probebench_ddpm.images import Images
-from probebench_ddpm.loop import Loop
+from probebench_ddpm.networks.scaling import to_input
+from probebench_ddpm.networks.unet import random_unet
 from probebench_ddpm.options import DDPMOptions, DDPMRecipe
-from probebench_ddpm.unet import random_unet, to_input
+from probebench_ddpm.training.images import TrainingImages
+from probebench_ddpm.training.loop import TrainingLoop
 
 SIDE = 32
 
@@ -60,7 +61,7 @@ def loop(widths, images, tmp_path):
         device="cpu",
         precision="bf16",
     )
-    return Loop(job, Images(images, {}))
+    return TrainingLoop(job, TrainingImages(images, {}))
 
 
 class Plain:

@@ -17,7 +17,7 @@ from probebench.store import neighbours
 from probebench.testing.fakes import ToyDataset, ToyProbe
 from probebench.util.errors import PluginError, StoreError, UsageError
 from probebench_probes.fewshot import Fewshot
-from probebench_probes.knn import Knn
+from probebench_probes.neighbours.knn import Knn
 from probebench_probes.options import FewshotOptions, KnnOptions
 
 NOISY = {"taps": ("late",), "levels": ("t=100",)}
@@ -35,7 +35,7 @@ def lab(lab):
 def run(lab, probe="knn", **changes):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ProbebenchWarning)  # k = 200 is more than the number of toy images
-        (cell,) = lab.run(datasets=("many",), probes=(probe,), **changes).cells
+        (cell,) = lab.run(dataset=("many",), probe=(probe,), **changes).cells
     assert cell.record.status == "success", cell.record.error
     return cell
 
@@ -159,7 +159,7 @@ def test_neighbours_of_another_shape_fail_the_cell(lab):
         columns = 3
 
     lab.probe("short", Short)
-    (cell,) = lab.run(probes=("short",)).cells
+    (cell,) = lab.run(probe=("short",)).cells
     assert cell.record.error.type == PluginError.__name__
     assert "neighbours of shapes (30, 3) and (30, 3), not (30, 60)" in cell.record.error.message
 
@@ -174,7 +174,7 @@ def test_a_probe_that_finds_neighbours_now_and_then_fails_the_cell(lab):
             )
 
     lab.probe("moody", Moody)
-    (cell,) = lab.run(probes=("moody",)).cells
+    (cell,) = lab.run(probe=("moody",)).cells
     assert "fit() finds neighbours in some calls, not in all" in cell.record.error.message
 
 

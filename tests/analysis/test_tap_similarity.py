@@ -47,17 +47,16 @@ def compare(lab):
 
     def run(first="net", second="other", *, a=None, b=None, split="test", minibatch=None, **shared):
         requests = [
-            lab.request(backbones=(name,), pool="gap", **shared, **(own or {}))
+            lab.request(backbone=(name,), pool="gap", **shared, **(own or {}))
             for name, own in ((first, a), (second, b))
         ]
-        return compare_taps(*requests, split=split, minibatch=minibatch, registry=lab.registry)
+        return compare_taps(*requests, split=split, minibatch=minibatch)
 
     return run
 
 
 @pytest.fixture
 def similarity(compare, lab, cli, monkeypatch):
-    monkeypatch.setattr("probebench.analysis.tap_similarity.installed", lambda: lab.registry)
     monkeypatch.chdir(lab.folder)
     return lambda *words: cli("similarity", *words, "--dataset", "shades", "--device", "cpu", "--precision", "fp32")
 
@@ -168,7 +167,7 @@ def test_json_states_what_was_compared(similarity, compare):
         ),
         (
             ["net", "net", "--levels", "t=11"],
-            ["error: no level 't=11'", "  in: --levels", "  try: one of clean, t=10, t=100"],
+            ["error: the backbone has no level 't=11'", "  in: --levels", "  try: one of clean, t=10, t=100"],
         ),
         (
             ["net", "other", "--limit", "9"],
@@ -180,7 +179,7 @@ def test_json_states_what_was_compared(similarity, compare):
         ),
         (
             ["net", "other", "--limit", "0"],
-            ["error: --limit 0 leaves nothing to measure", "  try: 1 or more images per split"],
+            ["error: --limit 0 leaves no image to measure", "  try: 1 or more images per split"],
         ),
         (
             ["net", "other", "--minibatch", "3"],

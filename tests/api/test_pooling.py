@@ -38,9 +38,9 @@ def test_each_pool_of_each_kind(feature, kind, pool, expected):
 )
 def test_a_pool_that_does_not_fit_is_an_error(kind, pool):
     feature = torch.zeros(2, 3, 4, 4) if kind == "spatial" else torch.zeros(2, 5, 3)
-    with pytest.raises(UsageError, match=f"no pool '{pool}' for {kind} features"):
+    with pytest.raises(UsageError, match=f"'{pool}' is not a pool for {kind} features"):
         pool_map(feature, kind, pool)
-    with pytest.raises(UsageError, match=f"no pool '{pool}' for {kind} features"):
+    with pytest.raises(UsageError, match=f"'{pool}' is not a pool for {kind} features"):
         pooled_shape(Tap("tap", kind, tuple(feature.shape[1:])), pool)
 
 

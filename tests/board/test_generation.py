@@ -48,7 +48,7 @@ def generation_lab(lab):
     lab.module.sampler = painter
     lab.backbone("artist", Artist, options=ArtistOptions, sampler="laboratory_parts:sampler")
     lab.probe("gap", ToyMeasure, options=GapOptions, consumes="samples")
-    lab.run(backbones=("artist", "artist:shade=200"), probes=("means", "gap"), seeds=(0, 1), baselines=False)
+    lab.run(backbone=("artist", "artist:shade=200"), probe=("means", "gap"), seeds=(0, 1), baselines=False)
     return lab
 
 
@@ -122,7 +122,7 @@ def test_boards_without_generated_images_have_no_column(lab):
 
 
 def test_numbers_of_other_counts_are_in_other_tables(generation_lab):
-    generation_lab.run(backbones=("artist",), probes=("gap:count=4",), baselines=False)
+    generation_lab.run(backbone=("artist",), probe=("gap:count=4",), baselines=False)
     text = built(generation_lab)["shades/generation.md"]
     assert text.index("## `gap`") < text.index("## `gap:count=4`")
     assert [row["Backbone"] for row in rows(text, "gap@4")[:1]] == ["`artist`"]
@@ -131,7 +131,7 @@ def test_numbers_of_other_counts_are_in_other_tables(generation_lab):
 def test_two_protocols_with_the_same_metric_name_have_their_own_columns(generation_lab):
     generation_lab.probe("gap", ToyMeasure, options=GapOptions, consumes="samples")
     generation_lab.probe("gap-b", ToyMeasure, options=GapOptions, consumes="samples")
-    generation_lab.run(backbones=("artist",), probes=("gap-b",), baselines=False)
+    generation_lab.run(backbone=("artist",), probe=("gap-b",), baselines=False)
     [row] = [row for row in rows(built(generation_lab)["shades/means.md"], "Rank") if row["Backbone"] == "`artist`"]
     assert {"`gap`", "`gap-b`"} <= set(row)
 
@@ -169,7 +169,7 @@ def test_records_of_another_edition_are_left_out_with_the_reason(generation_lab,
 
 def test_a_failed_cell_is_left_out_with_the_reason(generation_lab):
     generation_lab.module.sampler = lambda job: iter([])
-    generation_lab.run(backbones=("artist",), probes=("gap:count=9",), baselines=False)
+    generation_lab.run(backbone=("artist",), probe=("gap:count=9",), baselines=False)
     text = built(generation_lab)["shades/generation.md"]
     assert rows(text, "Left out")[0]["Reason"] == "failed: PluginError"
 
@@ -186,7 +186,7 @@ def test_the_page_is_checked_and_removed_like_any_board(generation_lab):
 
 def test_a_probe_called_generation_would_take_the_page(generation_lab):
     generation_lab.probe("generation", type(generation_lab.module.ProbeSpec_means()))
-    generation_lab.run(backbones=("artist",), probes=("generation",), baselines=False)
+    generation_lab.run(backbone=("artist",), probe=("generation",), baselines=False)
     with pytest.raises(RecordError) as caught:
         built(generation_lab)
     assert str(caught.value).splitlines()[0] == (

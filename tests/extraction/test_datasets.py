@@ -68,7 +68,7 @@ def made(lab):
 
     def add(**content):
         lab.dataset("made", type("MadeHere", (Made,), {"content": content}))
-        return resolve("dataset", "made", lab.registry)
+        return resolve("dataset", "made")
 
     return add
 
@@ -84,11 +84,11 @@ def test_images_in_two_splits_are_counted_by_pair(made):
     component = made(
         train=([1, 2, 3, 4, 4, 6], [0, 0, 1, 1, 2, 2]), val=([2, 10, 11], [0, 1, 2]), test=([4, 2, 4, 12], [0, 1, 2, 2])
     )
-    said = open_images(component).warnings
+    said = open_images(component).description.warnings
     assert [line.partition(". ")[0] for line in said] == [
-        "1 image of val is in train too: val 0 is train 1",
-        "3 images of test are in train too: test 0 is train 3",
-        "1 image of test is in val too: test 1 is val 0",
+        "1 image of val is also in train: val 0 is train 1",
+        "3 images of test are also in train: test 0 is train 3",
+        "1 image of test is also in val: test 1 is val 0",
     ]
 
 
@@ -108,7 +108,7 @@ def test_pairs_are_those_of_brute_force():
 def test_a_dataset_without_digests_is_not_compared(made, monkeypatch):
     component = made(train=([1, 2, 3], [0, 1, 2]), test=([1, 2, 3], [0, 1, 2]))
     monkeypatch.setattr(Listed, "digests", Split.digests)
-    assert open_images(component).warnings == ()
+    assert open_images(component).description.warnings == ()
 
 
 @pytest.mark.parametrize("digests", [[b"x" * 16], [b"short"] * 3])
@@ -122,7 +122,9 @@ def test_digests_that_are_none_are_refused(digests):
 
 def test_classes_without_train_images_are_named(made):
     component = made(train=([1, 2], [1, 1]), test=SOUND["test"])
-    assert open_images(component).warnings == ("2 classes have no image in train, and cannot be learnt: dark, light",)
+    assert open_images(component).description.warnings == (
+        "2 classes have no image in train and cannot be learnt: dark, light",
+    )
 
 
 @pytest.mark.parametrize(("labels", "reach"), [([0, 1, -1], "from -1 to 1"), ([0, 1, 3], "from 0 to 3")])
@@ -133,11 +135,11 @@ def test_labels_out_of_range_are_an_error(made, labels, reach):
 
 def test_what_is_wrong_with_a_dataset_is_in_the_record(lab, made):
     made(train=([1, 2, 3, 4, 90, 91], [0, 0, 1, 1, 0, 1]), test=([7, 4, 9], [0, 1, 0]))
-    record = lab.record(datasets=("made",), baselines=False)
+    record = lab.record(dataset=("made",), baselines=False)
     assert record.status == "success"
-    shown = "1 image of test is in train too: test 1 is train 3"
+    shown = "1 image of test is also in train: test 1 is train 3"
     assert [line.partition(". ")[0] for line in record.warnings] == [
-        "1 class has no image in train, and cannot be learnt: light",
+        "1 class has no image in train and cannot be learnt: light",
         shown,
     ]
     (path,) = (lab.folder / "results").rglob("means-seed0-????????.json")
@@ -165,8 +167,6 @@ def fetched(lab, monkeypatch):
     lab.module.download = download
     lab.dataset("far", Far, fetch=f"{lab.module.__name__}:download")
     lab.dataset("near", ToyDataset)
-    for module in ("plugins.registry", "planning.jobs"):
-        monkeypatch.setattr(f"probebench.{module}.installed", lambda: lab.registry)
     monkeypatch.chdir(lab.folder)
     return done
 
@@ -201,7 +201,7 @@ def test_progress_of_every_file_is_shown(fetched, lab, monkeypatch):
             shown[-1].append("closed")
 
     monkeypatch.setattr("probebench.plugins.downloads.bar", Context)
-    fetch(resolve("dataset", "far", lab.registry))
+    fetch(resolve("dataset", "far"))
     assert shown == [["far.tar, MB", None, [0, 10, 30], "closed"], ["labels.bin, MB", 5e-6, [5], "closed"]]
 
 
@@ -242,7 +242,6 @@ def show(made, lab, cli, monkeypatch):
 
     def run(*arguments, **content):
         made(**content)
-        monkeypatch.setattr("probebench.plugins.registry.installed", lambda: lab.registry)
         monkeypatch.chdir(lab.folder)
         return cli("data", "show", "made", *arguments)
 
@@ -259,8 +258,8 @@ def test_show_prints_counts_fingerprints_and_warnings(show, lab):
     assert counts == [line.split() for line in table]
     expected = Listed([grey(value) for value in (1, 2, 3, 4)], [0, 0, 0, 1]).fingerprint()
     assert ["train", expected] in [line.split() for line in lines]
-    assert "warning: 1 class has no image in train, and cannot be learnt: light" in lines
-    assert any(line.startswith("warning: 1 image of test is in train too: test 0 is train 0.") for line in lines)
+    assert "warning: 1 class has no image in train and cannot be learnt: light" in lines
+    assert any(line.startswith("warning: 1 image of test is also in train: test 0 is train 0.") for line in lines)
     assert lines[-1] == "contact sheet: made-sheet.png"
 
 

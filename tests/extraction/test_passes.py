@@ -405,9 +405,9 @@ def fail(*_):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (modify_images, "modifies the batch it is given"),
-        (modify_index, "modifies the batch it is given"),
-        (leave_out, "gives no features of down.0@t=10@gap"),
+        (modify_images, "modifies its input batch"),
+        (modify_index, "modifies its input batch"),
+        (leave_out, "returns no features of down.0@t=10@gap"),
         (fail, "fails: RuntimeError: mat1 and mat2 cannot be multiplied$"),
     ],
 )
@@ -447,7 +447,7 @@ def test_a_backbone_that_cannot_be_placed_is_blamed(store):
         def move_to(self, device, precision):
             raise RuntimeError("no such device")
 
-    with pytest.raises(PluginError, match="cannot be placed on cpu in fp32: RuntimeError: no such device"):
+    with pytest.raises(PluginError, match="cannot be moved to cpu in fp32: RuntimeError: no such device"):
         run(Immovable(), Images(25), store)
 
 

@@ -55,7 +55,7 @@ def crop(number: int) -> torch.Tensor:
 
 
 def test_a_probe_is_handed_crops_of_train_and_val_as_it_is(lab, seen):
-    assert lab.record(probes=("viewer:views=crop2",), **ONE).status == "success"
+    assert lab.record(probe=("viewer:views=crop2",), **ONE).status == "success"
     ((train, val),), (final,) = seen["tuned"], seen["fitted"]
     on, off = carve(torch.arange(TRAIN) % 3, 0.1, seed=0)
     as_they_are = features(ToySplit("train", TRAIN), SOURCE)
@@ -68,7 +68,7 @@ def test_a_probe_is_handed_crops_of_train_and_val_as_it_is(lab, seen):
 
 
 def test_a_flip_goes_in_turns_with_the_image_as_it_is(lab, seen):
-    lab.run(probes=("viewer:views=flip",), **ONE)
+    lab.run(probe=("viewer:views=flip",), **ONE)
     (final,) = seen["fitted"]
     upright, mirrored = final.views
     assert torch.equal(upright, final.vectors)
@@ -79,13 +79,13 @@ def test_a_flip_goes_in_turns_with_the_image_as_it_is(lab, seen):
 
 
 def test_each_view_is_forwarded_once_and_never_again(lab, seen):
-    first = lab.run(probes=("viewer:views=crop3", "means"), seeds=(0, 1), baselines=False)
+    first = lab.run(probe=("viewer:views=crop3", "means"), seeds=(0, 1), baselines=False)
     assert lab.forwarded() == TRAIN + TEST + 3 * TRAIN
     assert first.forwarded == {("net", "shades"): TRAIN + TEST + 3 * TRAIN}
-    again = {"probes": ("viewer:views=crop3",), "results": lab.folder / "elsewhere", "baselines": False}
+    again = {"probe": ("viewer:views=crop3",), "results": lab.folder / "elsewhere", "baselines": False}
     lab.run(**again)
     assert lab.forwarded() == 0
-    lab.run(**again | {"probes": ("viewer:views=crop4",)})
+    lab.run(**again | {"probe": ("viewer:views=crop4",)})
     assert lab.forwarded() == TRAIN
     lab.run(**again, noise_seed=1)  # which seeds crops, too
     assert lab.forwarded() == TRAIN + TEST + 3 * TRAIN
@@ -99,7 +99,7 @@ def test_test_images_and_an_official_val_have_no_views(lab, seen):
             self.sizes = {"train": TRAIN, "val": 21, "test": TEST}
 
     lab.dataset("official", Official)
-    lab.run(datasets=("official",), probes=("viewer:views=crop2",), **ONE)
+    lab.run(dataset=("official",), probe=("viewer:views=crop2",), **ONE)
     assert {call.source for call in lab.calls} == {
         *(f"lab/official/{split}" for split in ("train", "val", "test")),
         *(f"lab/official/train/crop{number}" for number in range(2)),
@@ -116,27 +116,27 @@ def test_without_views_a_probe_is_what_it_was(lab, seen):
     class Before(Options):
         share: float = Field(0.5, description="a share")
 
-    after = plain("viewer", lab.registry).protocol
-    lab.record(probes=("viewer",), **ONE)
+    after = plain("viewer").protocol
+    lab.record(probe=("viewer",), **ONE)
     (train, _), *_ = seen["tuned"]
     assert train.views == ()
     assert train == Features(train.vectors, train.labels, train.classes, train.shape)
     lab.probe("viewer", ToyProbe, options=Before)
-    assert plain("viewer", lab.registry).protocol == after
+    assert plain("viewer").protocol == after
     assert lab.forwarded() == TRAIN + TEST
 
 
 def test_records_say_which_views_and_are_known_by_them(lab, seen):
     without, crops, flip = (
         cell.record
-        for cell in lab.run(probes=("viewer", "viewer:views=crop2", "viewer:views=flip"), baselines=False).cells
+        for cell in lab.run(probe=("viewer", "viewer:views=crop2", "viewer:views=flip"), baselines=False).cells
     )
     assert "views" not in without.cell.probe.options
     assert crops.cell.probe.options["views"] == "crop2"
     assert crops.protocol.name == "viewer:views=crop2"
     assert len({record.protocol.hash for record in (without, crops, flip)}) == 3
     assert crops.parts["train"].count == without.parts["train"].count  # images, not views
-    assert without.grid == lab.record(probes=("means",), baselines=False).grid
+    assert without.grid == lab.record(probe=("means",), baselines=False).grid
 
 
 def test_the_probe_inside_another_may_ask_for_views(lab, seen):
@@ -151,7 +151,7 @@ def test_the_probe_inside_another_may_ask_for_views(lab, seen):
             return self.inner.search(train, val, metric=metric, seed=seed)
 
     lab.probe("around", Around, options=Wrapping, wraps="probe")
-    lab.run(probes=("around:probe=[viewer:views=crop2]",), **ONE)
+    lab.run(probe=("around:probe=[viewer:views=crop2]",), **ONE)
     ((train, _),) = seen["tuned"]
     assert len(train.views) == 2
 
@@ -162,12 +162,12 @@ def test_mirror_images_that_are_none_of_the_dataset_are_refused_and_no_crop_is_m
 
     lab.dataset("written", Digits)
     with pytest.raises(UsageError) as caught:
-        lab.run(datasets=("written",), probes=("viewer:views=flip",), baselines=False)
+        lab.run(dataset=("written",), probe=("viewer:views=flip",), baselines=False)
     assert str(caught.value).splitlines() == [
         "a mirrored image is none of written",
         "  in: option views of viewer:views=flip",
         "  try: views=crop10, whose crops are not mirrored there",
     ]
-    lab.run(datasets=("written",), probes=("viewer:views=crop1",), **ONE)
+    lab.run(dataset=("written",), probe=("viewer:views=crop1",), **ONE)
     view = Cropped(ToySplit("train", TRAIN), "lab/written/train", 0, flips=False, seed=0)
     assert torch.allclose(seen["fitted"][-1].views[0], features(view, view.source))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from probebench.api import Split, ViewOptions
-from probebench.extraction.views import Cropped, Mirrored, views
+from probebench.extraction.views import Cropped, Mirrored, make_views
 
 
 class Pictures(Split):
@@ -62,7 +62,7 @@ def test_all_crops_are_drawn_and_half_of_them_mirrored():
     split = Pictures(8, 8, count=200)
     drawn = [
         (view.image(index), split.image(index))
-        for view in views("crop5", split, "s", flips=True, seed=0)
+        for view in make_views("crop5", split, "s", flips=True, seed=0)
         for index in range(200)
     ]
     places = {tuple(sorted(crops_of(image, flips=True))).index(crop.numpy().tobytes()) for crop, image in drawn[:300]}
@@ -87,7 +87,7 @@ def test_an_image_is_the_same_whatever_else_is_read_and_another_in_every_view_an
 
 def test_mirrored_images_and_labels_that_stay():
     split = Pictures()
-    (view,) = views("flip", split, "lab/pictures/train", flips=True, seed=0)
+    (view,) = make_views("flip", split, "lab/pictures/train", flips=True, seed=0)
     assert isinstance(view, Mirrored)
     assert np.array_equal(view.image(3).numpy(), split.image(3).numpy()[:, :, ::-1])
     assert torch.equal(view.labels(), split.labels())
@@ -101,7 +101,7 @@ def test_no_view_is_taken_for_another_or_for_the_images():
         for text in ("flip", "crop3")
         for flips in (True, False)
         for seed in (0, 1)
-        for view in views(text, split, "lab/pictures/train", flips=flips, seed=seed)
+        for view in make_views(text, split, "lab/pictures/train", flips=flips, seed=seed)
     ]
     prints = {split.fingerprint(), *(view.fingerprint() for view in found)}
     assert len(prints) == 1 + 1 + 3 * 2 * 2  # the mirror image is one, whatever seeds and flips say
@@ -110,11 +110,11 @@ def test_no_view_is_taken_for_another_or_for_the_images():
         "lab/pictures/train/mirrored",
         *(f"lab/pictures/train/crop{number}" for number in range(3)),
     }
-    assert views("none", split, "lab/pictures/train", flips=True, seed=0) == ()
+    assert make_views("none", split, "lab/pictures/train", flips=True, seed=0) == ()
 
 
 def test_more_crops_are_those_of_fewer_and_others():
-    few, many = (views(text, Pictures(), "s", flips=True, seed=0) for text in ("crop2", "crop5"))
+    few, many = (make_views(text, Pictures(), "s", flips=True, seed=0) for text in ("crop2", "crop5"))
     assert [view.fingerprint() for view in many[:2]] == [view.fingerprint() for view in few]
 
 

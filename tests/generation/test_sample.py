@@ -36,13 +36,12 @@ def painter(job):
 @pytest.fixture
 def start(lab, monkeypatch):
     """Draws with a sampler of the test's own."""
-    monkeypatch.setattr("probebench.plugins.registry.installed", lambda: lab.registry)
     lab.backbone("artist", ToyBackbone, sampler="laboratory_parts:sampler", sampling=Sampling)
 
     def run(sampler=painter, backbone="artist", **changes):
         lab.module.sampler = sampler
         settings = {"sampling": {}, "count": 5, "out": lab.folder / "out", "device": "cpu"} | changes
-        return sample(resolve("backbone", backbone, lab.registry), **settings)
+        return sample(resolve("backbone", backbone), **settings)
 
     return run
 
@@ -168,7 +167,7 @@ def test_a_manifest_that_cannot_be_read(start, lab):
         ({"count": 0}, ["--count 0 draws nothing", "  try: 1 or more"]),
         ({"batch_size": 0}, ["--batch-size 0 draws nothing", "  try: 1 or more"]),
         ({"sampling": {"shade": "300"}}, ["option shade=300 should be less than or equal to 255", "  in: artist"]),
-        ({"device": "tpu"}, ["no device 'tpu'", "  in: --device"]),
+        ({"device": "tpu"}, ["there is no device 'tpu'", "  in: --device"]),
     ],
 )
 def test_bad_usage_is_told_before_anything_is_drawn(start, lab, changes, lines):

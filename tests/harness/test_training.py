@@ -24,13 +24,12 @@ class Recipe(Options):
 @pytest.fixture
 def start(lab, monkeypatch):
     """Trains `learner` with a trainer of the test's own."""
-    monkeypatch.setattr("probebench.plugins.registry.installed", lambda: lab.registry)
 
     def run(trainer=lambda job: job.out, backbone="learner", dataset="shades", **changes):
         lab.module.trainer = trainer
         lab.backbone("learner", ToyBackbone, trainer="laboratory_parts:trainer", recipe=Recipe)
         settings = {"recipe": {}, "epochs": 2, "out": lab.folder / "out", "device": "cpu", "precision": "fp32"}
-        components = resolve("backbone", backbone, lab.registry), resolve("dataset", dataset, lab.registry)
+        components = resolve("backbone", backbone), resolve("dataset", dataset)
         return train(*components, **settings | changes)
 
     return run
@@ -59,8 +58,8 @@ def test_the_trainer_gets_the_whole_job(start, lab):
         ({"backbone": "net"}, ["net cannot be trained", "  try: one of learner"]),
         ({"epochs": 0}, ["--epochs 0 trains nothing", "  try: 1 or more"]),
         ({"recipe": {"lr": "0"}}, ["option lr=0 should be greater than 0", "  in: the recipe of learner"]),
-        ({"device": "tpu"}, ["no device 'tpu'", "  in: --device"]),
-        ({"precision": "fp7"}, ["no precision 'fp7'", "  in: --precision"]),
+        ({"device": "tpu"}, ["there is no device 'tpu'", "  in: --device"]),
+        ({"precision": "fp7"}, ["'fp7' is not a precision", "  in: --precision"]),
     ],
 )
 def test_bad_usage_is_told_before_training(start, changes, lines):
@@ -117,7 +116,7 @@ def steps(job, done=lambda epoch, step: None):
             count += 1
             job.progress(epoch, step, 3, 0.5)
             done(epoch, step)
-            if job.stop():
+            if job.should_stop():
                 return job.out / f"after-{count}"
     return job.out / "end"
 
@@ -166,7 +165,7 @@ def test_a_signal_stops_after_the_step(start, lab, number, usual_signals):
     def trainer(job):
         return steps(job, lambda *_: [signal.raise_signal(this) for this in once])
 
-    assert start(trainer, heard=heard.append) == TrainingResult(
+    assert start(trainer, on_signal=heard.append) == TrainingResult(
         lab.folder / "out" / "after-1", "epoch 1 of 2, step 1 of 3", number
     )
     assert heard == [number]
@@ -178,7 +177,7 @@ def test_a_second_signal_ends_it_at_once(start, usual_signals):
 
     def trainer(job):
         signal.raise_signal(signal.SIGINT)
-        assert job.stop()
+        assert job.should_stop()
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("unreachable")
 

@@ -47,8 +47,8 @@ def lab(lab):
 
 
 def titles(lab, *backbones, **changes):
-    request = lab.request(backbones=backbones, **changes)
-    return [job.backbone.title for job in jobs(request, lab.registry)]
+    request = lab.request(backbone=backbones, **changes)
+    return [job.backbone.title for job in jobs(request)]
 
 
 def test_floors_and_the_same_network_untrained_are_added(lab):
@@ -98,7 +98,7 @@ def test_a_floor_in_another_form_stands_for_the_plain_one(lab):
     ],
 )
 def test_baselines_are_known_by_their_options(lab, text, expected):
-    assert is_baseline(resolve("backbone", text, lab.registry)) is expected
+    assert is_baseline(resolve("backbone", text)) is expected
 
 
 def test_records_say_which_are_baselines(lab):
@@ -110,9 +110,9 @@ def test_records_say_which_are_baselines(lab):
 
 def test_doubles_are_run_once(lab):
     lab.run(
-        backbones=("net", "lab/net", "net:weights=ema"),
-        datasets=("shades", "lab/shades"),
-        probes=("means", "means"),
+        backbone=("net", "lab/net", "net:weights=ema"),
+        dataset=("shades", "lab/shades"),
+        probe=("means", "means"),
         seeds=(0, 0),
         baselines=False,
     )
@@ -139,9 +139,9 @@ def test_a_setting_that_does_not_give_an_untrained_network_is_the_plugins_fault(
 
 def test_alone_a_backbone_must_have_what_is_named(lab):
     """Beside others a floor is read in the only way it can be; alone nobody else can have been meant."""
-    lab.run(backbones=("net", "floor"), taps=("late",), levels=("t=10",))
-    with pytest.raises(UsageError, match="no tap 'late'"):
-        lab.run(backbones=("floor",), taps=("late",))
+    lab.run(backbone=("net", "floor"), taps=("late",), levels=("t=10",))
+    with pytest.raises(UsageError, match="no tap is called 'late'"):
+        lab.run(backbone=("floor",), taps=("late",))
     with pytest.raises(UsageError, match="no level 't=10'"):
-        lab.run(backbones=("floor",), levels=("t=10",))
-    assert lab.record(backbones=("floor",), taps=("image",), levels=("clean",)).status == "success"
+        lab.run(backbone=("floor",), levels=("t=10",))
+    assert lab.record(backbone=("floor",), taps=("image",), levels=("clean",)).status == "success"

@@ -62,8 +62,8 @@ def paper(site):
 
 
 def test_a_third_party_ships_a_protocol(paper):
-    registry = paper()
-    (ruled,) = find("paper", registry).ruled(None, registry)
+    paper()
+    (ruled,) = find("paper").ruled(None)
     assert ruled.protocol.name == "paper:near"
     assert ruled.probe.title == "near:k=7"
 
@@ -73,8 +73,8 @@ def test_a_document_inside_a_package(paper, site):
     (site.folder / "fake_papers" / "__init__.py").write_text("")
     (site.folder / "fake_papers" / "paper.toml").write_text(PAPER)
     source = PROTOCOLS.replace('Path(__file__).with_name("paper.toml")', '"fake_papers:paper.toml"')
-    registry = paper("not read", PROBES + source)
-    assert find("fake/paper", registry).document.summary == "as printed"
+    paper("not read", PROBES + source)
+    assert find("fake/paper").document.summary == "as printed"
 
 
 def test_a_plugin_that_knows_no_protocols_loads_as_before(paper):
@@ -87,8 +87,8 @@ def test_a_plugin_that_knows_no_protocols_loads_as_before(paper):
 
 def test_a_probe_of_the_own_distribution_comes_first(paper, site):
     site.add("stranger", PROBES)
-    registry = paper()
-    (ruled,) = find("paper", registry).ruled(None, registry)
+    paper()
+    (ruled,) = find("paper").ruled(None)
     assert ruled.probe.entry.qualified == "fake/near"
 
 
@@ -106,10 +106,10 @@ def test_two_distributions_with_one_name(paper, site, cli):
 def test_the_hash_moves_with_every_setting_and_with_no_word(paper, site):
     def hashed(old, new):
         (site.folder / "paper.toml").write_text(PAPER.replace(old, new))
-        (ruled,) = find("paper", registry).ruled(None, registry)
+        (ruled,) = find("paper").ruled(None)
         return ruled.protocol.hash
 
-    registry = paper()
+    paper()
     first = hashed("", "")
     assert hashed("a misprint", "an old misprint") == first
     assert hashed("as printed", "as it was printed") == first
@@ -146,9 +146,9 @@ def test_the_hash_moves_with_every_setting_and_with_no_word(paper, site):
     ],
 )
 def test_a_document_that_is_not_valid(paper, old, new, what, hint):
-    registry = paper(PAPER.replace(old, new))
+    paper(PAPER.replace(old, new))
     with pytest.raises(PluginError) as caught:
-        find("paper", registry)
+        find("paper")
     assert caught.value.what == f"protocol paper: {what}"
     assert caught.value.where.endswith("paper.toml of fake 1.5")
     assert caught.value.hint == hint
@@ -172,9 +172,9 @@ def test_a_document_that_is_not_there(paper, site, cli):
 
 
 def test_a_document_of_another_name(paper):
-    registry = paper(PAPER.replace('name = "paper"', 'name = "pager"'))
+    paper(PAPER.replace('name = "paper"', 'name = "pager"'))
     with pytest.raises(PluginError, match="protocol paper calls itself 'pager'"):
-        find("paper", registry)
+        find("paper")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_protocol_given_twice_is_a_problem_of_its_plugin(paper):
     registry = paper(source=PROBES + PROTOCOLS + PROTOCOLS.splitlines()[-1])
     (problem,) = registry.discovery.problems
     assert problem.error == "protocol paper is provided twice, by entry points 'main' and 'main'"
-    assert find("paper", registry).label == "paper"
+    assert find("paper").label == "paper"
 
 
 def test_the_list_names_the_broken_one_and_goes_on(paper, site, cli):
@@ -213,8 +213,8 @@ def test_show_marks_what_the_source_leaves_open(paper, cli):
 
 
 def test_show_as_json(paper, cli):
-    registry = paper()
-    (ruled,) = find("paper", registry).ruled(None, registry)
+    paper()
+    (ruled,) = find("paper").ruled(None)
     shown = cli("protocol", "show", "paper:near", "--json").json
     assert shown["hashes"] == {"near": ruled.protocol.hash}
     assert shown["document"]["probes"]["near"]["options"] == {"k": 7}
@@ -256,10 +256,10 @@ def test_one_probe_is_run_in_two_ways_under_names_of_the_documents_own(paper):
     ways = (
         PAPER + '\n[probes.near-wide]\nprobe = "near"\npool = "grid2"\nversion = 1\n[probes.near-wide.options]\nk = 7\n'
     )
-    registry = paper(ways)
-    first, second = find("paper", registry).ruled(None, registry)
+    paper(ways)
+    first, second = find("paper").ruled(None)
     assert (first.protocol.name, second.protocol.name) == ("paper:near", "paper:near-wide")
     assert first.probe == second.probe
     assert (first.pool, second.pool) == ("gap", "grid2")
     assert first.protocol.hash != second.protocol.hash
-    assert settings(find("paper", registry).document)["probes.near-wide.pool"] == "grid2"
+    assert settings(find("paper").document)["probes.near-wide.pool"] == "grid2"

@@ -46,7 +46,7 @@ def fixing(lab, name, more):
 
 
 def test_a_record_states_the_protocol_and_the_options_it_gave(lab):
-    record = lab.record(probes=(), protocols=("paper",))
+    record = lab.record(probe=(), protocol=("paper",))
     assert record.protocol.name == "paper:knob"
     assert record.cell.probe.options == {"share": 0.25}
     assert record.protocol.document["protocol"] == {"name": "paper:knob", "version": 3}
@@ -55,7 +55,7 @@ def test_a_record_states_the_protocol_and_the_options_it_gave(lab):
 
 def test_the_same_probe_beside_it_keeps_its_title_as_protocol(lab):
     """Boards that were made without named protocols go on to be what their records give."""
-    plain, named = (cell.record for cell in lab.run(probes=("knob:share=0.25",), protocols=("paper",)).cells)
+    plain, named = (cell.record for cell in lab.run(probe=("knob:share=0.25",), protocol=("paper",)).cells)
     assert (plain.protocol.name, named.protocol.name) == ("knob:share=0.25", "paper:knob")
     assert plain.protocol.hash != named.protocol.hash
     assert set(plain.protocol.document) == {"version", "probe", "selection", "final_fit", "measured"}
@@ -63,33 +63,33 @@ def test_the_same_probe_beside_it_keeps_its_title_as_protocol(lab):
 
 
 def test_probes_with_and_without_protocol_share_one_pass(lab):
-    lab.run(probes=("means",), protocols=("paper",))
+    lab.run(probe=("means",), protocol=("paper",))
     once = lab.forwarded()
-    lab.run(probes=("means",), results=lab.folder / "elsewhere", store=lab.folder / "other")
+    lab.run(probe=("means",), results=lab.folder / "elsewhere", store=lab.folder / "other")
     assert once == lab.forwarded() > 0
 
 
 def test_a_second_run_finds_the_record(lab):
-    lab.run(probes=(), protocols=("paper",))
-    assert [cell.fresh for cell in lab.run(probes=(), protocols=("paper",)).cells] == [False]
+    lab.run(probe=(), protocol=("paper",))
+    assert [cell.fresh for cell in lab.run(probe=(), protocol=("paper",)).cells] == [False]
 
 
 def test_a_protocol_asked_for_twice_is_run_once(lab):
-    assert len(lab.run(probes=(), protocols=("paper", "lab/paper", "paper:knob")).cells) == 1
+    assert len(lab.run(probe=(), protocol=("paper", "lab/paper", "paper:knob")).cells) == 1
 
 
 def test_options_may_differ_on_a_dataset(lab):
     lab.dataset("flowers", ToyDataset)
     special = "[probes.knob.datasets.flowers]\nshare = 0.75\n"
     lab.protocol("floral", HEAD.format(name="floral", more="") + KNOB.format(share=0.25) + special)
-    records = [c.record for c in lab.run(probes=(), protocols=("floral",), datasets=("shades", "flowers")).cells]
+    records = [c.record for c in lab.run(probe=(), protocol=("floral",), dataset=("shades", "flowers")).cells]
     assert [record.cell.probe.options["share"] for record in records] == [0.25, 0.75]
     assert {record.protocol.name for record in records} == {"floral:knob"}
 
 
 def test_a_protocol_fixes_what_is_read(lab):
     fixing(lab, "exact", 'pool = "max"\ntaps = ["late"]\nlevels = ["t=10"]')
-    free, fixed = (cell.record for cell in lab.run(probes=("means",), protocols=("exact",)).cells)
+    free, fixed = (cell.record for cell in lab.run(probe=("means",), protocol=("exact",)).cells)
     assert [str(point) for point in fixed.grid_points()] == ["late@t=10@max"]
     assert fixed.candidates.pool == "max"
     assert fixed.protocol.document["points"] == {"pool": "max", "taps": ["late"], "levels": ["t=10"]}
@@ -108,14 +108,14 @@ def test_a_protocol_fixes_what_is_read(lab):
 def test_what_a_protocol_fixes_cannot_be_asked_for_otherwise(lab, more, asked, words):
     fixing(lab, "exact", more)
     with pytest.raises(UsageError, match=re.escape(f"protocol exact:knob {words}")) as caught:
-        lab.run(probes=(), protocols=("exact",), **asked)
+        lab.run(probe=(), protocol=("exact",), **asked)
     (option,) = asked
     assert caught.value.where == f"--{option}"
 
 
 def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
     fixing(lab, "exact", 'pool = "max"')
-    assert lab.record(probes=(), protocols=("exact",), pool="max").candidates.pool == "max"
+    assert lab.record(probe=(), protocol=("exact",), pool="max").candidates.pool == "max"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
         (
             HEAD.format(name="odd", more='levels = ["t=11"]') + KNOB.format(share=0.5),
             2,
-            ["error: no level 't=11'", "  in: protocol odd:knob", "  try: one of clean, t=10, t=100"],
+            ["error: the backbone has no level 't=11'", "  in: protocol odd:knob", "  try: one of clean, t=10, t=100"],
         ),
         (
             HEAD.format(name="odd", more='taps = ["lat"]') + KNOB.format(share=0.5),
@@ -168,8 +168,11 @@ def test_a_protocol_that_cannot_be_run_is_told_before_any_work(lab, probebench, 
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
-        ("papers", ["error: no protocol 'papers'", "  try: did you mean 'paper'? (available: paper)"]),
-        ("other/paper", ["error: no protocol 'other/paper'", "  try: did you mean 'paper'? (available: paper)"]),
+        ("papers", ["error: no protocol is called 'papers'", "  try: did you mean 'paper'? (available: paper)"]),
+        (
+            "other/paper",
+            ["error: no protocol is called 'other/paper'", "  try: did you mean 'paper'? (available: paper)"],
+        ),
         (
             "paper:knop",
             [
@@ -203,5 +206,5 @@ def test_a_level_that_only_some_backbones_have(lab):
     """Beside another backbone one without noise is read clean, as with --levels."""
     lab.backbone("quiet", Quiet)
     fixing(lab, "noisy", 'levels = ["t=10"]')
-    noisy, quiet = (c.record for c in lab.run(probes=(), protocols=("noisy",), backbones=("net", "quiet")).cells)
+    noisy, quiet = (c.record for c in lab.run(probe=(), protocol=("noisy",), backbone=("net", "quiet")).cells)
     assert (noisy.candidates.levels, quiet.candidates.levels) == (("t=10",), ("clean",))

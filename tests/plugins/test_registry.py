@@ -72,11 +72,11 @@ def test_an_unknown_name_says_what_was_meant_and_what_there_is(registry):
 def test_a_path_in_place_of_a_name_hints_at_the_components_that_take_one(folders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data" / "shapes").mkdir(parents=True)
-    assert fails(UsageError, resolve, "probe", "data/shapes", folders) == [
+    assert fails(UsageError, resolve, "probe", "data/shapes") == [
         "no probe is called 'data/shapes'",
         "  try: for images in a folder or file write folder:path=data/shapes",
     ]
-    assert fails(UsageError, resolve, "probe", "data/absent", folders)[1] == "  try: one of famous, folder"
+    assert fails(UsageError, resolve, "probe", "data/absent")[1] == "  try: one of famous, folder"
 
 
 def test_an_unknown_name_points_at_broken_plugins(site):
@@ -112,7 +112,7 @@ def test_two_packages_with_one_name_are_usable_by_qualified_name(site):
         "  try: write one/twin or two/twin",
     ]
     for name in ("one/twin", "two/twin"):
-        component = resolve("probe", name, registry)
+        component = resolve("probe", name)
         assert component.title == component.identity()["name"] == name
 
 
@@ -146,7 +146,7 @@ def test_a_component_refused_at_discovery_gives_the_reason(site):
 
 
 def test_a_usable_component_of_a_plugin_with_another_problem_works(registry):
-    assert resolve("probe", "knob", registry).title == "knob"
+    assert resolve("probe", "knob").title == "knob"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_usable_component_of_a_plugin_with_another_problem_works(registry):
 )
 def test_the_title_is_canonical(registry, text, title):
     """N3: CLIP_benchmark reads `--flag False` as true, as any text that is not empty is."""
-    assert resolve("probe", text, registry).title == title
+    assert resolve("probe", text).title == title
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -183,7 +183,7 @@ def test_the_title_is_canonical(registry, text, title):
 def test_a_title_means_the_component_it_was_made_from(registry, options):
     entry = registry.find("probe", "knob")
     component = Component(entry, entry.spec.options(**options))
-    assert resolve("probe", component.title, registry).identity() == component.identity()
+    assert resolve("probe", component.title).identity() == component.identity()
 
 
 def test_a_preset_that_fixes_other_options_is_written_alone(site):
@@ -201,12 +201,12 @@ class Preset(Options):
         return self
 """
     site.add("fake", preset + spec("p").replace("summary=", "options=Preset, summary="))
-    registry = site.registry()
-    component = resolve("probe", "p:protocol=paper", registry)
+    site.registry()
+    component = resolve("probe", "p:protocol=paper")
     assert component.title == "p:protocol=paper"
     assert component.identity()["options"] == {"protocol": "paper", "k": 50}
-    assert resolve("probe", component.title, registry) == component
-    assert fails(UsageError, resolve, "probe", "p:protocol=paper,k=50", registry) == [
+    assert resolve("probe", component.title) == component
+    assert fails(UsageError, resolve, "probe", "p:protocol=paper,k=50") == [
         "protocol=paper fixes k",
         "  in: p",
         "  try: probebench show p",
@@ -225,10 +225,10 @@ class Preset(Options):
         return {**data, "k": 50} if data.get("protocol") == "paper" else data
 """
     site.add("fake", preset + spec("p").replace("summary=", "options=Preset, summary="))
-    registry = site.registry()
-    assert resolve("probe", "p:protocol=paper", registry).title == "p:protocol=paper"
-    assert resolve("probe", "p:protocol=paper,k=50", registry).title == "p:protocol=paper"
-    assert resolve("probe", "p:k=50", registry).title == "p:k=50"
+    site.registry()
+    assert resolve("probe", "p:protocol=paper").title == "p:protocol=paper"
+    assert resolve("probe", "p:protocol=paper,k=50").title == "p:protocol=paper"
+    assert resolve("probe", "p:k=50").title == "p:k=50"
 
 
 @pytest.fixture
@@ -266,24 +266,24 @@ def probebench_probes():
     ],
 )
 def test_a_location_is_no_part_of_a_title_and_an_alias_replaces_the_name(folders, text, title):
-    assert resolve("probe", text, folders).title == title
+    assert resolve("probe", text).title == title
 
 
 def test_a_location_is_no_part_of_the_identity(folders):
-    here, there = (resolve("probe", f"folder:path={path},name=mine", folders) for path in ("/tmp/a", "/tmp/b"))
+    here, there = (resolve("probe", f"folder:path={path},name=mine") for path in ("/tmp/a", "/tmp/b"))
     assert here.identity() == there.identity()
     assert here.identity()["options"] == {"name": "mine", "size": 32}
     assert here != there
 
 
 def test_an_alias_cannot_be_the_name_of_another_component(folders):
-    lines = fails(UsageError, resolve, "probe", "folder:name=famous", folders)
+    lines = fails(UsageError, resolve, "probe", "folder:name=famous")
     assert "would be called 'famous', which is the name of another probe" in lines[0]
     assert "name=famous-copy" in lines[-1]
 
 
 def test_the_identity_holds_all_options_in_json(registry):
-    assert resolve("probe", "knob:widths=8", registry).identity() == {
+    assert resolve("probe", "knob:widths=8").identity() == {
         "name": "fake/knob",
         "version": 3,
         "options": {"flag": True, "widths": [8], "rate": 0.1, "grid": "full", "path": ""},
@@ -291,15 +291,13 @@ def test_the_identity_holds_all_options_in_json(registry):
 
 
 def test_an_unknown_option_is_an_error_with_suggestions(registry):
-    assert fails(UsageError, resolve, "probe", "knob:flog=true", registry) == [
+    assert fails(UsageError, resolve, "probe", "knob:flog=true") == [
         "there is no option 'flog'",
         "  in: knob",
         "  try: did you mean 'flag'? (options: flag, grid, path, rate, widths)",
     ]
-    assert (
-        fails(UsageError, resolve, "probe", "knob:zzz=1", registry)[2] == "  try: one of flag, grid, path, rate, widths"
-    )
-    assert fails(UsageError, resolve, "probe", "plain:flag=true", registry)[2] == "  try: plain has no options"
+    assert fails(UsageError, resolve, "probe", "knob:zzz=1")[2] == "  try: one of flag, grid, path, rate, widths"
+    assert fails(UsageError, resolve, "probe", "plain:flag=true")[2] == "  try: plain has no options"
 
 
 @pytest.mark.parametrize(
@@ -315,7 +313,7 @@ def test_an_unknown_option_is_an_error_with_suggestions(registry):
     ],
 )
 def test_a_wrong_value_is_an_error_with_the_expected_values(registry, option, message):
-    assert fails(UsageError, resolve, "probe", f"knob:{option}", registry) == [
+    assert fails(UsageError, resolve, "probe", f"knob:{option}") == [
         message,
         "  in: knob",
         "  try: probebench show knob",
@@ -323,7 +321,7 @@ def test_a_wrong_value_is_an_error_with_the_expected_values(registry, option, me
 
 
 def test_all_wrong_options_are_named_at_once(registry):
-    lines = fails(UsageError, resolve, "probe", "knob:flag=maybe,flog=1,rate=9", registry)
+    lines = fails(UsageError, resolve, "probe", "knob:flag=maybe,flog=1,rate=9")
     assert lines[0] == (
         "there is no option 'flog'; option flag=maybe should be a boolean; "
         "option rate=9 should be less than or equal to 1"
@@ -350,7 +348,8 @@ def build(site):
 
     def build(factory: str):
         site.add("fake", spec("p", factory), version="0.7")
-        return resolve("probe", "p", site.registry()).build()
+        site.load()
+        return resolve("probe", "p").build()
 
     return build
 
@@ -358,7 +357,8 @@ def build(site):
 def test_a_component_is_built_with_its_options(site):
     (site.folder / "fake_factories.py").write_text(FACTORIES)
     site.add("fake", SOURCE)
-    component = resolve("probe", "knob:rate=0.5", site.registry())
+    site.load()
+    component = resolve("probe", "knob:rate=0.5")
     probe = component.build()
     assert probe.options.rate == 0.5
     assert component.build() is not probe

@@ -50,7 +50,7 @@ def inputs(split, source, positions, *, seed) -> torch.Tensor:
 
 
 def test_what_it_is_given_to_train_to_choose_and_to_measure_on(lab):
-    assert lab.record(probes=("tuner",), **ONE).status == "success"
+    assert lab.record(probe=("tuner",), **ONE).status == "success"
     on, off = carve(torch.arange(TRAIN) % 3, 0.1, seed=0)
     ((train, val),), split = told["tuned"], ToySplit("train", TRAIN)
     assert train.labels.tolist() == (on % 3).tolist()
@@ -75,7 +75,7 @@ def test_an_official_val_comes_after_train_in_the_last_training(lab):
             self.sizes = {"train": TRAIN, "val": 21, "test": TEST}
 
     lab.dataset("official", Official)
-    record = lab.record(datasets=("official",), probes=("tuner",), **ONE)
+    record = lab.record(dataset=("official",), probe=("tuner",), **ONE)
     assert {name: part.count for name, part in record.parts.items()} == {"train": TRAIN, "val": 21, "test": TEST}
     final = told["fitted"][-1]
     assert final.labels.tolist() == [*(torch.arange(TRAIN) % 3).tolist(), *(torch.arange(21) % 3).tolist()]
@@ -85,7 +85,7 @@ def test_an_official_val_comes_after_train_in_the_last_training(lab):
 
 
 def test_views_of_train_in_turns_and_of_nothing_else(lab):
-    lab.run(probes=("tuner:views=flip",), **ONE)
+    lab.run(probe=("tuner:views=flip",), **ONE)
     ((train, val),), on = told["tuned"], carve(torch.arange(TRAIN) % 3, 0.1, seed=0)[0]
     rows, split = torch.arange(4), ToySplit("train", TRAIN)
     seed = hash63("epoch", 0, 2)
@@ -97,16 +97,16 @@ def test_views_of_train_in_turns_and_of_nothing_else(lab):
 
 
 def test_the_backbone_stays_as_it_is_and_nothing_is_forwarded_or_stored(lab):
-    first = lab.run(probes=("tuner", "means"), **ONE)
+    first = lab.run(probe=("tuner", "means"), **ONE)
     assert lab.forwarded() == TRAIN + TEST  # of the probe of frozen features
-    again = lab.run(probes=("tuner",), results=lab.folder / "again", **ONE)
+    again = lab.run(probe=("tuner",), results=lab.folder / "again", **ONE)
     assert again.cells[0].record.metrics == first.cells[0].record.metrics
     assert again.forwarded == {}
-    assert [cell.fresh for cell in lab.run(probes=("tuner",), **ONE).cells] == [False]
+    assert [cell.fresh for cell in lab.run(probe=("tuner",), **ONE).cells] == [False]
 
 
 def test_a_record_says_that_the_backbone_was_trained(lab):
-    tuned, frozen = (cell.record for cell in lab.run(probes=("tuner", "means"), **ONE).cells)
+    tuned, frozen = (cell.record for cell in lab.run(probe=("tuner", "means"), **ONE).cells)
     assert (tuned.frozen, frozen.frozen) == (False, True)
     assert tuned.protocol.document["frozen"] is False
     assert "frozen" not in frozen.protocol.document
@@ -116,7 +116,7 @@ def test_a_record_says_that_the_backbone_was_trained(lab):
 
 
 def test_it_has_a_board_of_its_own_that_says_so(lab):
-    lab.run(probes=("tuner", "means"), **ONE)
+    lab.run(probe=("tuner", "means"), **ONE)
     found = {board.newest.protocol.name: board for board in boards(load(lab.folder / "results"))}
     assert set(found) == {"tuner", "means"}
     texts = {name: board_page(board, lab.folder) for name, board in found.items()}
@@ -131,7 +131,7 @@ def test_a_training_that_diverges_is_a_failed_cell_that_no_board_ranks(lab):
             raise TrainingError("it diverges", where="option rates of diverging", hint="smaller ones")
 
     lab.probe("diverging", Diverging, consumes="backbone", options=ViewOptions)
-    (cell,) = lab.run(probes=("diverging",), **ONE).cells
+    (cell,) = lab.run(probe=("diverging",), **ONE).cells
     assert str(cell.error).splitlines() == ["it diverges", "  in: option rates of diverging", "  try: smaller ones"]
     assert (cell.record.status, cell.record.error.type) == ("error", "TrainingError")
     (board,) = boards(load(lab.folder / "results"))
@@ -140,7 +140,7 @@ def test_a_training_that_diverges_is_a_failed_cell_that_no_board_ranks(lab):
 
 def test_a_backbone_without_a_network_to_train_is_refused_before_any_work(lab):
     with pytest.raises(UsageError) as caught:
-        lab.run(backbones=("net", "fixed"), probes=("tuner",), **ONE)
+        lab.run(backbone=("net", "fixed"), probe=("tuner",), **ONE)
     assert str(caught.value).splitlines() == [
         "fixed has no network to train, and tuner trains it",
         "  in: --backbone",
@@ -152,7 +152,7 @@ def test_a_backbone_without_a_network_to_train_is_refused_before_any_work(lab):
 
 def test_a_floor_that_cannot_be_trained_is_left_out(lab):
     lab.backbone("floor", ToyBackbone, baseline=True)
-    titles = [cell.record.cell.backbone.title for cell in lab.run(probes=("tuner", "means"), **ONE).cells]
+    titles = [cell.record.cell.backbone.title for cell in lab.run(probe=("tuner", "means"), **ONE).cells]
     assert sorted(titles) == ["floor", "net", "net"]
 
 
@@ -167,7 +167,7 @@ def test_a_probe_that_gives_scores_of_another_shape_is_to_blame(lab):
             return [Trial({"rate": 0.1}, 0.5)]
 
     lab.probe("wide", Wide, consumes="backbone", options=ViewOptions)
-    record = lab.record(probes=("wide",), **ONE)
+    record = lab.record(probe=("wide",), **ONE)
     assert record.status == "error"
     assert "scores of shape (30, 4), not (30, 3)" in record.error.message
 
@@ -175,7 +175,7 @@ def test_a_probe_that_gives_scores_of_another_shape_is_to_blame(lab):
 @pytest.mark.parametrize(("asked", "option"), [("optimism", "--optimism"), ("soft_vote", "--soft-vote")])
 def test_what_would_train_the_backbone_many_times_over_is_refused(lab, asked, option):
     with pytest.raises(UsageError) as caught:
-        lab.run(probes=("tuner",), **ONE, **{asked: True})
+        lab.run(probe=("tuner",), **ONE, **{asked: True})
     assert str(caught.value).splitlines() == [
         f"tuner trains the backbone, and {option} is of frozen features",
         f"  in: {option}",

@@ -57,19 +57,19 @@ def test_a_map_smaller_than_the_grid_is_not_stored_several_times_over():
 
 
 def test_a_probe_gets_maps_pooled_its_way_with_their_shape(lab, seen):
-    record = lab.record(probes=("reader",), baselines=False)
+    record = lab.record(probe=("reader",), baselines=False)
     assert record.chosen.pool == "grid2"
     assert set(seen["shapes"]) == {(channels, 2, 2) for channels, *_ in seen["shapes"]}
     assert seen["places"] == [("cpu", "fp32")]
 
 
 def test_what_the_user_asks_for_comes_before_what_the_probe_prefers(lab, seen):
-    assert lab.record(probes=("reader",), pool="gap", baselines=False).chosen.pool == "gap"
+    assert lab.record(probe=("reader",), pool="gap", baselines=False).chosen.pool == "gap"
     assert {len(shape) for shape in seen["shapes"]} == {1}
 
 
 def test_probes_that_want_other_pools_run_side_by_side(lab, seen):
-    cells = lab.run(probes=("reader", "means"), baselines=False).cells
+    cells = lab.run(probe=("reader", "means"), baselines=False).cells
     assert {cell.record.cell.probe.name: cell.record.chosen.pool for cell in cells} == {
         "lab/reader": "grid2",
         "lab/means": "gap",
@@ -84,13 +84,13 @@ def test_a_tap_whose_shape_is_not_what_it_gives_is_an_error(lab):
             ]
 
     lab.backbone("boasting", Boasting)
-    record = lab.record(backbones=("boasting",), baselines=False)
+    record = lab.record(backbone=("boasting",), baselines=False)
     assert record.status == "error"
     assert "wide, and its tap's shape makes it" in record.error.message
 
 
 def test_a_card_with_a_pool_that_there_is_not():
-    with pytest.raises(UsageError, match="no pool 'grid'"):
+    with pytest.raises(UsageError, match="'grid' is not a pool for spatial features"):
         ProbeSpec(name="reader", factory="nowhere:Reader", summary="reads", pool="grid")
 
 

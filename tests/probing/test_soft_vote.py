@@ -45,7 +45,7 @@ def lab(lab):
 
 
 def vote(lab, **changes):
-    (cell,) = lab.run(**{"probes": ("stating",), "soft_vote": True} | changes).cells
+    (cell,) = lab.run(**{"probe": ("stating",), "soft_vote": True} | changes).cells
     assert cell.record.status == "success", cell.record.error
     return cell
 
@@ -96,7 +96,7 @@ def test_each_level_votes_in_its_own_best_setting_and_the_tap_is_that_of_the_bes
             return super().fit(train, params, seed=seed)
 
     lab.probe("scripted", Scripted)
-    record = vote(lab, probes=("scripted",)).record
+    record = vote(lab, probe=("scripted",)).record
     assert str(record.chosen.point) == "late@clean@gap"
     assert [(trial.level, trial.params["share"], trial.value) for trial in record.soft_vote] == [
         ("clean", 0.0, 0.9),
@@ -116,7 +116,7 @@ def test_a_class_without_any_vote_is_no_candidate_and_a_small_one_is(lab):
             return Extreme(None, 1)
 
     lab.probe("sure", Sure)
-    metrics = vote(lab, probes=("sure",)).record.metrics
+    metrics = vote(lab, probe=("sure",)).record.metrics
     assert metrics["top1"].value == pytest.approx(1 / 3)
     assert metrics["top3"].value == pytest.approx(2 / 3)
 
@@ -124,7 +124,7 @@ def test_a_class_without_any_vote_is_no_candidate_and_a_small_one_is(lab):
 def test_a_probe_without_probabilities_fails_with_advice(lab):
     (cell,) = lab.run(soft_vote=True).cells
     assert str(cell.error).splitlines() == [
-        "ToyFitted states no probabilities that could be averaged",
+        "ToyFitted gives no probabilities that could be averaged",
         "  in: --soft-vote",
         "  try: take a probe whose records have an ece15, or leave the option out",
     ]
@@ -139,18 +139,18 @@ def test_a_probe_that_says_that_it_states_none_is_refused_before_anything_is_rea
     lab.probe("around", lambda options, inner: inner, wraps="probe", options=AroundOptions)
     for ask in (lab.run, lab.plan):
         with pytest.raises(UsageError) as caught:
-            ask(probes=("stating", spec), soft_vote=True)
+            ask(probe=("stating", spec), soft_vote=True)
         assert str(caught.value).splitlines() == [
-            f"{spec} states no probabilities that could be averaged",
+            f"{spec} gives no probabilities that could be averaged",
             "  in: --soft-vote",
             f"  try: run {spec} without it",
         ]
     assert lab.forwarded() == 0
-    assert lab.record(probes=(spec,), levels=("t=10",)).status == "success"
+    assert lab.record(probe=(spec,), levels=("t=10",)).status == "success"
 
 
 def test_one_level_is_the_same_cell_with_and_without(lab):
-    (plain,) = lab.run(probes=("stating",), levels=("t=10",)).cells
+    (plain,) = lab.run(probe=("stating",), levels=("t=10",)).cells
     again = vote(lab, levels=("t=10",))
     assert not again.fresh
     assert again.record.soft_vote == ()
@@ -170,7 +170,7 @@ def test_optimism_of_a_soft_vote_is_refused(lab):
 class TestBoard:
     @pytest.fixture
     def cells(self, lab):
-        return [lab.run(probes=("stating",)).cells[0], vote(lab)]
+        return [lab.run(probe=("stating",)).cells[0], vote(lab)]
 
     def test_both_rows_stand_on_it_and_the_vote_is_marked(self, lab, cells):
         plain, voted = cells

@@ -47,7 +47,7 @@ def test_every_trial_on_test_is_what_a_run_of_it_alone_gives(lab):
 
         lab.probe("only", Only)
         alone = lab.record(
-            probes=("only",), taps=(trial.tap,), levels=(trial.level,), results=lab.folder / f"{trial.tap}{trial.level}"
+            probe=("only",), taps=(trial.tap,), levels=(trial.level,), results=lab.folder / f"{trial.tap}{trial.level}"
         )
         assert alone.metrics["top1"].value == trial.value
 
@@ -63,7 +63,7 @@ def test_it_is_the_distance_of_the_result_from_the_best_on_test(lab):
             return [Trial({"share": 0.0}, 0.9 if len(train.labels) == 54 else bad), Trial({"share": 0.5}, good)]
 
     lab.probe("fixed", Fixed)
-    record = lab.record(probes=("fixed",), taps=("late",), levels=("t=100",), optimism=True)
+    record = lab.record(probe=("fixed",), taps=("late",), levels=("t=100",), optimism=True)
     result = record.metrics["top1"].value
     assert record.chosen.params == {"share": 0.0}
     assert [trial.value for trial in record.optimism.trials] == [0.0, 1.0]
@@ -77,14 +77,14 @@ def test_a_result_that_no_trial_beats_has_none(lab):
             return [Trial({"share": 0.0}, 0.0)]
 
     lab.probe("humble", Humble)
-    record = lab.record(probes=("humble",), optimism=True)
+    record = lab.record(probe=("humble",), optimism=True)
     assert (record.optimism.best, record.optimism.value) == (record.metrics["top1"].value, 0.0)
 
 
 def test_poisoned_test_labels_change_no_choice(lab):
     lab.dataset("poisoned", PoisonedTest)
     honest, poisoned = (
-        cell for name in ("shades", "poisoned") for cell in lab.run(datasets=(name,), optimism=True).cells
+        cell for name in ("shades", "poisoned") for cell in lab.run(dataset=(name,), optimism=True).cells
     )
     assert poisoned.record.grid == honest.record.grid
     assert poisoned.record.chosen == honest.record.chosen
@@ -103,7 +103,7 @@ def test_the_probe_never_sees_a_test_label(lab):
             return super().search(train, val, metric=metric, seed=seed)
 
     lab.probe("watched", Watched)
-    lab.record(probes=("watched",), optimism=True)
+    lab.record(probe=("watched",), optimism=True)
     on_test = [labels for images, labels in seen if images == 60]
     assert len(on_test) == 6
     assert all(not labels.any() for labels in on_test)
@@ -116,8 +116,8 @@ def test_nothing_else_in_the_record_is_touched(lab):
             return super().search(train, val, metric=metric, seed=seed)
 
     lab.probe("talkative", Talkative)
-    plain = lab.record(probes=("talkative",))
-    told = lab.record(probes=("talkative",), optimism=True, results=lab.folder / "told")
+    plain = lab.record(probe=("talkative",))
+    told = lab.record(probe=("talkative",), optimism=True, results=lab.folder / "told")
     assert without_optimism(told) == files.comparable(plain)
     assert plain.warnings == ("tuned on 54",)
 

@@ -88,7 +88,7 @@ def test_poisoned_test_labels_change_no_choice(lab):
 
 def test_a_probe_sees_test_vectors_once_and_after_the_choice(lab):
     lab.probe("spy", Spy)
-    lab.run(probes=("spy",), taps=("late",), levels=("t=10",))
+    lab.run(probe=("spy",), taps=("late",), levels=("t=10",))
     ((train, val),) = Spy.tuned
     *tuning, (_, params) = Spy.fitted
     *_, test = Spy.scored
@@ -102,7 +102,7 @@ def test_a_probe_sees_test_vectors_once_and_after_the_choice(lab):
 
 def test_the_final_fit_is_on_train_and_val_in_the_order_of_the_split(lab):
     lab.probe("spy", Spy)
-    lab.run(probes=("spy",), taps=("late",), levels=("clean",))
+    lab.run(probe=("spy",), taps=("late",), levels=("clean",))
     final, _ = Spy.fitted[-1]
     assert len(final.vectors) == 60
     assert final.labels.tolist() == (torch.arange(60) % 3).tolist()
@@ -113,7 +113,7 @@ def test_the_final_fit_is_on_train_and_val_in_the_order_of_the_split(lab):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_a_carved_val_is_disjoint_and_known_by_its_digest(lab, seed):
     lab.probe("spy", Spy)
-    record = lab.record(probes=("spy",), seeds=(seed,))
+    record = lab.record(probe=("spy",), seeds=(seed,))
     train, val = Spy.tuned[0]
     assert rows(train).isdisjoint(rows(val))
     expected = carve(torch.arange(60) % 3, 0.1, seed=seed)
@@ -132,7 +132,7 @@ def test_another_seed_carves_another_val(lab):
 def test_an_official_val_is_used_and_fitted_on_in_the_end(lab):
     lab.dataset("official", dataset_with(train=60, val=21, test=30))
     lab.probe("spy", Spy)
-    record = lab.record(datasets=("official",), probes=("spy",))
+    record = lab.record(dataset=("official",), probe=("spy",))
     assert {(len(train.labels), len(val.labels)) for train, val in Spy.tuned} == {(60, 21)}
     assert len(Spy.fitted[-1][0].labels) == 60 + 21
     assert (record.selection.carved, record.selection.val_fraction) == (False, None)
@@ -158,7 +158,7 @@ def test_val_decides_even_where_test_would_decide_otherwise(lab):
 
     lab.probe("contrary", Contrary)
     lab.dataset("official", dataset_with({"val": shifted}, train=60, val=30, test=30))
-    record = lab.record(datasets=("official",), probes=("contrary",), taps=("late",), levels=("clean",))
+    record = lab.record(dataset=("official",), probe=("contrary",), taps=("late",), levels=("clean",))
     assert record.chosen.params == {"sign": -1}
     assert record.metrics["top1"].value < 0.5
 
@@ -174,10 +174,10 @@ def test_points_are_tuned_as_many_at_once_as_fit_in_memory(lab, monkeypatch, lim
             return super().search_many(points, metric=metric, seed=seed)
 
     lab.probe("sweep", Sweep)
-    expected = [(trial.point, trial.params, trial.value) for trial in lab.record(probes=("sweep",)).grid]
+    expected = [(trial.point, trial.params, trial.value) for trial in lab.record(probe=("sweep",)).grid]
     together.clear()
     monkeypatch.setattr(trials, "GROUP_BYTES", limit)
-    grid = lab.record(probes=("sweep",), results=lab.folder / "again").grid
+    grid = lab.record(probe=("sweep",), results=lab.folder / "again").grid
     assert together == calls
     assert [(trial.point, trial.params, trial.value) for trial in grid] == expected
 
@@ -188,10 +188,10 @@ def test_a_point_that_search_many_forgets_fails_the_cell(lab):
             return super().search_many(points[1:], metric=metric, seed=seed)
 
     lab.probe("forgetful", Forgetful)
-    (cell,) = lab.run(probes=("forgetful",)).cells
+    (cell,) = lab.run(probe=("forgetful",)).cells
     assert cell.record.status == "error"
-    assert "search_many() gives trials of 5 points, not 6" in str(cell.error)
-    assert "one list a point" in str(cell.error)
+    assert "search_many() returns trials of 5 points, not of 6" in str(cell.error)
+    assert "one list for each point" in str(cell.error)
 
 
 @pytest.mark.parametrize("levels", [(), ("t=100", "clean", "t=10")])
@@ -201,7 +201,7 @@ def test_of_equal_trials_the_shallow_tap_the_low_level_and_the_first_setting_win
             return [Trial({"share": share}, 0.5) for share in (0.5, 0.0)]
 
     lab.probe("undecided", Undecided)
-    record = lab.record(probes=("undecided",), taps=("late", "early"), levels=levels)
+    record = lab.record(probe=("undecided",), taps=("late", "early"), levels=levels)
     assert str(record.chosen.point) == "early@clean@gap"
     assert record.chosen.params == {"share": 0.5}
 
@@ -248,8 +248,8 @@ def test_a_probe_that_spoils_what_it_is_given_harms_nobody_else(lab):
 
     lab.dataset("official", dataset_with(train=60, val=21, test=30))
     lab.probe("spoiler", Spoiler)
-    alone = lab.record(datasets=("official",), results=lab.folder / "alone")
-    _, after = lab.run(datasets=("official",), probes=("spoiler", "means")).cells
+    alone = lab.record(dataset=("official",), results=lab.folder / "alone")
+    _, after = lab.run(dataset=("official",), probe=("spoiler", "means")).cells
     assert files.comparable(after.record) == files.comparable(alone)
 
 
@@ -261,7 +261,7 @@ def test_the_best_point_is_fitted_with_its_own_setting(lab):
             return [Trial({"share": share, "dim": train.vectors.shape[1]}, next(self.values)) for share in (0.0, 0.5)]
 
     lab.probe("rising", Rising)
-    record = lab.record(probes=("rising",), levels=("clean",))
+    record = lab.record(probe=("rising",), levels=("clean",))
     assert (str(record.chosen.point), record.chosen.params) == ("late@clean@gap", {"share": 0.0, "dim": 8})
     assert (record.chosen.dim, record.chosen.cost, record.chosen.sigma) == (8, 0.9, 0.0)
     assert [trial.value for trial in record.grid] == [0.1, 0.2, 0.9, 0.3]
@@ -270,9 +270,9 @@ def test_the_best_point_is_fitted_with_its_own_setting(lab):
 @pytest.mark.parametrize(
     ("trials", "message"),
     [
-        ([], "the probe tried nothing"),
-        ([Trial({}, float("nan"))], "a trial has the value nan, not one from 0 to 1"),
-        ([Trial({}, 71.5)], "a trial has the value 71.5, not one from 0 to 1"),
+        ([], "search() returns no trial"),
+        ([Trial({}, float("nan"))], "a trial has the value nan, outside 0 to 1"),
+        ([Trial({}, 71.5)], "a trial has the value 71.5, outside 0 to 1"),
         ([Trial({"k": [1]}, 0.5)], "a trial has the setting k=[1]"),
         ([Trial({"rate": float("inf")}, 0.5)], "a trial has the setting rate=inf"),
         ([Trial({"k": np.int64(5)}, 0.5)], "a trial has the setting k=np.int64(5)"),
@@ -284,7 +284,7 @@ def test_trials_that_no_record_can_hold_fail_the_cell_alone(lab, trials, message
             return trials
 
     lab.probe("odd", Odd)
-    odd, sound = lab.run(probes=("odd", "means")).cells
+    odd, sound = lab.run(probe=("odd", "means")).cells
     assert odd.record.error.type == PluginError.__name__
     assert odd.record.error.message.splitlines()[:2] == [message, "  in: Odd"]
     assert sound.record.status == "success"
@@ -308,7 +308,7 @@ def test_scores_that_cannot_be_measured_fail_the_cell_alone(lab, scores, message
             return model
 
     lab.probe("odd", Odd)
-    odd, sound = lab.run(probes=("odd", "means")).cells
+    odd, sound = lab.run(probe=("odd", "means")).cells
     assert odd.record.error.message.startswith(message)
     assert sound.record.status == "success"
 

@@ -117,8 +117,8 @@ def test_summary_has_all_of_a_record():
     [
         (torch.zeros(2), torch.zeros(2, dtype=torch.int64), r"scores of shape \(2,\)"),
         (torch.zeros(2, 3), torch.zeros(3, dtype=torch.int64), r"scores of shape \(2, 3\) for 3 labels"),
-        (torch.zeros(1, 3), torch.tensor([3]), "labels reach from 3 to 3, but scores have 3 classes"),
-        (torch.zeros(1, 3), torch.tensor([-1]), "labels reach from -1"),
+        (torch.zeros(1, 3), torch.tensor([3]), "labels range from 3 to 3, but scores have 3 classes"),
+        (torch.zeros(1, 3), torch.tensor([-1]), "labels range from -1"),
         (torch.tensor([[0.0, 1], [math.nan, 1]]), torch.tensor([0, 1]), "score NaN to image 1"),
         (torch.tensor([[0.0, 1], [-INF, -INF]]), torch.tensor([0, 1]), "image 1 no candidate class"),
     ],

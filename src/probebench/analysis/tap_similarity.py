@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from probebench.api import UsageError
 from probebench.extraction.context import Workbench, collect_warnings
 from probebench.extraction.split_pass import read_split
 from probebench.extraction.subsets import limit
-from probebench.planning.jobs import Job
-from probebench.planning.points import Reading, reading
-from probebench.planning.request import check_reading
-from probebench.plugins.registry import installed, resolve
+from probebench.planning.points import ResolvedPoints
 from probebench.stats.cka import LEAST, NeighbourSets, align, hsic, neighbours, normalised
 from probebench.stats.tap_matrix import NEIGHBOURS, Side, TapMatrix
 from probebench.store.features import Store
@@ -21,57 +18,57 @@ from probebench.util.progress import bar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
     from probebench.api import Point
     from probebench.extraction.context import Context
     from probebench.extraction.passes import Extraction, StoredFeatures
-    from probebench.planning.request import Request
-    from probebench.plugins.registry import Component, Registry
+    from probebench.planning.jobs import Job
+    from probebench.plugins.registry import Component
     from probebench.stats.tap_matrix import Matrix
 
 
-def compare_taps(
-    a: Request, b: Request, *, split: str = "test", minibatch: int | None = None, registry: Registry | None = None
-) -> TapMatrix:
+def compare_taps(a: Job, b: Job, *, store: Path, split: str = "test", minibatch: int | None = None) -> TapMatrix:
     """Compares the points of two backbones, on the images of one split.
 
-    Each backbone processes the split once, for the points that are not stored. Two sides of one backbone share a pass.
+    Each backbone goes over the split once, for the points without stored features; both sides of one backbone together.
 
     Args:
-        a: The first backbone and the dataset, with taps, levels and pool. Without levels, the least noisy one is used.
-        b: The second backbone, with its taps, levels and pool; everything else is as in `a`.
-        split: Name of the split.
-        minibatch: Images of a minibatch of CKA; None uses all images at once, which is more precise.
-        registry: Installed components; by default those of this environment.
+        a: The first backbone, the dataset and the points. Without levels, the least noisy level is read.
+        b: The second, which may differ from `a` in backbone, taps and levels.
+        store: Folder of the feature store.
+        split: Of the dataset.
+        minibatch: Images of a minibatch of CKA; None takes all at once, which is more precise.
 
     Raises:
         UsageError: A name, option or value is wrong, or there are too few images.
         ProbebenchError: A component, the dataset or the store cannot be used.
     """
-    check_reading(a)
-    check_reading(b)
     if minibatch is not None and minibatch < LEAST:
-        raise UsageError(f"--minibatch {minibatch} is too small for unbiased CKA", hint=f"--minibatch {LEAST}, or more")
+        raise UsageError(
+            f"unbiased CKA needs minibatches of {LEAST} images, not {minibatch}", hint=f"--minibatch {LEAST} or more"
+        )
     with collect_warnings() as collected:
-        readers = _readers(a, b, registry or installed())
+        readers = _readers(a, b, Workbench(store))
         images = _count(readers[0].context, split)
         passes: dict[Component, Extraction] = {}
         for reader in readers:
             if reader.backbone not in passes:
-                passes[reader.backbone] = read_split(reader.context, split, Store(a.store))[1]
+                passes[reader.backbone] = read_split(reader.context, split, Store(store))[1]
         rows, columns = (
             {(reader.backbone, point): passes[reader.backbone].features[point] for point in reader.points}
             for reader in readers
         )
         cka, cknna = _matrices(rows, columns, minibatch, readers[0].context.device)
     first, second = (
-        Side(reader.backbone.title, reader.context.fingerprints["backbone"], reader.points) for reader in readers
+        Side(reader.backbone.title, reader.context.description.backbone.fingerprint, reader.points)
+        for reader in readers
     )
-    warnings = [*(text for reader in readers for text in reader.context.warnings), *collected]
+    warnings = (text for reader in readers for text in reader.context.description.warnings)
     return TapMatrix(
-        dataset=readers[0].context.job.dataset.title,
+        dataset=a.dataset.title,
         split=split,
         images=images,
         a=first,
@@ -80,7 +77,7 @@ def compare_taps(
         cka=cka,
         cknna=cknna,
         forwarded=sum(extraction.forwarded for extraction in passes.values()),
-        warnings=tuple(dict.fromkeys(warnings)),
+        warnings=tuple(dict.fromkeys([*warnings, *collected])),
     )
 
 
@@ -96,44 +93,32 @@ class _Reader:
         return self.context.job.backbone
 
 
-def _readers(a: Request, b: Request, registry: Registry) -> tuple[_Reader, _Reader]:
-    bench, dataset = Workbench(a), resolve("dataset", a.datasets[0], registry)
-    backbones = [resolve("backbone", request.backbones[0], registry) for request in (a, b)]
-    same = backbones[0] == backbones[1]
-    jobs = [
-        Job(backbone, dataset, request, (), alone=same) for backbone, request in zip(backbones, (a, b), strict=True)
-    ]
-    # No job here generates images, so each context is one of features.
-    first = cast("Context", bench.context(jobs[0]))
-    if not same:
-        return _reader(first), _reader(cast("Context", bench.context(jobs[1])))
-    other = reading(first.backbone, first.dataset.image_size, jobs[1])
-    points = _points(first.reading, a), _points(other, b)
-    both = Reading(
-        first.reading.taps | other.taps,
-        first.reading.levels | other.levels,
-        tuple(dict.fromkeys((*points[0], *points[1]))),
+def _readers(a: Job, b: Job, bench: Workbench) -> tuple[_Reader, _Reader]:
+    first = bench.open(a)
+    of_a, of_b = (_least_noise(bench.describe(job).backbone.points, job) for job in (a, b))
+    if a.backbone != b.backbone:
+        second = bench.open(b)
+        return _Reader(first.with_points(of_a), of_a.points), _Reader(second.with_points(of_b), of_b.points)
+    both = ResolvedPoints(
+        of_a.taps | of_b.taps, of_a.levels | of_b.levels, tuple(dict.fromkeys((*of_a.points, *of_b.points)))
     )
-    context = replace(first, reading=both)
-    return _Reader(context, points[0]), _Reader(context, points[1])
+    context = first.with_points(both)
+    return _Reader(context, of_a.points), _Reader(context, of_b.points)
 
 
-def _reader(context: Context) -> _Reader:
-    points = _points(context.reading, context.request)
-    return _Reader(replace(context, reading=replace(context.reading, points=points)), points)
-
-
-def _points(read: Reading, request: Request) -> tuple[Point, ...]:
-    """Returns every tap at the requested levels, or else at the least noisy level."""
-    least = next(iter(read.levels))  # levels ascend
-    return tuple(point for point in read.points if request.levels or point.level == least)
+def _least_noise(resolved: ResolvedPoints | None, job: Job) -> ResolvedPoints:
+    """Returns every tap, at the levels that were named, else at the least noisy one."""
+    assert resolved is not None  # noqa: S101 - no job here generates images
+    least = next(iter(resolved.levels))  # they ascend
+    kept = tuple(point for point in resolved.points if job.points.levels or point.level == least)
+    return replace(resolved, points=kept)
 
 
 def _count(context: Context, split: str) -> int:
     """Returns how many images are compared."""
     if split not in context.labels:
         raise UsageError(f"the dataset has no split {split!r}", where="--split", hint=suggest(split, context.labels))
-    labels, count = context.labels[split], context.request.limit
+    labels, count = context.labels[split], context.job.settings.limit
     images = len(labels) if count is None else len(limit(labels, count))
     if images <= NEIGHBOURS:
         raise UsageError(

@@ -1,6 +1,6 @@
-"""The three contracts: backbone, dataset, probe.
+"""The contracts of backbones, datasets and probes.
 
-The laws behind them are checked by `probebench.testing` and by ``probebench check NAME``.
+Their requirements are checked by `probebench.testing` and by ``probebench check NAME``.
 """
 
 from __future__ import annotations
@@ -16,35 +16,36 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Metric = Callable[["Tensor", "Tensor"], float]
-"""Takes class scores ``(N, C)`` and labels ``(N,)``, gives a number from 0 to 1; higher is better."""
+"""Takes class scores ``(N, C)`` and labels ``(N,)``, and returns a number from 0 to 1; higher is better."""
 
 
 class Backbone(ABC):
     """A frozen network that turns images into features.
 
-    Row ``i`` of a feature depends on image ``i``, its index and source, the noise seed, the options and the weights:
-    never on the batch it came in. Inputs are not modified, the network is in eval mode, no gradient is kept and
-    no global random state is touched.
+    Row ``i`` of a feature depends on image ``i``, its index and source, the noise seed, the options and the weights,
+    and not on the other images of the batch. Inputs are not modified, the network is in eval mode, no gradient is kept
+    and the global random state is neither read nor changed.
 
     Attributes:
-        input_range: Smallest and largest value that `prepare` may give. The core checks it on the first batch.
-        image_size: Height and width to describe the taps for when no dataset is named.
-        batch_size: How many images a forward pass should take for good speed.
-        bf16_pays: Whether bf16 is the faster precision for this network where the hardware multiplies matrices in it.
+        input_range: Smallest and largest value that `prepare` may return. The core checks it on the first batch.
+        image_size: Height and width of the images for which taps are described if no dataset is given.
+        batch_size: Number of images in a forward pass, chosen for speed.
+        prefers_bf16: Whether bf16 is faster than fp32 for this network on hardware that multiplies matrices in bf16.
         parameters: Number of weights, for the board.
-        training_stage: Where in its training the network was taken; None where nothing tells, or weights are random.
+        training_stage: The point of its training at which the network was saved; None if it is not known, or if the
+            weights are random.
     """
 
     input_range: tuple[float, float]
     image_size: tuple[int, int] = (32, 32)
     batch_size: int = 64
-    bf16_pays: bool = False
+    prefers_bf16: bool = False
     parameters: int = 0
     training_stage: TrainingStage | None = None
 
     @abstractmethod
     def taps(self, image_size: tuple[int, int]) -> Sequence[Tap]:
-        """All taps, from the shallowest to the deepest, with their shapes for images of this size.
+        """Returns all taps, from the shallowest to the deepest, with their shapes for images of this size.
 
         Args:
             image_size: Height and width of the images.
@@ -54,14 +55,14 @@ class Backbone(ABC):
         """
 
     def levels(self) -> Sequence[Level]:
-        """The levels that are read when the user names none."""
+        """Returns the levels that are read if the user names none."""
         return (CLEAN,)
 
     def level(self, text: str) -> Level:
-        """The level that a user's words mean.
+        """Returns the level that a text names.
 
         Args:
-            text: A level's id, or a shorter way to write one that the backbone documents.
+            text: The id of a level, or a short form that the backbone documents.
 
         Raises:
             UsageError: There is no such level.
@@ -70,20 +71,22 @@ class Backbone(ABC):
             if level.id == text:
                 return level
         raise UsageError(
-            f"no level {text!r}", where="--levels", hint="one of " + ", ".join(level.id for level in self.levels())
+            f"the backbone has no level {text!r}",
+            where="--levels",
+            hint="one of " + ", ".join(level.id for level in self.levels()),
         )
 
     def move_to(self, device: str, precision: Precision) -> None:  # noqa: B027 - nothing to move by default
-        """Moves the network to a device and a precision. Called once, before `extract`.
+        """Moves the network to a device, and sets its precision. Called once, before `extract`.
 
         Args:
             device: ``cpu``, ``cuda`` or ``cuda:N``.
-            precision: Of the network's arithmetic. Noise and pooling are always fp32.
+            precision: Precision of the network's arithmetic. Noise and pooling are always in fp32.
         """
 
     @abstractmethod
     def prepare(self, images: Tensor) -> Tensor:
-        """The network's input, before noise.
+        """Returns the network's input, before noise.
 
         Args:
             images: uint8 ``(B, 3, H, W)``.
@@ -94,37 +97,39 @@ class Backbone(ABC):
 
     @abstractmethod
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
-        """Features of a batch, for all points in one pass as far as the levels allow.
+        """Returns the features of a batch, for all points with as few forward passes as the levels allow.
 
         Args:
             batch: The images.
-            points: What to read; every tap and level has been checked.
+            points: The points to read; their taps and levels have been checked.
             seed: The noise seed.
 
         Returns:
-            For each point a float32 ``(B, D)`` tensor, on any device.
+            A float32 ``(B, D)`` tensor for each point, on any device.
         """
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """SHA-256 in hexadecimal over weights, architecture and preprocessing."""
+        """Returns the SHA-256 of weights, architecture and preprocessing, in hexadecimal."""
 
     def trainable(self, point: Point) -> nn.Module:
-        """A copy of the network up to a point, to be trained; `BackboneSpec.tunes` says that there is one.
+        """Returns a trainable copy of the network up to a point; `BackboneSpec.finetunable` states that there is one.
 
-        It maps `inputs` to the features that `extract` gives for them, with gradients: float32 ``(B, D)``. It is on the
-        CPU, in fp32 and in training mode. The backbone stays as it is, and is not placed.
+        It maps `inputs` to the features that `extract` returns for them, with gradients: float32 ``(B, D)``. It is on
+        the CPU, in fp32 and in training mode. The backbone itself is not changed, and `move_to` was not called.
 
         Args:
-            point: What to read; tap and level have been checked.
+            point: The point to read; its tap and level have been checked.
 
         Raises:
-            UsageError: There is nothing to train.
+            UsageError: The backbone cannot be trained up to this point.
         """
-        raise UsageError(f"{type(self).__name__} has no network to train at {point}", hint="a probe of frozen features")
+        raise UsageError(
+            f"{type(self).__name__} has no network to train at {point}", hint="--probe linear, which keeps it frozen"
+        )
 
     def inputs(self, batch: Batch, level: str, *, seed: int) -> Tensor:
-        """What the network of `trainable` is fed: images, prepared, with the noise of a level.
+        """Returns the input of the network of `trainable`: prepared images with the noise of a level.
 
         Args:
             batch: The images.
@@ -139,36 +144,36 @@ class Backbone(ABC):
 
 
 class Split(ABC):
-    """Labelled images of one split, in a fixed order."""
+    """The labelled images of one split, in a fixed order."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of images."""
+        """Returns the number of images."""
 
     @abstractmethod
     def image(self, index: int) -> Tensor:
-        """One image: uint8 ``(3, H, W)``, RGB.
+        """Returns one image: uint8 ``(3, H, W)``, RGB.
 
         Raises:
-            DataError: The image cannot be read; the message names its file.
+            DataError: The image cannot be read. The message names its file.
         """
 
     @abstractmethod
     def labels(self) -> Tensor:
-        """int64 ``(N,)``, from 0 to the number of classes minus one. Reads no image."""
+        """Returns the labels: int64 ``(N,)``, from 0 to the number of classes minus one. Reads no image."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """SHA-256 in hexadecimal that changes when an image, a label or their order changes."""
+        """Returns a SHA-256 in hexadecimal, which changes if an image, a label or their order changes."""
 
     def digests(self) -> Sequence[bytes] | None:
-        """Digest of each image's shape and values: equal for equal images, in whatever split of the dataset they are.
+        """Returns a digest of the shape and the values of each image, which is the same in all splits of the dataset.
 
-        The core compares splits with it: an image that is in train and in test is told to the user, and to whoever
-        reads the record. Give it where it costs no more than reading the images once.
+        The core uses the digests to find images that are in train and in test, and reports them to the user and in the
+        record. Return digests if they take no longer than one pass over the images.
 
         Returns:
-            16 bytes for each image, or None where they would cost more.
+            16 bytes for each image, or None if they would take longer.
         """
         return None
 
@@ -178,12 +183,12 @@ class Dataset(ABC):
 
     Attributes:
         classes: Names of the classes, in the order of the labels.
-        splits: Names of the splits it has: ``train`` and ``test``, and ``val`` where there is an official one.
+        splits: Names of the splits: ``train`` and ``test``, and ``val`` if there is an official one.
         image_size: Height and width of every image.
         flips: Whether a mirrored image still belongs to the dataset.
-        metric: The metric that rows are ranked by.
-        unlabeled: Names of splits that have no labels. Generators may be trained on them; they are no part of
-            `splits`, no probe gets to see them, and their `Split.labels` raises an error.
+        metric: The primary metric, by which boards rank.
+        unlabeled: Names of splits without labels. Backbones can be trained on them. They are not in `splits`, probes
+            never use them, and their `Split.labels` raises an error.
     """
 
     classes: tuple[str, ...]
@@ -195,77 +200,77 @@ class Dataset(ABC):
 
     @abstractmethod
     def split(self, name: str) -> Split:
-        """One of `splits` or of `unlabeled`."""
+        """Returns a split, one of `splits` or `unlabeled`."""
 
 
 class Fitted(ABC):
-    """A probe after fitting.
+    """A fitted probe.
 
     Attributes:
-        logits: Whether softmax over its scores gives the probabilities that it states, as for logistic regression or
-            for the logarithm of votes. Only then its calibration is measured: a margin or an estimate of a one-hot
-            class states no probability, whatever softmax makes of it.
+        logits: Whether softmax over the scores gives the probabilities of the classes, as for logistic regression or
+            the logarithms of votes. Only then the calibration is measured: margins, and regressions on one-hot labels,
+            are no logits.
     """
 
     logits: bool = False
 
     @abstractmethod
     def scores(self, vectors: Tensor) -> Tensor:
-        """Class scores.
+        """Returns class scores.
 
         Args:
             vectors: float32 ``(N, D)``.
 
         Returns:
-            float32 ``(N, C)``; the larger the better. Minus infinity says that the class is no candidate for this
-            image, and top-k gives it no credit.
+            float32 ``(N, C)``; larger is better. A class with minus infinity is no candidate for the image, and top-k
+            metrics never count it.
         """
 
 
 class Probe(ABC):
     """A small classifier fitted on frozen features.
 
-    The core tries the settings at every point, several points in one call of `search_many`, which by default calls
-    `search` for each. It chooses point and setting by the validation value, calls `fit` on train and val together, and
-    requests the test scores once. A probe never sees a test label.
+    The core tries all settings at all points: it passes several points to `search_many`, which by default calls
+    `search` for each. It selects point and setting by the value on val, calls `fit` on train and val together, and
+    requests the test scores once. A probe never gets test labels.
     """
 
     def move_to(self, device: str, precision: Precision) -> None:  # noqa: B027 - most are fast where the features are
-        """Says where the probe may compute, and how. Called once, before anything is fitted.
+        """Sets the device and the precision of the probe's computation. Called once, before anything is fitted.
 
-        Features come in fp32 on the CPU whatever is said here, and scores may be on any device.
+        Features are always in fp32 on the CPU, and scores may be on any device.
 
         Args:
-            device: ``cpu``, ``cuda`` or ``cuda:N``: the run's.
-            precision: The run's; of a network's arithmetic in training, where the probe has one.
+            device: The device of the run: ``cpu``, ``cuda`` or ``cuda:N``.
+            precision: The precision of the run, for probes that train a network.
         """
 
     @abstractmethod
     def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> Sequence[Trial]:
-        """Tries the probe's settings.
+        """Tries the settings of the probe.
 
         Args:
-            train: What to fit on.
-            val: What to measure on.
-            metric: The dataset's primary metric.
-            seed: Seed of everything random in the fit.
+            train: Features to fit on.
+            val: Features to measure on.
+            metric: The primary metric of the dataset.
+            seed: Seed of all randomness in the fit.
 
         Returns:
-            One trial or more, in a fixed order; of equal values the first wins.
+            One trial or more, in a fixed order. If values are equal, the core selects the first.
         """
 
     def search_many(
         self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
     ) -> Sequence[Sequence[Trial]]:
-        """Tries the probe's settings at several points. Override it where points can share work.
+        """Tries the settings of the probe at several points. Override it if points can share work.
 
-        A point's trials are those that `search` gives for it, whatever other points are in the call: the core decides
-        how many there are, by what fits in memory.
+        The trials of a point are those that `search` returns for it, and do not depend on the other points of the call:
+        the core chooses how many points fit in memory.
 
         Args:
-            points: What to fit on and what to measure on, for each point; widths may differ.
-            metric: The dataset's primary metric.
-            seed: Seed of everything random in each fit.
+            points: Features to fit on and features to measure on, for each point; widths may differ.
+            metric: The primary metric of the dataset.
+            seed: Seed of all randomness in each fit.
 
         Returns:
             The trials of each point, in the order of the points.
@@ -277,35 +282,35 @@ class Probe(ABC):
         """Fits one setting.
 
         Args:
-            train: What to fit on.
-            params: `Trial.params` of the chosen trial.
-            seed: Seed of everything random in the fit.
+            train: Features to fit on.
+            params: `Trial.params` of the selected trial.
+            seed: Seed of all randomness in the fit.
         """
 
 
-_SLACK = 1e-3
+_TOLERANCE = 1e-3
 
 
 def check_range(inputs: Tensor, expected: tuple[float, float], *, where: str) -> None:
-    """Raises an error unless all values lie in a range.
+    """Raises an error unless all values are within a range.
 
-    A network trained on one range and read on another gives features that look sound and are not.
+    A network that was trained on another range returns features that look plausible, but are wrong.
 
     Args:
-        inputs: A batch as the network gets it, before noise.
-        expected: Smallest and largest value allowed; 0.001 more is let pass.
-        where: What made the batch.
+        inputs: The network's input, before noise.
+        expected: Smallest and largest allowed value, with a tolerance of 0.001.
+        where: The component that prepared the input, for the error.
 
     Raises:
-        FeatureError: A value lies outside, or is not finite.
+        FeatureError: A value is outside of the range, or is not finite.
     """
     import torch
 
     low, high = (float(value) for value in torch.aminmax(inputs))
-    # Written so that NaN fails as well.
-    if not (expected[0] - _SLACK <= low and high <= expected[1] + _SLACK):
+    # `not (...)` rather than the opposite comparisons, so that NaN is an error.
+    if not (expected[0] - _TOLERANCE <= low and high <= expected[1] + _TOLERANCE):
         raise FeatureError(
             f"the input ranges from {low:.4g} to {high:.4g}, not within {expected[0]:g} to {expected[1]:g}",
             where=where,
-            hint="correct the normalisation, or input_range if the network was trained on that range",
+            hint="correct prepare(), or set input_range to the range that the network was trained on",
         )

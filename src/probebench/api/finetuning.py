@@ -1,4 +1,4 @@
-"""The contract of probes that train the backbone itself, end to end."""
+"""The contract of probes that fine-tune the backbone."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InputImages:
-    """Labelled images as a network gets them at one noise level.
+    """Labelled images, prepared for a network at one noise level.
 
     Attributes:
         labels: int64 ``(N,)``, from 0 to ``classes - 1``.
-        classes: Number of classes of the dataset; some may be absent here.
-        inputs: Called as ``inputs(rows, epoch)`` with int64 ``(B,)``, gives float32 ``(B, C, H', W')`` on the CPU. In
-            an epoch, counted from 0, noise is that of the epoch, and so is the view where the probe's options ask for
-            some (`ViewOptions`). Where the epoch is None, images are as they are, with the run's noise: so they are
-            measured.
+        classes: Number of classes of the dataset; these images may lack some.
+        inputs: Called as ``inputs(rows, epoch)`` with int64 ``(B,)``; returns float32 ``(B, C, H', W')`` on the CPU.
+            Epochs count from 0. Each epoch has its own noise, and its own views if the options of the probe request
+            views (`ViewOptions`). With the epoch None, which is for measuring, images are unchanged and have the noise
+            of the run.
     """
 
     labels: Tensor
@@ -35,11 +35,11 @@ class InputImages:
 
 @dataclass(frozen=True, slots=True)
 class FinetunableNetwork:
-    """A backbone up to a point, to be trained.
+    """A backbone up to a point, for fine-tuning.
 
     Attributes:
-        network: Called for each training; what `Backbone.trainable` gives.
-        width: Length of the feature vectors that it gives.
+        network: Called for each training; returns what `Backbone.trainable` returns.
+        width: Length of its feature vectors.
     """
 
     network: Callable[[], nn.Module]
@@ -47,45 +47,45 @@ class FinetunableNetwork:
 
 
 class FinetunedNetwork(ABC):
-    """A trained network.
+    """A fine-tuned network.
 
     Attributes:
-        logits: As that of `Fitted`.
+        logits: See `Fitted.logits`.
     """
 
     logits: bool = False
 
     @abstractmethod
     def scores(self, images: InputImages) -> Tensor:
-        """Class scores, float32 ``(N, C)``, as those of `Fitted`; each of an image alone, whatever is beside it."""
+        """Returns class scores, float32 ``(N, C)``, as `Fitted.scores` does. Each row depends on its image only."""
 
 
 class FinetuningProbe(ABC):
-    """A probe that trains the backbone with it; `ProbeSpec.consumes` is ``backbone``.
+    """A probe that fine-tunes the backbone; `ProbeSpec.consumes` is ``backbone``.
 
-    What it measures is not the frozen representation, but what the network is worth as a start. The core says so in
-    records and on boards, and ranks it with nothing else. It chooses as it does for a `Probe`: settings are tried at
-    every point on val, the best one is trained again on train and val together, and test is asked for once.
+    It measures the network as an initialisation, and not the frozen representation. Records and boards state this, and
+    boards rank it separately. The core selects as for a `Probe`: settings are tried at every point on val, the best one
+    is trained again on train and val together, and the test scores are requested once.
     """
 
     def move_to(self, device: str, precision: Precision) -> None:  # noqa: B027 - as `Probe.move_to`
-        """Says where the probe is to compute, and how. Called once, before anything is trained."""
+        """Sets the device and the precision of the training. Called once, before anything is trained."""
 
     @abstractmethod
     def search(
         self, backbone: FinetunableNetwork, train: InputImages, val: InputImages, *, metric: Metric, seed: int
     ) -> Sequence[Trial]:
-        """Tries the probe's settings.
+        """Tries the settings of the probe.
 
         Args:
-            backbone: What to train.
-            train: What to train on.
-            val: What to measure on.
-            metric: The dataset's primary metric.
-            seed: Seed of everything random in the training.
+            backbone: The backbone to train.
+            train: Images to train on.
+            val: Images to measure on.
+            metric: The primary metric of the dataset.
+            seed: Seed of all randomness in the training.
 
         Returns:
-            One trial or more, in a fixed order; of equal values the first wins.
+            One trial or more, in a fixed order. If values are equal, the core selects the first.
         """
 
     @abstractmethod
@@ -95,8 +95,8 @@ class FinetuningProbe(ABC):
         """Trains one setting.
 
         Args:
-            backbone: What to train.
-            train: What to train on.
-            params: `Trial.params` of the chosen trial.
-            seed: Seed of everything random in the training.
+            backbone: The backbone to train.
+            train: Images to train on.
+            params: `Trial.params` of the selected trial.
+            seed: Seed of all randomness in the training.
         """

@@ -20,30 +20,31 @@ if TYPE_CHECKING:
 
 
 class SampleOptions(Options):
-    """Options that every measure of drawn images has; derive a probe's own from it.
+    """Options of all probes that measure generated images; the options of such a probe derive from it.
 
-    What is read through which network is decided here and not in the run: it is part of what the number means.
+    The extractor and its point are options of the probe, and not of the run, because the meaning of the number depends
+    on them.
     """
 
-    count: int = Field(2000, ge=2, description="images that are drawn")
-    reference: Literal["train", "test"] = Field("test", description="split whose real images they are held against")
+    count: int = Field(2000, ge=2, description="number of generated images")
+    reference: Literal["train", "test"] = Field("test", description="split of the real images to compare with")
     sampling: str = Field("", description="options of the backbone's sampler, such as [sampler=ddim,steps=50]")
-    extractor: str = Field("", description="backbone whose features are measured, such as [timm:model=...,weights=...]")
+    extractor: str = Field("", description="backbone that extracts the features, such as [timm:model=...,weights=...]")
     point: str = Field("", description="TAP, TAP@LEVEL or TAP@LEVEL@POOL of the extractor; empty: its deepest tap")
 
     @field_validator("sampling")
     @classmethod
-    def _in_order(cls, text: str) -> str:
-        """Settings in the order of their names: what is written differently and means the same is one thing."""
+    def _sort_settings(cls, text: str) -> str:
+        """Sorts the settings by name, so that one sampling has one text."""
         return ",".join(sorted(item.strip() for item in text.split(","))) if text else ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """Images, and what the extractor makes of them.
+    """Images and their features.
 
     Attributes:
-        images: uint8 ``(3, H, W)`` each, RGB, 0 to 255. One is read when it is asked for.
+        images: Each uint8 ``(3, H, W)``, RGB, 0 to 255. An image is read when it is indexed.
         features: float32 ``(N, D)``; row ``i`` belongs to image ``i``.
     """
 
@@ -56,9 +57,9 @@ class Measured:
     """One number of a measure.
 
     Attributes:
-        value: Finite.
-        higher_is_better: Whether a larger value speaks for the drawn images.
-        sd: Standard deviation over parts of the images, where the value is a mean over such parts.
+        value: A finite number.
+        higher_is_better: Whether a larger value means better generated images.
+        sd: Standard deviation over subsets of the images, if the value is a mean over subsets.
     """
 
     value: float
@@ -67,48 +68,48 @@ class Measured:
 
 
 class SampleProbe(ABC):
-    """A measure of drawn images against real ones; `ProbeSpec.consumes` is ``samples``.
+    """A probe that compares generated images with real ones; `ProbeSpec.consumes` is ``samples``.
 
-    The core draws the images and reads their features. It calls `measure` twice: with drawn images, and with as many
-    real ones that are not of the reference. The second is the floor that stands beside the value. So a measure must not
-    depend on anything but its options and its two arguments, and equal arguments give equal numbers.
+    The core generates the images and extracts their features. It calls `measure` twice: with the generated images, and
+    with the same number of real images that are not in the reference, which gives the baseline of the value. A measure
+    depends only on its options and its two arguments, and equal arguments give equal numbers.
     """
 
     @abstractmethod
-    def measure(self, drawn: ImageSet, real: ImageSet) -> Mapping[str, Measured]:
-        """Measures.
+    def measure(self, generated: ImageSet, real: ImageSet) -> Mapping[str, Measured]:
+        """Compares generated images with real ones.
 
         Args:
-            drawn: The images in question.
+            generated: The images to measure.
             real: The reference.
 
         Returns:
-            Numbers by short name, such as ``fid``; the first is the one that is reported. The core adds the number of
-            images, the reference and the extractor to the name.
+            Numbers by short name, such as ``fid``; the first one is the primary. The core adds the number of images,
+            the reference and the extractor to the name.
 
         Raises:
-            UsageError: The images are too few for the options.
+            UsageError: There are too few images for the options.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingJob:
-    """Which images to draw, from what, and how.
+    """The job of a sampler: the images to generate, and how.
 
-    A sampler takes one and yields ``(index, images)`` in batches of its own: numbers of this job's `index`, and uint8
-    ``(B, 3, H, W)``, RGB, 0 to 255. Image ``i`` depends on the network, the options, `seed` and ``i`` alone, not on the
-    batch it is drawn in, or a set that is drawn in parts is not the set that is drawn at once.
+    A sampler takes a job and yields ``(index, images)`` batch by batch: numbers from the job's `index`, and uint8
+    ``(B, 3, H, W)``, RGB, 0 to 255. Image ``i`` depends only on the network, the options, `seed` and ``i``, and not on
+    its batch, so that images can be generated in several parts.
 
     Attributes:
-        backbone: Built, not placed on a device yet.
+        backbone: A backbone whose `move_to` was not called yet.
         options: Validated options of the sampler (`BackboneSpec.sampling`).
-        index: Numbers of the images, rising; those that are there already are not among them.
+        index: Numbers of the images to generate, in ascending order. Images that exist already are left out.
         seed: Seed of all noise.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: ``fp32`` or ``bf16``, of the network's arithmetic; what lies between two of its calls is fp32.
-        batch_size: Images that go through the network together.
-        progress: Called as ``progress(images)`` with what was done since the last call, in images; a part of an image
-            counts, so that a batch of many steps shows that it moves.
+        precision: ``fp32`` or ``bf16``, for the network's arithmetic. Everything between its calls is in fp32.
+        batch_size: Number of images in a forward pass.
+        progress: Called as ``progress(images)`` with the number of images since the last call. Fractions are allowed,
+            so that the bar advances during the steps of a batch.
     """
 
     backbone: Backbone

@@ -1,4 +1,4 @@
-"""The hooks a plugin implements in its light module."""
+"""The hooks that a plugin implements in its light module."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec
 
 API_VERSION = 1
-"""A plugin's module says ``PROBEBENCH_API = 1``; another number is refused.
+"""Version of the API. A plugin's module sets ``PROBEBENCH_API = 1``; another number is an error.
 
-A new hook does not raise it: a plugin that does not know the hook has nothing to yield there.
+A new hook does not change the version, because plugins need not implement it.
 """
 
 hookspec = pluggy.HookspecMarker("probebench")

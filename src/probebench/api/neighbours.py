@@ -1,4 +1,4 @@
-"""Nearest neighbours, as a probe hands them over to be kept, and their vote."""
+"""Nearest neighbours: the contract of probes that return them, and their vote."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LEAST_EXPONENT = -690.0
-"""exp of it is still a normal float64: a far neighbour's vote is small, but remains a vote at any temperature."""
+"""Its exp is still a normal float64, so that the vote of a distant neighbour is small, but not 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The nearest train images of some images, the nearest first.
+    """The nearest train images of each image, the nearest first.
 
     Attributes:
-        index: int64 ``(Q, k)``, their positions; of equally near ones the lower position comes first.
-        similarity: float64 ``(Q, k)``, never rising.
+        index: int64 ``(Q, k)``, positions in train. If similarities are equal, the lower position is first.
+        similarity: float64 ``(Q, k)``, in descending order.
     """
 
     index: Tensor
@@ -31,14 +31,14 @@ class Neighbours:
 
 
 class FittedNeighbours(Fitted):
-    """A probe after fitting whose scores are a vote of the nearest train images.
+    """A fitted probe whose scores are a vote of the nearest train images.
 
-    The core keeps the neighbours of the images that it measures on, so that any other vote of them can be counted
-    later without features (``probebench score``).
+    The core stores the neighbours of val and test images, so that ``probebench score`` can compute other votes without
+    features.
 
     Attributes:
-        k: How many neighbours vote.
-        labels: int64 ``(N,)``, classes of the images that neighbours are found among: `Neighbours.index` counts them.
+        k: Number of neighbours that vote.
+        labels: int64 ``(N,)``, classes of the train images; `Neighbours.index` holds positions in it.
     """
 
     k: int
@@ -46,7 +46,7 @@ class FittedNeighbours(Fitted):
 
     @abstractmethod
     def neighbours(self, vectors: Tensor, count: int) -> Neighbours:
-        """The ``count`` nearest train images; the nearest ones are the same whatever the count.
+        """Returns the ``count`` nearest train images. A larger count adds neighbours, and changes none.
 
         Args:
             vectors: float32 ``(Q, D)``.
@@ -55,35 +55,35 @@ class FittedNeighbours(Fitted):
 
     @abstractmethod
     def vote(self, neighbours: Neighbours) -> Tensor:
-        """The scores that the nearest `k` give; others that are there have no vote.
+        """Returns the scores from the votes of the nearest `k`; further neighbours are ignored.
 
         Args:
-            neighbours: `k` or more of each image.
+            neighbours: `k` or more neighbours of each image.
 
         Returns:
-            As `scores`.
+            Class scores, as `scores` returns them.
         """
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """Class scores: float32 ``(Q, C)``, the vote of the neighbours."""
+        """Returns class scores: float32 ``(Q, C)``, the vote of the neighbours."""
         return self.vote(self.neighbours(vectors, self.k))
 
 
 def neighbour_votes(
     neighbours: Neighbours, labels: Tensor, classes: int, ks: Sequence[int], *, temperature: float | None
 ) -> Iterator[Tensor]:
-    """Logarithms of the votes of the nearest k, for each k in turn; votes of a smaller k are not counted again.
+    """Yields the logarithms of the votes of the nearest k, for each k. The votes of a smaller k are reused.
 
-    A vote is ``exp((similarity - largest) / temperature)``: taking the largest off first changes no share, and keeps
-    low temperatures finite. A class without a vote has minus infinity and is no candidate, and softmax over the scores
-    gives the shares of the vote.
+    The weight of a vote is ``exp((similarity - largest) / temperature)``. Subtracting the largest similarity changes no
+    share, and avoids overflow at low temperatures. A class without votes gets minus infinity, so it is no candidate.
+    Softmax over the scores gives the shares of the votes.
 
     Args:
-        neighbours: Of each image, at least as many as the largest k.
-        labels: int64 ``(N,)``, classes of the images that the neighbours are.
+        neighbours: For each image at least as many neighbours as the largest k.
+        labels: int64 ``(N,)``, classes of the train images.
         classes: Number of classes ``C``.
-        ks: Ascending.
-        temperature: The lower, the more the nearest count; None for one vote each.
+        ks: Numbers of neighbours, in ascending order.
+        temperature: A lower temperature gives the nearest more weight; with None all weights are equal.
 
     Yields:
         float32 ``(Q, C)``.

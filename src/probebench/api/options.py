@@ -1,4 +1,4 @@
-"""Options of a component: a frozen pydantic model that refuses what it does not know."""
+"""Options of a component: a frozen pydantic model without unknown fields."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 
 class Options(BaseModel):
-    """Base class of every component's options.
+    """Base class of the options of all components.
 
-    Give each field a default and a description; ``probebench show NAME`` prints them. On the command line
-    a tuple is written with plus signs: ``ddpm:widths=32+64+64+64``.
+    Each field has a default and a description, which ``probebench show NAME`` prints. On the command line a tuple is
+    written with plus signs: ``ddpm:widths=32+64+64+64``.
 
     Attributes:
-        locations: Fields that say where something lies on this machine, such as a folder, and not what it is. They are
-            left out of titles, keys and records: the content is what the component's fingerprint is for.
-        alias: The field, a string, whose value stands for the component's name in its title, where it is not empty:
-            a folder's own name says more on a board than ``imagefolder``.
-        added: Fields that a component got after records of it were made, and whose default is what it did before. At
-            its default such a field is left out of keys and records, so that learning something new makes nothing old.
+        locations: Fields that hold a place on this machine, such as a folder. They are left out of titles, keys and
+            records, because the fingerprint of the component identifies the content.
+        alias: The name of a string field whose value replaces the name of the component in its title, unless it is
+            empty. On a board the name of a folder says more than ``imagefolder``.
+        added: Fields that were added after records were made, and whose default is the earlier behaviour. A field at
+            its default is left out of keys and records, so that earlier records and features stay valid.
     """
 
     locations: ClassVar[frozenset[str]] = frozenset()
@@ -29,8 +29,8 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    def unsaid(self) -> set[str]:
-        """The fields that keys and records leave out: `locations`, and those of `added` that are at their default."""
+    def excluded_fields(self) -> set[str]:
+        """Returns the fields that keys and records leave out: `locations`, and `added` fields at their default."""
         fields = type(self).model_fields
         return {*self.locations, *(name for name in self.added if getattr(self, name) == fields[name].default)}
 
@@ -47,35 +47,35 @@ class Options(BaseModel):
 
 
 class NoOptions(Options):
-    """For components without options."""
+    """The options of components without options."""
 
 
 _CROPS = re.compile(r"crop([1-9]\d{0,2})")
 
 
 class ViewOptions(Options):
-    """Options of a probe that can be trained on views of the train images; derive its own from it.
+    """Options of probes that can be trained on views of the train images; the options of such a probe derive from it.
 
-    The core reads the views' features once, keeps them in the store, and hands them over as `Features.views`.
+    The core extracts the features of the views once, stores them, and passes them as `Features.views`.
     """
 
     added: ClassVar[frozenset[str]] = frozenset({"views"})
 
     views: str = Field(
         "none",
-        description="of the train images, one an epoch, in turns: none, the image as it is; flip, the image and its "
-        "mirror image; cropN, N random crops of the image padded by an eighth, mirrored at random",
+        description="views of the train images, one for each epoch in turn. none: the image itself; flip: the image "
+        "and its mirror image; cropN: N random crops of the image padded by an eighth, mirrored at random",
     )
 
     @field_validator("views")
     @classmethod
-    def _there_are_such(cls, text: str) -> str:
+    def _view_exists(cls, text: str) -> str:
         if text not in ("none", "flip") and not _CROPS.fullmatch(text):
             raise ValueError("is not none, flip or cropN, such as crop10")
         return text
 
     @property
     def view_count(self) -> int:
-        """How many an image has: 1 where it is taken as it is."""
+        """Number of views of each image: 1 for ``none``."""
         crops = _CROPS.fullmatch(self.views)
         return int(crops[1]) if crops else 2 if self.views == "flip" else 1

@@ -1,4 +1,4 @@
-"""Pooling: from a feature map to one vector per image."""
+"""Pooling: reduces a feature map to one vector per image."""
 
 from __future__ import annotations
 
@@ -24,21 +24,28 @@ def check_pool(pool: str, kind: TapKind) -> None:
     """Raises an error unless features of this kind can be pooled this way.
 
     Raises:
-        UsageError: They cannot.
+        UsageError: The pool does not fit the kind.
     """
     known = _POOLS[kind]
     if pool in known and pool != "gridN":
         return
     if "gridN" in known and _GRID.fullmatch(pool):
         return
-    raise UsageError(f"no pool {pool!r} for {kind} features", where="--pool", hint="one of " + ", ".join(known))
+    raise UsageError(
+        f"{pool!r} is not a pool for {kind} features",
+        where="--pool",
+        hint="one of " + ", ".join(known),
+    )
 
 
 def pool_for(tap: Tap, pool: str) -> str:
-    """The pool that a tap is read with when the user asked for `pool`.
+    """Returns the pool for a tap when the user requests `pool`.
 
-    A vector has nothing to pool. A map that is smaller than the grid is read in a grid of its own size: the larger one
-    would hold the same numbers several times.
+    A vector is never pooled. A map that is smaller than the requested grid gets a grid of its own size, because a
+    larger grid would only repeat the same numbers.
+
+    Raises:
+        UsageError: The pool does not fit the kind of the tap.
     """
     if tap.kind == "vector":
         return "flat"
@@ -48,11 +55,11 @@ def pool_for(tap: Tap, pool: str) -> str:
 
 
 def pooled_shape(tap: Tap, pool: str) -> tuple[int, ...]:
-    """The shape that a tap's pooled vector is the flattened form of.
+    """Returns the shape of a tap's pooled features before they are flattened to a vector.
 
     Args:
-        tap: Where it is read.
-        pool: One that fits its kind.
+        tap: The tap.
+        pool: A pool that fits the kind of the tap.
 
     Returns:
         ``(C, N, N)`` for ``gridN``, the tap's own shape for ``flat``, otherwise ``(C,)``.
@@ -73,7 +80,7 @@ def pool_map(feature: Tensor, kind: TapKind, pool: str) -> Tensor:
 
     Args:
         feature: ``(B, C, H, W)``, ``(B, N, C)`` or ``(B, D)``, by `kind`.
-        kind: What the dimensions mean.
+        kind: Meaning of the dimensions.
         pool: ``gap`` (mean over positions or tokens), ``gridN`` (average pool to N x N, flattened), ``max``, ``cls``
             (the first token) or ``flat``.
 

@@ -1,4 +1,4 @@
-"""The values that pass between the core and its plugins."""
+"""The values that the core and its plugins exchange."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some images of one split. Labels are not among them: a frozen backbone has no use for them.
+    """Images of one split, without labels, because a frozen backbone does not need them.
 
     Attributes:
         images: uint8 ``(B, 3, H, W)``, RGB, 0 to 255.
         index: int64 ``(B,)``, position of each image in its split.
-        source: Identity of the split. With ``index`` it names an image, and seeds its noise.
+        source: Identity of the split. Together with ``index`` it identifies an image and seeds its noise.
     """
 
     images: Tensor
@@ -36,15 +36,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A named place in a backbone where features are read.
+    """A named layer of a backbone at which features are read.
 
     Attributes:
         id: Name, unique in the backbone, such as ``up.1``.
         kind: ``spatial`` (C, H, W), ``tokens`` (N, C) or ``vector`` (D,).
-        shape: Shape of one image's feature, without the batch.
-        cost: Share of the full forward's FLOPs that is spent when this tap is reached, 0 to 1.
-        default: Whether the tap is read when the user names none.
-        aliases: Other names, such as a paper's (``thesis:Upsample 3``).
+        shape: Shape of the feature of one image, without the batch dimension.
+        cost: Share of the FLOPs of the full forward pass up to this tap, 0 to 1.
+        default: Whether the tap is read if the user names none.
+        aliases: Other names, such as the name in a paper (``thesis:Upsample 3``).
     """
 
     id: str
@@ -57,13 +57,13 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class TrainingStage:
-    """Where in its training a backbone's network was taken: what curves over a training are drawn from.
+    """The point of its training at which a network was saved. Plots over epochs are made from it.
 
     Attributes:
-        recipe: SHA-256 in hexadecimal over all that the network depends on, but for the training's seed and length.
-        seed: Of the training. Recipe and seed together are one run.
-        epoch: Epochs that were finished.
-        images: Images that were seen, repetitions counted.
+        recipe: SHA-256 in hexadecimal of everything that the network depends on except seed and length of the training.
+        seed: Seed of the training. Recipe and seed together identify one training.
+        epoch: Number of finished epochs.
+        images: Number of images seen, with repetitions.
     """
 
     recipe: str
@@ -77,8 +77,8 @@ class Level:
     """A noise level at which a backbone is read.
 
     Attributes:
-        id: Name, such as ``t=10``; backbones without noise levels have the one level ``clean``.
-        sigma: Noise to signal ratio sqrt((1 - abar) / abar), the one scale that is comparable across families.
+        id: Name, such as ``t=10``. Backbones without noise levels have the single level ``clean``.
+        sigma: Noise-to-signal ratio sqrt((1 - abar) / abar), a scale that is comparable across model families.
     """
 
     id: str
@@ -90,12 +90,12 @@ CLEAN = Level("clean", 0.0)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """What a feature matrix belongs to: a tap, read at a level, pooled to a vector.
+    """A tap at a noise level with a pool. Each feature matrix belongs to one point.
 
     Attributes:
         tap: Id of the tap.
         level: Id of the level.
-        pool: ``gap``, ``gridN``, ``max``, ``cls`` or ``flat`` (see `pool`).
+        pool: ``gap``, ``gridN``, ``max``, ``cls`` or ``flat`` (see `pool_map`).
     """
 
     tap: str
@@ -108,17 +108,17 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """One point's features of some labelled images.
+    """Features of labelled images at one point.
 
     Attributes:
         vectors: float32 ``(N, D)``.
         labels: int64 ``(N,)``, from 0 to ``classes - 1``.
-        classes: Number of classes of the dataset; some may be absent here.
-        shape: What one vector is the flattened form of: ``(C, N, N)`` for a map pooled to a grid, ``(N, C)`` for
-            tokens; empty where that is not known, and ``(D,)`` where there is nothing more to know.
-        views: Features of views of the same images, each float32 ``(N, D)``, where the probe's options ask for some
-            (`ViewOptions`) and these are what it is fitted on; epoch ``e`` trains on ``views[e % len(views)]`` in place
-            of `vectors`. Empty for all else.
+        classes: Number of classes of the dataset; these images may lack some.
+        shape: Shape of one vector before it was flattened: ``(C, N, N)`` for a map pooled to a grid, ``(N, C)`` for
+            tokens, ``(D,)`` for a vector; empty if it is not known.
+        views: Features of views of the same images, each float32 ``(N, D)``, if the options of the probe request views
+            (`ViewOptions`) and the probe is fitted on these images. Epoch ``e`` trains on ``views[e % len(views)]`` in
+            place of `vectors`. Otherwise empty.
     """
 
     vectors: Tensor
@@ -130,10 +130,10 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One candidate setting of a probe and what it reached on the validation split.
+    """A setting of a probe with its value on the validation split.
 
     Attributes:
-        params: The setting, enough for `Probe.fit` to fit it again.
+        params: The setting. `Probe.fit` needs nothing else to fit it again.
         value: Primary metric on the validation split, 0 to 1; higher is better.
     """
 
@@ -143,29 +143,28 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What `probebench train` hands to a backbone's trainer.
+    """The job that `probebench train` passes to the trainer of a backbone.
 
     Attributes:
         options: Validated options of the backbone.
         recipe: Validated options of the training.
-        images: The training split. A trainer reads images only; labels stay unread.
+        images: The training split. A trainer reads only images, and no labels.
         dataset: Name of the dataset with its options, for the manifest.
         flips: Whether mirrored images still belong to the dataset.
-        out: Folder for checkpoints, manifests and the loss curve; it exists.
-        epochs: Epochs to train, counted from the start of the first run.
+        out: Folder for checkpoints, manifests and the loss curve. It exists.
+        epochs: Number of epochs, counted from the start of the first run.
         seed: Seed of weights, order, time steps and noise.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: ``fp32`` or ``bf16``, of the forward and backward pass.
+        precision: ``fp32`` or ``bf16``, for the forward and backward pass.
         progress: Called as ``progress(epoch, step, steps, loss)`` after every optimiser step.
-        val: The dataset's own val split, to measure on and not to train on; None where it has none. Test images are no
-            business of a trainer.
-        process: Number of this process among those that share the training, from 0, which alone writes files. Its
-            device is its own; all else is the same for all of them.
-        processes: How many there are. All find each other by the variables of torchrun (``RANK``, ``WORLD_SIZE``,
+        val: The official val split, for measuring only; None if the dataset has none. A trainer never gets test images.
+        process: Rank of this process among those that share the training, from 0. Only process 0 writes files. The
+            device may differ between processes; all other fields are equal.
+        processes: Number of these processes. They use the environment variables of torchrun (``RANK``, ``WORLD_SIZE``,
             ``MASTER_ADDR``, ...).
-        tell: Called with a line for the user before the first step, such as the memory that is needed.
-        stop: Asked after every optimiser step. True says that the time is up, or that the process is to end: save a
-            checkpoint that the same command goes on from, and return it.
+        report: Called with a line for the user before the first step, such as the memory that the training needs.
+        should_stop: Called after every optimiser step. If it returns True, because of the time limit or a signal, save
+            a checkpoint from which the same command resumes, and return it.
     """
 
     options: Options
@@ -179,8 +178,8 @@ class TrainingJob:
     device: str
     precision: Precision
     progress: Callable[[int, int, int, float], None] = field(default=lambda *_: None)
-    stop: Callable[[], bool] = field(default=lambda: False)
+    should_stop: Callable[[], bool] = field(default=lambda: False)
     val: Split | None = None
-    tell: Callable[[str], None] = field(default=lambda _: None)
+    report: Callable[[str], None] = field(default=lambda _: None)
     process: int = 0
     processes: int = 1

@@ -1,4 +1,7 @@
-"""The command line. Each command is a function in its own module, and is registered here with its line of `--help`."""
+"""The command line: words into calls, results into text.
+
+Each command is a function in a module of `commands`, registered here by one line.
+"""
 
 from probebench.cli.app import app, main
 from probebench.cli.commands import (
@@ -20,10 +23,11 @@ from probebench.cli.commands import (
     store,
     train,
 )
+from probebench.cli.settings import with_run_options
 
 __all__ = ["app", "main"]
 
-app.command("run", help="Probe the features of backbones on datasets")(run.run)
+app.command("run", help="Probe the features of backbones on datasets")(with_run_options(run.run))
 app.command("train", help="Train a backbone, or resume an interrupted training")(train.train)
 app.command("sample", help="Generate images with a backbone, or resume an interrupted run")(sample.sample)
 app.command("list", help="List the installed backbones, datasets and probes")(listing.list_components)

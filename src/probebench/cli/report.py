@@ -15,7 +15,8 @@ from probebench.cli.report_samples import print_measures
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probebench.harness.runner import CellResult, RunResult
+    from probebench.harness.cells import CellResult
+    from probebench.harness.runner import RunResult
     from probebench.records.schema import Record
 
 _SPREAD = ["sd over seeds", "t-interval over seeds"]

@@ -1,36 +1,38 @@
-"""What a job needs, built: the backbone, the dataset's splits, and what is read from one on the other."""
+"""Contexts: the components of a job, described and built."""
 
 from __future__ import annotations
 
 import re
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
-
-from probebench.api import Backbone, DataError, Dataset, PluginError, ProbebenchWarning, TrainingStage, UsageError
+from probebench.api import DataError, PluginError, ProbebenchWarning, TrainingStage
 from probebench.extraction import data_checks
-from probebench.extraction.subsets import limit
-from probebench.planning.device import pick_device, pick_precision
-from probebench.planning.points import extractor_point, reading
+from probebench.planning.description import BackboneDescription, DatasetDescription, JobDescription
+from probebench.planning.device import pick_precision
+from probebench.planning.points import resolve_extractor_point, resolve_points
+from probebench.planning.remembered import recall, remember, state_of
+from probebench.planning.request import RequestError
 from probebench.plugins.isolation import plugin_errors
 from probebench.store.features import RepairWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from torch import Tensor
 
-    from probebench.api import Point, Precision, Split
+    from probebench.api import Backbone, Dataset, Point, Precision, Split
     from probebench.planning.jobs import Job
-    from probebench.planning.points import Reading
-    from probebench.planning.protocol import Extractor
-    from probebench.planning.request import Request
+    from probebench.planning.points import ResolvedPoints
     from probebench.plugins.registry import Component
 
 SPLITS = ("train", "val", "test")
+
+HELD_BYTES = 2 << 30
+"""Built networks that wait for their jobs take no more memory than this; beyond it one is built again."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -43,170 +45,250 @@ class Images:
         dataset: Built.
         splits: ``train`` and ``test``, and ``val`` where there is an official one.
         labels: int64 ``(N,)`` of each split.
-        fingerprints: Of each split.
-        warnings: What the dataset had to say.
+        description: What identifies it.
     """
 
     dataset: Dataset
     splits: dict[str, Split]
     labels: dict[str, Tensor]
-    fingerprints: dict[str, str]
-    warnings: tuple[str, ...]
+    description: DatasetDescription
 
 
-@dataclass(frozen=True, kw_only=True)
-class Built:
-    """One backbone and one dataset, as all cells of a job need them.
+@dataclass(frozen=True)
+class Context:
+    """The components of a job, built, as all its cells need them.
 
     Attributes:
-        job: The cells that share it.
-        request: The run they belong to.
-        backbone: Built, not placed on a device yet.
+        job: The job.
+        description: What identifies its cells.
+        backbone: Built.
         dataset: Built.
         splits: ``train`` and ``test``, and ``val`` where there is an official one.
         labels: int64 ``(N,)`` of each split.
-        fingerprints: Of the backbone under ``backbone``, of the splits under their names.
-        device: What the backbone runs on.
-        precision: Of its arithmetic.
-        warnings: What the components had to say while they were built.
+        extractor: Built; None where no images are generated.
     """
 
     job: Job
-    request: Request
+    description: JobDescription
     backbone: Backbone
     dataset: Dataset
     splits: dict[str, Split]
     labels: dict[str, Tensor]
-    fingerprints: dict[str, str]
-    device: str
-    precision: Precision
-    warnings: tuple[str, ...]
+    extractor: Backbone | None = None
+
+    @property
+    def device(self) -> str:
+        """What the backbone runs on."""
+        return self.description.device
+
+    @property
+    def precision(self) -> Precision:
+        """Of the backbone's arithmetic."""
+        return self.description.precision
+
+    @property
+    def points(self) -> ResolvedPoints:
+        """What is read of the backbone, where its features are read."""
+        assert self.description.backbone.points is not None  # noqa: S101 - jobs of generation have no points
+        return self.description.backbone.points
+
+    def with_points(self, points: ResolvedPoints) -> Context:
+        """Returns the same components, of which other points are read."""
+        backbone = replace(self.description.backbone, points=points)
+        return replace(self, description=replace(self.description, backbone=backbone))
 
     def source(self, split: str) -> str:
-        """Identity of a split. With an image's position it seeds the image's noise."""
+        """Returns the identity of a split. With an image's position it seeds the image's noise."""
         return f"{self.job.dataset.entry.qualified}/{split}"
 
     def positions(self, split: str) -> Tensor:
-        """Which images of a split are used: int64 ``(N,)``."""
-        labels, count = self.labels[split], self.request.limit
+        """Returns which images of a split are used: int64 ``(N,)``."""
+        import torch
+
+        from probebench.extraction.subsets import limit
+
+        labels, count = self.labels[split], self.job.settings.limit
         return torch.arange(len(labels)) if count is None else limit(labels, count)
-
-    def identity(self) -> dict[str, Any]:
-        """What can change a number and is known once all is built; JSON values only."""
-        return {"fingerprints": self.fingerprints, "precision": self.precision}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context(Built):
-    """A backbone whose features are read.
-
-    Attributes:
-        reading: Taps, levels and points.
-    """
-
-    reading: Reading
-
-    @property
-    def soft_vote(self) -> bool:
-        """Whether the levels at a tap vote together; a backbone with one level has nothing to average."""
-        return self.request.soft_vote and len(self.reading.levels) > 1
-
-    def identity(self) -> dict[str, Any]:
-        """With the points, and with whether their levels vote."""
-        points = {"points": [str(point) for point in self.reading.points]}
-        return {**super().identity(), **points, **({"soft_vote": True} if self.soft_vote else {})}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleContext(Built):
-    """A backbone that draws images, and the extractor that they are measured with.
-
-    Attributes:
-        wanted: The extractor as it was asked for.
-        extractor: Built, not placed on a device yet; shared by the jobs of a run.
-        extractor_fingerprint: Over its weights, architecture and preprocessing.
-        point: Where it is read.
-    """
-
-    wanted: Extractor
-    extractor: Backbone
-    extractor_fingerprint: str
-    point: Point
-
-    def identity(self) -> dict[str, Any]:
-        """With the extractor."""
-        return {**super().identity(), "extractor": self.extractor_fingerprint, "point": str(self.point)}
 
 
 class Workbench:
-    """Builds what a request needs; each dataset once.
+    """Describes and builds the components of jobs, each once.
 
     Args:
-        request: The run.
+        store: Root of the feature store, where descriptions are remembered.
     """
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._device = pick_device(request.device)
-        self._images: dict[Component, Images] = {}  # by component: equal titles may lie in different folders
-        self._extractors: dict[Component, Backbone] = {}
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._images: dict[Component, Images] = {}  # by component: equal titles may have different paths
+        self._built: dict[tuple[Component, str], Backbone] = {}
+        self._datasets: dict[Component, DatasetDescription] = {}
+        self._backbones: dict[tuple[object, ...], BackboneDescription] = {}
 
-    def context(self, job: Job) -> Context | SampleContext:
-        """Builds a job's backbone and dataset, and what its images are measured with where it draws some.
+    def describe(self, job: Job) -> JobDescription:
+        """Describes a job, from memory where nothing has changed; otherwise by building its components.
 
         Raises:
             UsageError: A tap, level, pool or image size does not fit.
             DataError: The dataset cannot be read.
             PluginError: A component breaks its contract.
         """
-        if job.dataset not in self._images:
-            self._images[job.dataset] = open_images(job.dataset)
-        images = self._images[job.dataset]
-        with collect_warnings() as heard:
-            backbone = cast("Backbone", job.backbone.build())
-            with plugin_errors(f"backbone {job.backbone.title} does not describe itself"):
-                read = None if job.extractor else reading(backbone, images.dataset.image_size, job)
-                fingerprint = _sha256(backbone.fingerprint(), f"backbone {job.backbone.title}")
-                _check_trained(backbone.training_stage, f"backbone {job.backbone.title}")
-            extractor = self._extractor(job.extractor, images.dataset.image_size) if job.extractor else {}
-        _check_views(job, images.dataset)
-        # A generator is measured in fp32 unless asked otherwise: what bf16 does to its images is no merit or fault.
-        pays = backbone.bf16_pays and job.extractor is None
-        common: dict[str, Any] = {
-            "job": job,
-            "request": job.request,
-            "backbone": backbone,
-            "dataset": images.dataset,
-            "splits": images.splits,
-            "labels": images.labels,
-            "fingerprints": {"backbone": fingerprint, **images.fingerprints},
-            "device": self._device,
-            "precision": pick_precision(self._request.precision, self._device, bf16_pays=pays),
-            "warnings": (*images.warnings, *heard),
-        }
-        return SampleContext(**common, **extractor) if read is None else Context(**common, reading=read)
+        dataset = self._describe_dataset(job.dataset)
+        size, settings = dataset.image_size, job.settings
+        backbone = self._describe_backbone(job, size)
+        extractor = self._describe_extractor(job, size) if job.extractor else None
+        _check_views(job, flips=dataset.flips)
+        # A generator is measured in fp32 unless bf16 is requested, so that its images do not depend on the hardware.
+        prefers_bf16 = backbone.prefers_bf16 and job.kind != "generation"
+        several = backbone.points is not None and len(backbone.points.levels) > 1
+        return JobDescription(
+            backbone=backbone,
+            dataset=dataset,
+            extractor=extractor,
+            device=settings.device,
+            precision=pick_precision(settings.precision, settings.device, prefers_bf16=prefers_bf16),
+            soft_vote=settings.soft_vote and several,
+        )
 
-    def _extractor(self, wanted: Extractor, image_size: tuple[int, int]) -> dict[str, Any]:
-        """The fields of a `SampleContext` that are the extractor's."""
-        title = f"extractor {wanted.component.title}"
-        if wanted.component not in self._extractors:
-            self._extractors[wanted.component] = cast("Backbone", wanted.component.build())
-        built = self._extractors[wanted.component]
-        with plugin_errors(f"{title} does not describe itself"):
-            point = extractor_point(built, image_size, wanted)
-            fingerprint = _sha256(built.fingerprint(), title)
-        return {"wanted": wanted, "extractor": built, "extractor_fingerprint": fingerprint, "point": point}
+    def open(self, job: Job) -> Context:
+        """Builds what a job needs and is not built yet. The backbone is handed over: it is not kept here.
+
+        Raises:
+            ProbebenchError: As `describe`.
+        """
+        description, images = self.describe(job), self.images(job.dataset)
+        return Context(
+            job=job,
+            description=description,
+            backbone=self._build(job.backbone, job.kind),
+            dataset=images.dataset,
+            splits=images.splits,
+            labels=images.labels,
+            extractor=self._build(job.extractor.component, "extractor") if job.extractor else None,
+        )
+
+    def images(self, dataset: Component) -> Images:
+        """Opens a dataset, once.
+
+        Raises:
+            DataError: It cannot be read.
+            PluginError: It breaks its contract.
+        """
+        if dataset not in self._images:
+            self._images[dataset] = open_images(dataset)
+        return self._images[dataset]
+
+    def release(self, backbone: Component) -> None:
+        """Forgets the network of a backbone that no further job needs."""
+        for key in [key for key in self._built if key[0] == backbone and key[1] != "extractor"]:
+            del self._built[key]
+
+    def _describe_dataset(self, dataset: Component) -> DatasetDescription:
+        if dataset not in self._datasets:
+            key = {"dataset": _identity(dataset)}
+            self._datasets[dataset] = self._remembered(
+                dataset, key, DatasetDescription, lambda: self.images(dataset).description
+            )
+        return self._datasets[dataset]
+
+    def _describe_backbone(self, job: Job, size: tuple[int, int]) -> BackboneDescription:
+        component, requested = job.backbone, None if job.kind == "generation" else job.points
+        held = (component, size, requested)
+        if held not in self._backbones:
+            written = requested and {
+                "taps": list(requested.taps),
+                "levels": list(requested.levels),
+                "pool": requested.pool,
+                "only_contender": requested.only_contender,
+            }
+
+            def build() -> BackboneDescription:
+                with collect_warnings() as collected:
+                    backbone = self._build(component, job.kind)
+                    with plugin_errors(f"backbone {component.title} cannot be described"):
+                        points = resolve_points(backbone, size, requested) if requested else None
+                        described = _description(component, backbone, points=points)
+                return replace(described, warnings=tuple(collected))
+
+            key = {"backbone": _identity(component), "image_size": list(size), "requested": written}
+            self._backbones[held] = self._remembered(component, key, BackboneDescription, build)
+        return self._backbones[held]
+
+    def _describe_extractor(self, job: Job, size: tuple[int, int]) -> BackboneDescription:
+        extractor = job.extractor
+        assert extractor is not None  # noqa: S101 - the caller has looked
+        held = (extractor, size)
+        if held not in self._backbones:
+
+            def build() -> BackboneDescription:
+                with collect_warnings() as collected:
+                    backbone = self._build(extractor.component, "extractor")
+                    with plugin_errors(f"extractor {extractor.component.title} cannot be described"):
+                        point = resolve_extractor_point(backbone, size, extractor)
+                        described = _description(extractor.component, backbone, extractor_point=point)
+                return replace(described, warnings=tuple(collected))
+
+            key = {"extractor": _identity(extractor.component), "image_size": list(size), "point": extractor.point}
+            self._backbones[held] = self._remembered(extractor.component, key, BackboneDescription, build)
+        return self._backbones[held]
+
+    def _remembered(self, component: Component, key: dict[str, Any], model: type[Any], build: Callable[[], Any]) -> Any:  # noqa: ANN401 - an object of the model
+        """Returns a description from memory, or builds and remembers it."""
+        before = state_of(component)
+        if known := recall(self._store, key, before):
+            return model.from_json(known)
+        built = build()
+        if before and before == state_of(component):  # nothing changed while it was built
+            remember(self._store, key, before, built.to_json())
+        return built
+
+    def _build(self, component: Component, use: str) -> Backbone:
+        """Builds a backbone once for each use: a network in bf16 has lost bits that another use needs."""
+        key = component, use
+        if key not in self._built:
+            self._built[key] = cast("Backbone", component.build())
+            while len(self._built) > 1 and sum(map(_bytes, self._built.values())) > HELD_BYTES:
+                del self._built[next(iter(self._built))]
+        return self._built[key]
+
+
+def _bytes(backbone: Backbone) -> int:
+    return 4 * (backbone.parameters or 0)
+
+
+def _identity(component: Component) -> dict[str, Any]:
+    """Returns the name and all options of a component, its paths on this machine included."""
+    return component.identity() | {"options": component.options.model_dump(mode="json")}
+
+
+def _description(
+    component: Component,
+    backbone: Backbone,
+    *,
+    points: ResolvedPoints | None = None,
+    extractor_point: Point | None = None,
+) -> BackboneDescription:
+    what = f"backbone {component.title}"
+    return BackboneDescription(
+        fingerprint=_sha256(backbone.fingerprint(), what),
+        points=points,
+        extractor_point=extractor_point,
+        parameters=backbone.parameters,
+        training_stage=_checked_stage(backbone.training_stage, what),
+        prefers_bf16=bool(backbone.prefers_bf16),
+        warnings=(),
+    )
 
 
 def open_images(component: Component) -> Images:
-    """Builds a dataset, and checks what everything else stands on: its splits, their labels and fingerprints.
+    """Builds a dataset, and checks its splits, their labels and their fingerprints.
 
     Raises:
-        DataError: It cannot be read, or a label is none of its classes.
+        DataError: It cannot be read, or a label is outside its classes.
         PluginError: It breaks its contract.
     """
     what = f"dataset {component.title}"
-    with collect_warnings() as heard:
+    with collect_warnings() as collected:
         dataset = cast("Dataset", component.build())
         if missing := [name for name in ("train", "test") if name not in dataset.splits]:
             raise PluginError(f"{what} has no split {' and no split '.join(missing)}", where=component.entry.origin)
@@ -216,8 +298,17 @@ def open_images(component: Component) -> Images:
             labels = {
                 name: _checked_labels(split, len(dataset.classes), f"{what}/{name}") for name, split in splits.items()
             }
-            data_checks.tell(dataset.classes, labels["train"], data_checks.shared_images(splits))
-    return Images(dataset, splits, labels, fingerprints, tuple(heard))
+            data_checks.warn_of_doubts(dataset.classes, labels["train"], data_checks.shared_images(splits))
+    height, width = dataset.image_size
+    description = DatasetDescription(
+        fingerprints=fingerprints,
+        classes=tuple(dataset.classes),
+        image_size=(height, width),
+        metric=dataset.metric,
+        flips=dataset.flips,
+        warnings=tuple(collected),
+    )
+    return Images(dataset, splits, labels, description)
 
 
 def _checked_labels(split: Split, classes: int, where: str) -> Tensor:
@@ -225,54 +316,54 @@ def _checked_labels(split: Split, classes: int, where: str) -> Tensor:
     if not len(split):
         raise DataError("the split has no image", where=where)
     if tuple(labels.shape) != (len(split),):
-        raise DataError(f"labels of shape {tuple(labels.shape)} for {len(split)} images", where=where)
+        raise DataError(f"labels have shape {tuple(labels.shape)} for {len(split)} images", where=where)
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
-        raise DataError(f"labels reach from {low} to {high}, and there are {classes} classes", where=where)
+        raise DataError(f"labels range from {low} to {high}, and there are {classes} classes", where=where)
     return labels.long()
 
 
-def _check_views(job: Job, dataset: Dataset) -> None:
-    if job.views == "flip" and not dataset.flips:
-        raise UsageError(
-            f"a mirrored image is none of {job.dataset.title}",
+def _check_views(job: Job, *, flips: bool) -> None:
+    if job.views == "flip" and not flips:
+        raise RequestError(
+            f"mirrored images do not belong to {job.dataset.title}",
             where=f"option views of {job.cells[0][0].probe.title}",
-            hint="views=crop10, whose crops are not mirrored there",
+            hint="views=crop10, which does not mirror images of this dataset",
         )
 
 
 def _sha256(fingerprint: str, where: str) -> str:
-    """A fingerprint, which stands in keys and records and so has to be one."""
+    """Returns a fingerprint, which keys and records hold, after a check of its form."""
     if not isinstance(fingerprint, str) or not _SHA256.fullmatch(fingerprint):
         raise PluginError(f"fingerprint {fingerprint!r} is not a SHA-256 in hexadecimal", where=where)
     return fingerprint
 
 
-def _check_trained(trained: object, where: str) -> None:
-    """A name that a network may well have for something else."""
-    if trained is not None and not isinstance(trained, TrainingStage):
+def _checked_stage(stage: object, where: str) -> TrainingStage | None:
+    if stage is not None and not isinstance(stage, TrainingStage):
         raise PluginError(
-            f"trained is {trained!r}",
+            f"training_stage is {stage!r}",
             where=where,
-            hint="Backbone.training_stage is a probebench.api.TrainingStage or None",
+            hint="set Backbone.training_stage to a probebench.api.TrainingStage or None",
         )
+    return stage
 
 
 @contextmanager
 def collect_warnings() -> Iterator[list[str]]:
-    """Collects what `ProbebenchWarning`s say about a number, each once; all others go where they always go.
+    """Collects the messages of `ProbebenchWarning`s about a number, each once; other warnings pass as usual.
 
     The list is filled when the block ends, also when it ends with an error.
     """
-    said: list[str] = []
+    messages: list[str] = []
     caught: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ProbebenchWarning)
-            yield said
+            yield messages
     finally:
         for warning in caught:
             if not issubclass(warning.category, ProbebenchWarning) or issubclass(warning.category, RepairWarning):
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-            elif str(warning.message) not in said:
-                said.append(str(warning.message))
+            elif str(warning.message) not in messages:
+                messages.append(str(warning.message))

@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from probebench.util.errors import UsageError
-from probebench.util.seeding import hash63
+from probebench.util.seeding import hash_each
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,9 +46,10 @@ def carve(labels: Tensor, fraction: float, *, seed: int) -> tuple[Tensor, Tensor
     if not 0 < fraction < 1:
         raise UsageError(f"validation share {fraction} is not between 0 and 1", hint="such as 0.1")
     chosen: list[int] = []
+    hashes = hash_each(range(len(labels)), "val", seed)
     for members in _classes(labels).values():
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        chosen += _shuffled(members, "val", seed)[:count]
+        chosen += sorted(members, key=hashes.__getitem__)[:count]
     if not chosen:
         raise UsageError(
             f"no validation part can be carved from {len(labels)} images: no class has two",
@@ -78,11 +79,12 @@ def limit(labels: Tensor, count: int) -> Tensor:
     if count < 1:
         raise UsageError(f"a limit of {count} images leaves nothing to measure", where="--limit", hint="1 or more")
     queue: list[tuple[float, int, int]] = []
-    for members in _classes(labels).values():
-        for rank, position in enumerate(_shuffled(members, "limit")):
+    classes, hashes = _classes(labels), hash_each(range(len(labels)), "limit")
+    for members in classes.values():
+        for rank, position in enumerate(sorted(members, key=hashes.__getitem__)):
             # Webster's divisors are 1, 3, 5 ...; the first image comes before all others, of the largest class first.
             priority = (2 * rank + 1) / len(members) if rank else -len(members)
-            queue.append((priority, hash63("limit", position), position))
+            queue.append((priority, hashes[position], position))
     return _index([position for _, _, position in sorted(queue)[:count]])
 
 
@@ -94,10 +96,6 @@ def _classes(labels: Tensor) -> dict[int, list[int]]:
     for position, label in enumerate(labels.tolist()):
         classes[label].append(position)
     return classes
-
-
-def _shuffled(members: list[int], *purpose: str | int) -> list[int]:
-    return sorted(members, key=lambda position: hash63(*purpose, position))
 
 
 def _index(positions: list[int]) -> Tensor:

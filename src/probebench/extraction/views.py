@@ -115,7 +115,7 @@ class Cropped(View):
         return (crop.flip(2) if self._flips and mirrored else crop).contiguous()
 
 
-def in_turns(text: str, as_they_are: T, views: Sequence[T]) -> tuple[T, ...]:
+def by_epoch(text: str, as_they_are: T, views: Sequence[T]) -> tuple[T, ...]:
     """What is trained on, epoch by epoch; empty where images are taken as they are.
 
     A mirror image goes in turns with the image; crops are all that is trained on.
@@ -128,7 +128,7 @@ def in_turns(text: str, as_they_are: T, views: Sequence[T]) -> tuple[T, ...]:
     return (as_they_are, *views) if text == "flip" else tuple(views)
 
 
-def views(text: str, split: Split, source: str, *, flips: bool, seed: int) -> tuple[View, ...]:
+def make_views(text: str, split: Split, source: str, *, flips: bool, seed: int) -> tuple[View, ...]:
     """The views that an option of a probe means, but for the images as they are.
 
     Args:

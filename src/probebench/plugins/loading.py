@@ -223,6 +223,8 @@ class EntryPointLoader:
         if required:
             self._report("spec", f"option {required[0]!r} of {spec.name} has no default", spec=spec)
             return False
+        if not spec.requires:
+            return True
         checked, error = _call(lambda: requirements.check(spec.requires))
         if checked is None:
             self._report("spec", f"the requirements of {spec.name} cannot be read: {_describe(error)}", spec=spec)

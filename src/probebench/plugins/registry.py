@@ -209,7 +209,7 @@ def installed() -> Registry:
     return Registry(discover())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Component:
     """An entry with validated options, ready to be built.
 
@@ -223,7 +223,7 @@ class Component:
     options: Options
     inner: Component | None = None
 
-    @property
+    @functools.cached_property
     def title(self) -> str:
         """The shortest spec of this component, such as ``ddpm:attention=false``.
 
@@ -232,17 +232,21 @@ class Component:
         changed = option_text.changed(self.options)
         return (self.alias or self.entry.label) + (":" + ",".join(changed) if changed else "")
 
-    @property
+    @functools.cached_property
     def alias(self) -> str:
         """The name that its options define; empty if they define none."""
         return str(getattr(self.options, self.options.alias)) if self.options.alias else ""
 
     def identity(self) -> dict[str, Any]:
         """Returns what the results of the component depend on, as far as the core knows it, as JSON values."""
+        return dict(self._identity)
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
         return {
             "name": self.entry.qualified,
             "version": self.entry.spec.version,
-            "options": self.options.model_dump(mode="json", exclude=self.options.unsaid()),
+            "options": self.options.model_dump(mode="json", exclude=self.options.excluded_fields()),
         }
 
     def build(self) -> object:
@@ -277,37 +281,36 @@ class Component:
         return built
 
 
-def resolve(kind: Kind, text: str, registry: Registry | None = None) -> Component:
+def resolve(kind: Kind, text: str) -> Component:
     """Parses a spec such as ``ddpm:attention=false``, finds the component and validates its options.
 
     Args:
         kind: Kind of the component.
         text: The spec.
-        registry: Installed components; by default those of this environment.
 
     Raises:
         UsageError: The text is malformed, the name is unknown or ambiguous, or an option is unknown or wrong.
         PluginError: The component cannot be used.
     """
-    return component_of(kind, parse_spec(text), registry or installed())
+    return component_of(kind, parse_spec(text))
 
 
-def component_of(kind: Kind, spec: ParsedSpec, registry: Registry) -> Component:
+def component_of(kind: Kind, spec: ParsedSpec) -> Component:
     """Does the same as `resolve` for a parsed spec.
 
     Raises:
         UsageError: As `resolve`.
         PluginError: As `resolve`.
     """
-    entry = registry.find(kind, spec.name)
+    entry = installed().find(kind, spec.name)
     series = getattr(entry.spec, "series_options", NoOptions).model_fields
     if named := [option for option in spec.options if option in series]:
         raise UsageError(
             f"{entry.label}:{named[0]}=... is a series of backbones, but one backbone is needed here",
             hint=f"use one of those that `probebench run --backbone {entry.label}:{named[0]}=... --dry-run` lists",
         )
-    component = compose(entry, option_text.validate(entry.spec.options, spec.options, entry.label), registry)
-    if taken := [other.spec.name for other in registry.entries(kind) if other.spec.name == component.alias]:
+    component = compose(entry, option_text.validate(entry.spec.options, spec.options, entry.label))
+    if taken := [other.spec.name for other in installed().entries(kind) if other.spec.name == component.alias]:
         raise UsageError(
             f"{spec} would be called {taken[0]!r}, which is the name of another {kind}",
             hint=f"choose another name, such as {entry.label}:...,{component.options.alias}={taken[0]}-copy",
@@ -326,7 +329,7 @@ def one_of(kind: Kind, can: Callable[[Any], object]) -> str:
     return f"one of {', '.join(names)}" if names else ""
 
 
-def compose(entry: RegistryEntry, options: Options, registry: Registry) -> Component:
+def compose(entry: RegistryEntry, options: Options) -> Component:
     """Returns a component, together with the probe that its options name if it wraps one.
 
     Raises:
@@ -336,7 +339,7 @@ def compose(entry: RegistryEntry, options: Options, registry: Registry) -> Compo
     wraps = entry.spec.wraps if isinstance(entry.spec, ProbeSpec) else ""
     if not wraps:
         return Component(entry, options)
-    inner = resolve("probe", str(getattr(options, wraps)), registry)
+    inner = resolve("probe", str(getattr(options, wraps)))
     if inner.inner:
         raise UsageError(
             f"{entry.label} cannot wrap {inner.entry.label}, which wraps {inner.inner.entry.label}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from probebench.api import ProbebenchWarning
-from probebench.probing import trials
+from probebench.probing.trials import search_points
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ def trials_on_test(probe: Probe, parts: Parts, *, metric: Metric, seed: int) -> 
         seed: Of everything random in the fits.
 
     Raises:
-        PluginError: As `sweep.trials`.
+        PluginError: As `search_points`.
     """
     test = parts.rows["test"]
 
@@ -44,4 +44,4 @@ def trials_on_test(probe: Probe, parts: Parts, *, metric: Metric, seed: int) -> 
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ProbebenchWarning)
-        return trials.trials(probe, parts.points, both, metric=on_test, seed=seed)
+        return search_points(probe, parts.points, both, metric=on_test, seed=seed)

@@ -1,4 +1,4 @@
-"""The conformance kit: every law of the contracts as a check that says what is wrong and what to do.
+"""The conformance kit: every law of the contracts as a check.
 
 In a plugin's tests::
 

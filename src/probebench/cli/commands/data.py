@@ -73,12 +73,12 @@ def _document(component: Component, images: Images) -> dict[str, Any]:
             name: {
                 "images": len(labels),
                 "per_class": torch.bincount(labels, minlength=len(classes)).tolist(),
-                "fingerprint": images.fingerprints[name],
+                "fingerprint": images.description.fingerprints[name],
             }
             for name, labels in images.labels.items()
         },
         "unlabeled": {name: len(images.dataset.split(name)) for name in images.dataset.unlabeled},
-        "warnings": list(images.warnings),
+        "warnings": list(images.description.warnings),
         "sheet": None,
     }
 

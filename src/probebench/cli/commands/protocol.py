@@ -28,14 +28,12 @@ _POINTS = ("pool", "taps", "levels")
 def list_protocols(as_json: AsJson = False) -> None:
     """Lists the installed protocols. Exits with 3 if a document is not valid."""
     from probebench.planning.protocol import find, known
-    from probebench.plugins.registry import installed
 
-    registry = installed()
     rows, errors = [], []
-    for label, owner, version, _ in known(registry):
+    for label, owner, version, _ in known():
         row: dict[str, Any] = {"name": label, "distribution": owner, "distribution_version": version}
         try:
-            named = find(label, registry)
+            named = find(label)
         except PluginError as error:
             rows.append({**row, "probes": {}, "summary": "", "error": str(error)})
             errors.append(error)
@@ -66,11 +64,9 @@ def list_protocols(as_json: AsJson = False) -> None:
 def show(name: NameOfProtocol, as_json: AsJson = False) -> None:
     """Shows a protocol: settings, source, choices that the source leaves open, and departures from the source."""
     from probebench.planning.protocol import find
-    from probebench.plugins.registry import installed
 
-    registry = installed()
-    named = find(name, registry)
-    ruled = named.ruled(None, registry)
+    named = find(name)
+    ruled = named.ruled(None)
     if as_json:
         document = named.document.model_dump(mode="json")
         document["probes"] = {probe: document["probes"][probe] for probe in named.probes}
@@ -129,13 +125,11 @@ def diff(
 ) -> None:
     """Compares the settings of two protocols, field by field. A star marks the settings that differ."""
     from probebench.planning.protocol import find
-    from probebench.plugins.registry import installed
 
-    registry = installed()
     names, columns = [], []
     for text in (first, second):
-        named = find(text, registry)
-        named.ruled(None, registry)  # checks that the probes have these settings
+        named = find(text)
+        named.ruled(None)  # checks that the probes have these settings
         names.append(text)
         columns.append(dict.fromkeys(_POINTS, _LEFT_TO_RUN) | _settings(named))
     fields = dict.fromkeys([*columns[0], *columns[1]])

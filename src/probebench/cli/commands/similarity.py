@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,6 @@ from probebench.util.errors import UsageError
 from probebench.util.parsing import parse_words
 
 if TYPE_CHECKING:
-    from probebench.planning.request import Request
     from probebench.stats.tap_matrix import Matrix, Side, TapMatrix
 
 
@@ -46,25 +44,25 @@ def similarity(
     """Compares the features of two backbones tap by tap: linear CKA (unbiased) and CKNNA."""
     from probebench.analysis.tap_similarity import compare_taps
     from probebench.board.figures import files as figures
-    from probebench.planning.request import Request
+    from probebench.planning.device import pick_device
+    from probebench.planning.jobs import Job, Settings
+    from probebench.planning.points import RequestedPoints
+    from probebench.planning.request import check_points
+    from probebench.plugins.registry import resolve
 
     if out:
         figures.check_file(out)
-    request = Request(
-        backbones=(a,),
-        datasets=(dataset,),
-        probes=(),
-        results=Path(),
-        store=store or default_store(),
-        pool=pool,
-        limit=limit,
-        noise_seed=noise_seed,
-        precision=precision,
-        device=device,
-    )
+    check_points(pool, limit=limit, precision=precision)
     with quiet_stdout(as_json):
-        first, second = _sides(request, b, taps or [], levels or [])
-        matrix = compare_taps(first, second, split=split, minibatch=minibatch)
+        settings = Settings(limit=limit, noise_seed=noise_seed, precision=precision, device=pick_device(device))
+        images, backbones = resolve("dataset", dataset), [resolve("backbone", text) for text in (a, b)]
+        of_taps, of_levels = _both(taps or [], "--taps"), _both(levels or [], "--levels")
+        only = backbones[0] == backbones[1]
+        first, second = (
+            Job(backbone, images, "features", (), RequestedPoints(of_taps[i], of_levels[i], pool, only), settings)
+            for backbone, i in zip(backbones, (0, -1), strict=True)
+        )
+        matrix = compare_taps(first, second, store=store or default_store(), split=split, minibatch=minibatch)
     for warning in matrix.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if as_json:
@@ -76,15 +74,6 @@ def similarity(
 
         figures.write_one(out, lambda: plot_similarity(matrix))
         typer.echo(f"wrote {out}", err=as_json)
-
-
-def _sides(request: Request, b: str, taps: list[str], levels: list[str]) -> tuple[Request, Request]:
-    """Returns the requests of both sides; options that are given once apply to both."""
-    of_taps, of_levels = _both(taps, "--taps"), _both(levels, "--levels")
-    return (
-        replace(request, taps=of_taps[0], levels=of_levels[0]),
-        replace(request, backbones=(b,), taps=of_taps[-1], levels=of_levels[-1]),
-    )
 
 
 def _both(texts: list[str], where: str) -> list[tuple[str, ...]]:
