@@ -94,7 +94,11 @@ def score(
     ks = sorted(set(ks or (k for k in KS if k <= most)))
     primary, classes = record.primary or "", len(record.cell.dataset.classes)
     if primary not in metrics.METRICS:
-        raise UsageError(f"the record is ranked by {primary!r}, which votes do not give", where=where)
+        raise UsageError(
+            f"the record is ranked by {primary!r}, which votes do not give",
+            where=where,
+            hint=f"name a record that is ranked by {' or '.join(metrics.METRICS)}",
+        )
     results = []
     for vote, temperature in _weightings(votes, temperatures):
         on_val, on_test = (_summaries(kept[part], classes, ks, temperature) for part in ("val", "test"))
