@@ -13,7 +13,7 @@ from probebench.api import FittedNeighbours, Neighbours, ProbebenchWarning
 from probebench.board.collect import LoadedRecord
 from probebench.records import files
 from probebench.stats import metrics
-from probebench.store import neighbours
+from probebench.store.neighbours import MAX_NEIGHBOURS, file_path, load_neighbours
 from probebench.testing.fakes import ToyDataset, ToyProbe
 from probebench.util.errors import PluginError, StoreError, UsageError
 from probebench_probes.fewshot import Fewshot
@@ -87,8 +87,8 @@ def test_neighbours_are_kept_for_the_chosen_point_alone(lab):
     assert len(cell.record.grid_points()) == 6
     folder = lab.folder / "store" / "neighbours"
     assert {path.stem for path in folder.iterdir()} == set(cell.record.neighbours.values())
-    kept = neighbours.load(lab.folder / "store", cell.record.neighbours["test"])
-    assert tuple(kept.neighbours.index.shape) == tuple(kept.neighbours.similarity.shape) == (90, neighbours.KEPT)
+    kept = load_neighbours(lab.folder / "store", cell.record.neighbours["test"])
+    assert tuple(kept.neighbours.index.shape) == tuple(kept.neighbours.similarity.shape) == (90, MAX_NEIGHBOURS)
     assert kept.neighbours.similarity.dtype == torch.float64
 
 
@@ -100,8 +100,8 @@ def test_cells_with_equal_neighbours_share_the_files(lab):
 
 def test_a_k_above_what_is_kept_can_still_be_measured(lab):
     cell = run(lab, "knn:ks=210", **NOISY)
-    kept = neighbours.load(lab.folder / "store", cell.record.neighbours["test"])
-    assert kept.neighbours.index.shape[1] == neighbours.KEPT
+    kept = load_neighbours(lab.folder / "store", cell.record.neighbours["test"])
+    assert kept.neighbours.index.shape[1] == MAX_NEIGHBOURS
     with pytest.raises(UsageError) as caught:
         scored(lab, cell, ks=(210,))
     assert str(caught.value).splitlines() == [
@@ -113,7 +113,7 @@ def test_a_k_above_what_is_kept_can_still_be_measured(lab):
 
 def test_a_wrapped_probe_hands_over_the_neighbours_it_searched_among(lab):
     cell = run(lab, "fewshot:probe=knn,shots=20", **NOISY)
-    kept = neighbours.load(lab.folder / "store", cell.record.neighbours["test"])
+    kept = load_neighbours(lab.folder / "store", cell.record.neighbours["test"])
     assert len(kept.labels) == 60
     (one,) = scored(lab, cell, ks=(cell.record.chosen.params["k"],))
     assert (one.val, one.test) == (cell.record.chosen.value, cell.record.metrics)
@@ -148,7 +148,7 @@ class Own(ToyProbe):
 def test_a_third_partys_neighbours_are_kept_and_its_own_vote_is_measured(lab):
     lab.probe("own", Own)
     cell = run(lab, "own", **NOISY)
-    kept = neighbours.load(lab.folder / "store", cell.record.neighbours["test"])
+    kept = load_neighbours(lab.folder / "store", cell.record.neighbours["test"])
     member = torch.nn.functional.one_hot(kept.labels[kept.neighbours.index[:, :2]], 3).sum(1)
     assert cell.record.metrics["top1"].value == metrics.top1((member + 1.0).log(), kept.truth)
     assert [one.setting.k for one in scored(lab, cell)] == [1, 5, 10, 20, 50, 100, 200]
@@ -207,7 +207,7 @@ def test_values_out_of_range_are_refused(lab, options, message):
 
 def test_missing_and_altered_neighbours_are_named(lab):
     cell = run(lab, **NOISY)
-    path = neighbours.place(lab.folder / "store", cell.record.neighbours["val"])
+    path = file_path(lab.folder / "store", cell.record.neighbours["val"])
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(StoreError, match="truncated or altered"):
@@ -215,7 +215,7 @@ def test_missing_and_altered_neighbours_are_named(lab):
     path.unlink()
     with pytest.raises(StoreError, match="not in the feature store") as caught:
         scored(lab, cell)
-    assert "remove the record and run its command again" in str(caught.value)
+    assert "delete the record and run its command again" in str(caught.value)
     cell.path.unlink()
     again = run(lab, **NOISY)
     assert files.comparable(again.record) == files.comparable(cell.record)
@@ -224,7 +224,7 @@ def test_missing_and_altered_neighbours_are_named(lab):
 
 def test_altered_neighbours_are_written_again(lab):
     cell = run(lab, **NOISY)
-    path = neighbours.place(lab.folder / "store", cell.record.neighbours["val"])
+    path = file_path(lab.folder / "store", cell.record.neighbours["val"])
     data = path.read_bytes()
     path.write_bytes(data[:-8])
     run(lab, **NOISY, results=lab.folder / "again")

@@ -13,7 +13,7 @@ from probebench.api import pool_map
 from probebench.board.figures import style
 from probebench.board.figures.similarity import plot_similarity
 from probebench.stats.cka import cka, cknna
-from probebench.stats.tap_matrix import NEIGHBOURS
+from probebench.stats.tap_matrix import CKNNA_K
 from probebench.testing.fakes import ToyBackbone, ToyDataset
 
 
@@ -77,7 +77,7 @@ def test_the_matrix_is_that_of_the_features(compare):
         for j, other in enumerate(("early", "late")):
             x, y = by_hand(ToyBackbone(), tap), by_hand(Other(), other)
             assert matrix.cka[i][j] == pytest.approx(cka(x, y), abs=1e-5)
-            assert matrix.cknna[i][j] == pytest.approx(cknna(x, y, NEIGHBOURS), abs=1e-4)
+            assert matrix.cknna[i][j] == pytest.approx(cknna(x, y, CKNNA_K), abs=1e-4)
 
 
 def test_a_tap_is_like_itself_and_the_matrix_of_a_backbone_with_itself_is_symmetric(compare, lab):

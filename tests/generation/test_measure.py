@@ -11,7 +11,7 @@ import torch
 from probebench.api import Options, ProbeSpec, SampleOptions, UsageError, hash63
 from probebench.records import files
 from probebench.records.schema import Record
-from probebench.store.maintenance import collect, summaries
+from probebench.store.maintenance import collect_garbage, stored_items
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyMeasure
 
 
@@ -331,7 +331,7 @@ def test_a_measure_that_gives_nothing_or_no_number(atelier):
 def test_housekeeping_sees_drawn_images_and_may_remove_them(atelier):
     run(atelier)
     root = atelier.folder / "store"
-    (drawn,) = [one for one in summaries(root) if one.split == "samples"]
+    (drawn,) = [one for one in stored_items(root) if one.split == "samples"]
     [folder] = (root / "samples").iterdir()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert (drawn.key, drawn.point, drawn.rows, drawn.size) == (folder.name, "seed 0", 5, size)
@@ -340,10 +340,10 @@ def test_housekeeping_sees_drawn_images_and_may_remove_them(atelier):
     for path in (folder / ".samples.json.tmp", folder / "images" / ".000009.png.tmp"):
         path.write_bytes(b"left by a run that was killed")
         os.utime(path, (0, 0))
-    assert collect(root).files == 2
-    everything = sum(one.size for one in summaries(root))
-    assert collect(root, max_size=everything).files == 0
-    collect(root, max_size=0)
+    assert collect_garbage(root).files == 2
+    everything = sum(one.size for one in stored_items(root))
+    assert collect_garbage(root, max_size=everything).files == 0
+    collect_garbage(root, max_size=0)
     assert [path.name for path in folder.rglob("*")] == ["mine.txt"]
     (folder / "mine.txt").unlink()
     atelier.drawn.clear()
@@ -356,7 +356,7 @@ def test_drawn_images_of_which_nothing_tells_the_origin_are_listed_all_the_same(
     root = atelier.folder / "store"
     [folder] = (root / "samples").iterdir()
     (folder / "samples.json").write_text("{")
-    (drawn,) = [one for one in summaries(root) if one.split == "samples"]
+    (drawn,) = [one for one in stored_items(root) if one.split == "samples"]
     assert (drawn.backbone, drawn.point, drawn.rows) == ("?", "?", 5)
 
 
@@ -374,7 +374,7 @@ def test_what_is_left_of_a_removal_that_was_cut_short_is_a_set_of_fewer(atelier,
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", cut_short)
         with pytest.raises(KeyboardInterrupt):
-            collect(root, max_size=0)
+            collect_garbage(root, max_size=0)
     atelier.drawn.clear()
     assert record_of(atelier, "gap:count=6,point=early@clean").samples.count == 6
     assert len(atelier.drawn) == 3  # the two that are gone, and the sixth
@@ -404,7 +404,7 @@ def test_a_card_of_a_probe_says_what_it_consumes():
 
 def test_a_record_of_both_kinds_is_not_valid(atelier):
     document = record_of(atelier).model_dump(mode="json")
-    with pytest.raises(ValueError, match="a measure of drawn images has no candidates"):
+    with pytest.raises(ValueError, match="a measure of generated images has no candidates"):
         Record.model_validate({**document, "candidates": {"taps": [], "levels": [], "pool": "gap"}})
     with pytest.raises(ValueError, match="a finished cell needs samples"):
         Record.model_validate({**document, "samples": None})

@@ -8,7 +8,7 @@ from torch import nn
 
 from probebench.api import Batch, Point, TrainingError, Trial, UsageError, ViewOptions, hash63
 from probebench.board.collect import load
-from probebench.board.pages.markdown import page
+from probebench.board.pages.markdown import board_page
 from probebench.board.ranking import boards
 from probebench.extraction.subsets import carve
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyFinetuned, ToyFinetuning, ToySplit
@@ -119,7 +119,7 @@ def test_it_has_a_board_of_its_own_that_says_so(lab):
     lab.run(probe=("tuner", "means"), **ONE)
     found = {board.newest.protocol.name: board for board in boards(load(lab.folder / "results"))}
     assert set(found) == {"tuner", "means"}
-    texts = {name: page(board, lab.folder) for name, board in found.items()}
+    texts = {name: board_page(board, lab.folder) for name, board in found.items()}
     assert "**not frozen**" in texts["tuner"]
     assert "`net` (trained, not frozen)" in texts["tuner"]
     assert "not frozen" not in texts["means"]
@@ -135,7 +135,7 @@ def test_a_training_that_diverges_is_a_failed_cell_that_no_board_ranks(lab):
     assert str(cell.error).splitlines() == ["it diverges", "  in: option rates of diverging", "  try: smaller ones"]
     assert (cell.record.status, cell.record.error.type) == ("error", "TrainingError")
     (board,) = boards(load(lab.folder / "results"))
-    assert (board.places, len(board.excluded)) == ((), 1)
+    assert (board.ranked, len(board.excluded)) == ((), 1)
 
 
 def test_a_backbone_without_a_network_to_train_is_refused_before_any_work(lab):

@@ -10,7 +10,7 @@ import torch
 
 from probebench.api import Batch, Fitted, Options, Point, Trial
 from probebench.board.collect import load
-from probebench.board.figures.data import sheets
+from probebench.board.figures.data import figure_data
 from probebench.board.files import outputs
 from probebench.board.pages.csv_json import csv_text
 from probebench.board.ranking import boards
@@ -192,8 +192,8 @@ class TestBoard:
         assert sorted(row.split(",")[column] for row in table[1:]) == ["", "clean+t=10+t=100"]
 
     def test_figures_show_the_single_points_alone(self, lab, cells):
-        (sheet,) = sheets(load(lab.folder / "results"))
-        assert [[row.lowest.path for row in final.rows] for final in sheet.finals] == [[cells[0].path]]
+        (data,) = figure_data(load(lab.folder / "results"))
+        assert [[row.lowest_seed.path for row in final.rows] for final in data.backbones] == [[cells[0].path]]
 
     def test_compare_and_score_know_what_it_is(self, lab, cells, cli):
         plain, voted = cells

@@ -294,8 +294,8 @@ def test_trials_that_no_record_can_hold_fail_the_cell_alone(lab, trials, message
     ("scores", "message"),
     [
         (lambda vectors: torch.zeros(len(vectors), 2), "scores of shape (30, 2), not (30, 3)"),
-        (lambda vectors: torch.full((len(vectors), 3), torch.nan), "a probe gave the score NaN to image 0"),
-        (lambda vectors: torch.full((len(vectors), 3), -torch.inf), "a probe gave image 0 no candidate class"),
+        (lambda vectors: torch.full((len(vectors), 3), torch.nan), "the scores of image 0 contain NaN"),
+        (lambda vectors: torch.full((len(vectors), 3), -torch.inf), "all scores of image 0 are minus infinity"),
         (lambda vectors: None, "probe odd fails: AttributeError"),
     ],
 )

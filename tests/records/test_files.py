@@ -40,7 +40,7 @@ def lines_of(error: RecordError) -> list[str]:
     return str(error).splitlines()
 
 
-def test_a_record_survives_the_disk(save_record, tmp_path):
+def test_a_record_is_read_as_it_was_written(save_record, tmp_path):
     record = read_record(save_record())
     write_record(record, tmp_path / "again.json")
     assert read_record(tmp_path / "again.json") == record
@@ -96,7 +96,7 @@ def test_reading_and_comparing_records_import_nothing_heavy(save_record, work, i
     assert done.stdout.strip() == str(imported)
 
 
-def test_writing_replaces_and_leaves_nothing_beside(save_record, tmp_path):
+def test_writing_leaves_no_other_file(save_record, tmp_path):
     path = save_record()
     before = set(path.parent.iterdir())
     write_record(read_record(path), path)
@@ -119,14 +119,14 @@ def test_a_crash_while_writing_keeps_the_old_record(save_record, monkeypatch):
     assert set(path.parent.iterdir()) == before
 
 
-def test_a_folder_that_is_a_file_is_named(save_record, tmp_path):
+def test_a_folder_that_is_a_file_is_an_error(save_record, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RecordError, match="cannot write") as caught:
+    with pytest.raises(RecordError, match="the file cannot be written") as caught:
         write_record(read_record(save_record()), tmp_path / "file" / "record.json")
     assert "record.json" in str(caught.value)
 
 
-def test_a_missing_folder_is_made(save_record, tmp_path):
+def test_a_missing_folder_is_created(save_record, tmp_path):
     write_record(read_record(save_record()), tmp_path / "a" / "b" / "record.json")
     assert (tmp_path / "a" / "b" / "record.json").exists()
 
@@ -162,7 +162,7 @@ def test_nan_in_an_option_is_not_written(save_record, tmp_path):
         ("primary", "top7", "primary metric 'top7' is not among the metrics"),
         ("per_class", [0.5], "per_class has 1 values, classes 10"),
         ("metrics.top1.low", None, "low, high and method must be given together"),
-        ("metrics.top1.low", 0.99, "lies outside its interval"),
+        ("metrics.top1.low", 0.99, "is outside of its interval"),
     ],
 )
 def test_an_invalid_record_is_refused_by_file_and_field(save_record, field, value, words):
@@ -176,7 +176,7 @@ def test_an_invalid_record_is_refused_by_file_and_field(save_record, field, valu
     assert 1 <= len(message.splitlines()) <= 3
 
 
-def test_further_faults_are_counted(save_record):
+def test_further_errors_are_counted(save_record):
     path = save_record()
     edit(path, "cell.seed", "x")
     edit(path, "cell.device", 1)
@@ -193,7 +193,7 @@ def test_further_faults_are_counted(save_record):
         ("{}", "no schema_version"),
     ],
 )
-def test_what_is_no_record_is_refused_with_its_place_and_what_to_do(tmp_path, text, words):
+def test_a_file_that_is_not_a_record_is_refused_with_a_hint(tmp_path, text, words):
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(RecordError) as caught:
@@ -201,7 +201,8 @@ def test_what_is_no_record_is_refused_with_its_place_and_what_to_do(tmp_path, te
     what, where, hint = lines_of(caught.value)
     assert words in what
     assert where == f"  in: {path}"
-    last = "check that the file is a probebench record" if text == "{}" else "remove the file, or run its cell again"
+    rerun = "delete the record and run its command again"
+    last = "check that the file is a record of probebench" if text == "{}" else rerun
     assert hint == f"  try: {last}"
     assert caught.value.exit_code == 1
 
@@ -213,7 +214,7 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path):
 
 
 def test_a_missing_record_is_named(tmp_path):
-    with pytest.raises(RecordError, match="cannot read the record: No such file") as caught:
+    with pytest.raises(RecordError, match="the record cannot be read: No such file") as caught:
         read_record(tmp_path / "none.json")
     assert "none.json" in str(caught.value)
 
@@ -226,7 +227,7 @@ def test_a_failed_cell_needs_no_results(save_record):
     assert record.metrics == {}
 
 
-def test_a_newer_record_asks_for_an_update(save_record):
+def test_a_newer_record_hints_at_an_update(save_record):
     path = save_record()
     edit(path, "schema_version", SCHEMA_VERSION + 1)
     with pytest.raises(RecordError, match="update probebench") as caught:
@@ -244,7 +245,7 @@ def test_old_records_are_migrated_one_version_at_a_time():
 
 
 def test_a_gap_in_the_migrations_is_an_error():
-    with pytest.raises(RecordError, match="schema version 1 cannot be migrated"):
+    with pytest.raises(RecordError, match="a record of schema version 1 cannot be read"):
         migrate({"schema_version": 1}, steps={2: dict}, target=3)
 
 
@@ -279,7 +280,7 @@ def test_the_best_trial_of_each_point_is_the_first_of_the_highest(save_record):
 @given(
     predicted=st.lists(st.tuples(st.integers(0, 65535), st.sampled_from([0, 7, 65535])), min_size=1, max_size=50),
 )
-def test_predictions_survive_the_disk(tmp_path_factory, predicted):
+def test_predictions_are_read_as_they_were_written(tmp_path_factory, predicted):
     folder = tmp_path_factory.mktemp("predictions")
     classes, label = (np.array(column) for column in zip(*predicted, strict=True))
     artifact = write_predictions(folder / "r.json", classes, label)
@@ -304,13 +305,13 @@ def test_altered_predictions_are_found(save_record):
 def test_missing_predictions_are_named(save_record):
     path = save_record()
     path.with_suffix(".predictions.safetensors").unlink()
-    with pytest.raises(RecordError, match="cannot read the predictions"):
+    with pytest.raises(RecordError, match="the predictions cannot be read"):
         read_predictions(read_record(path), path)
 
 
 def test_a_failed_cell_has_no_predictions(save_record):
     path = save_record(failure="DataError")
-    with pytest.raises(RecordError, match="record has no predictions"):
+    with pytest.raises(RecordError, match="the record has no predictions"):
         read_predictions(read_record(path), path)
 
 
@@ -318,16 +319,16 @@ def test_predictions_must_give_the_records_accuracy(save_record, images):
     path = save_record(correct=images(140))
     record = read_record(path)
     better = record.metrics["top1"].model_copy(update={"value": 0.71, "low": 0.6, "high": 0.8})
-    boasting = record.model_copy(update={"metrics": {"top1": better}})
-    with pytest.raises(RecordError, match=r"give a top-1 of 0\.7000, the record says 0\.7100"):
-        read_predictions(boasting, path)
+    altered = record.model_copy(update={"metrics": {"top1": better}})
+    with pytest.raises(RecordError, match=r"give a top-1 accuracy of 0\.7000, and the record has 0\.7100"):
+        read_predictions(altered, path)
 
 
 def test_predictions_must_be_of_all_test_images(save_record):
     path = save_record()
     record = read_record(path)
     test = record.parts["test"].model_copy(update={"count": 201})
-    with pytest.raises(RecordError, match="for 200 images, the record for 201"):
+    with pytest.raises(RecordError, match="of 200 images, and the record is of 201"):
         read_predictions(record.model_copy(update={"parts": {"test": test}}), path)
 
 
@@ -338,7 +339,7 @@ def test_a_file_that_is_not_safetensors_is_named(save_record):
     record = read_record(path)
     path.with_suffix(".predictions.safetensors").write_bytes(b"rubbish")
     artifact = record.predictions.model_copy(update={"sha256": hashlib.sha256(b"rubbish").hexdigest()})
-    with pytest.raises(RecordError, match="predictions cannot be read"):
+    with pytest.raises(RecordError, match="the predictions cannot be read"):
         read_predictions(record.model_copy(update={"predictions": artifact}), path)
 
 

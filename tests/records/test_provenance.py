@@ -37,7 +37,7 @@ def package(tmp_path):
 
 
 def test_versions_are_those_installed():
-    found = provenance.collect(plugins={"b": "2", "a": "1"}, argv=["run", "--limit", "5"], device_name="Toy")
+    found = provenance.current_provenance(plugins={"b": "2", "a": "1"}, argv=["run", "--limit", "5"], device_name="Toy")
     assert found.probebench == probebench.__version__
     assert found.packages["torch"] == metadata.version("torch")
     assert found.python == ".".join(map(str, sys.version_info[:3]))
@@ -53,7 +53,8 @@ def test_an_absent_package_has_no_version():
 
 def test_nothing_heavy_is_imported():
     script = (
-        "import sys; from probebench.records.provenance import collect; collect(plugins={}, argv=[], device_name='');"
+        "import sys; from probebench.records.provenance import current_provenance;"
+        "current_provenance(plugins={}, argv=[], device_name='');"
         "print([name for name in ('numpy', 'torch', 'diffusers', 'sklearn', 'timm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -86,14 +87,14 @@ def test_untracked_files_are_not_dirty(package):
     assert not provenance.git_state(package).dirty
 
 
-def test_renewed_boards_are_not_dirty(package):
+def test_changed_boards_are_not_dirty(package):
     root = package.parents[1]
     (root / "leaderboards" / "board.md").write_text("new\n")
     (root / "README.md").write_text("new\n")
     assert not provenance.git_state(package).dirty
 
 
-def test_an_environment_inside_a_foreign_checkout_is_not_that_checkout(package):
+def test_an_environment_inside_another_checkout_is_not_that_checkout(package):
     wheel = package.parents[1] / ".venv" / "lib" / "package"
     wheel.mkdir(parents=True)
     (wheel / "__init__.py").touch()
@@ -116,7 +117,7 @@ def test_git_may_be_missing(package, monkeypatch, tmp_path):
     assert provenance.git_state(package) is None
 
 
-def test_the_repository_of_a_git_hook_is_not_taken_for_ours(package, tmp_path, monkeypatch):
+def test_the_repository_of_a_git_hook_is_not_used(package, tmp_path, monkeypatch):
     other = tmp_path / "other"
     other.mkdir()
     git(other, "init", "-q")

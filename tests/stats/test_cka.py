@@ -1,4 +1,4 @@
-"""CKA and CKNNA against their definitions, written out, and against what is known without computing."""
+"""CKA and CKNNA against their written-out definitions and against known values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probebench.stats import cka as cka_module
-from probebench.stats.cka import LEAST, cka, cknna, hsic, neighbours
+from probebench.stats.cka import cka, cknna, hsic, neighbours
 
 SEEDS = st.integers(0, 2**32)
 
@@ -58,7 +58,7 @@ def cknna_by_loops(x, y, k):
 
 @pytest.mark.parametrize(("n", "d", "e"), [(4, 3, 2), (6, 2, 2), (6, 9, 11)])
 def test_hsic_is_its_definition_over_tuples_of_images(n, d, e):
-    """Narrow features go through X'Y, wide ones through matrices of images by images."""
+    """Narrow features use X'Y, wide features use matrices of images by images."""
     x, y = features(1, n, d) + 5, features(2, n, e)
     assert hsic(x, y) == pytest.approx(hsic_by_tuples(x, y), rel=1e-9)
     assert hsic(x, x) == pytest.approx(hsic_by_tuples(x, x), rel=1e-9)
@@ -82,14 +82,14 @@ def test_cka_of_orthogonal_features_goes_to_zero(n):
 
 
 def test_cka_of_wide_unrelated_features_is_near_zero():
-    """The biased estimate is not: with as many features as images anything looks like anything."""
+    """The biased estimate is large: with as many features as images, all matrices look similar."""
     x, y = features(3, 300, 200), features(4, 300, 200)
     assert abs(cka(x, y)) < 0.05
     assert (x.T @ y).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm()) > 0.35
 
 
 @given(SEEDS)
-def test_equal_features_are_alike(seed):
+def test_equal_features_have_similarity_1(seed):
     x = features(seed)
     assert cka(x, x) == pytest.approx(1)
     assert cknna(x, x, 3) == pytest.approx(1)
@@ -152,14 +152,14 @@ def test_cknna_is_its_definition(seed, n, k):
     assert cknna(x, y, k) == pytest.approx(a, rel=1e-9, abs=1e-12)
 
 
-def test_cknna_sees_neighbours_where_cka_sees_the_whole():
-    """Pairs of images lie together on both sides; where the pairs lie has nothing in common."""
+def test_cknna_depends_on_neighbours_and_cka_on_all_images():
+    """Pairs of images are close together in both matrices, and the positions of the pairs are unrelated."""
     x, y = (features(seed, 200, 30).repeat(2, 1) + 0.01 * features(seed + 10, 400, 30) for seed in (1, 2))
     assert cknna(x, y, 1) > 0.99
     assert cka(x, y) < 0.1
 
 
-def test_unrelated_features_have_k_of_n_neighbours_in_common():
+def test_unrelated_features_share_k_of_n_neighbours():
     assert cknna(features(1, 500, 50), features(2, 500, 50), 10) == pytest.approx(10 / 499, abs=0.01)
 
 
@@ -167,10 +167,10 @@ def test_blocks_change_nothing(monkeypatch):
     x, y, wide = features(1, 20), features(2, 20, 5), features(3, 20, 90)
     whole = [hsic(x, y), hsic(wide, wide), cknna(x, wide, 4)]
     monkeypatch.setattr(cka_module, "_BLOCK", 60)
-    assert [hsic(x, y), hsic(wide, wide), cknna(x, wide, 4)] == pytest.approx(whole, rel=1e-12)
+    assert [hsic(x, y), hsic(wide, wide), cknna(x, wide, 4)] == pytest.approx(whole, rel=1e-9)
 
 
-def test_the_nearest_come_first_and_nobody_is_its_own():
+def test_the_nearest_come_first_and_no_image_is_its_own_neighbour():
     angles = torch.tensor([0.0, 0.1, 0.3, 3.0])
     found = neighbours(torch.stack([angles.cos(), angles.sin()], 1) * torch.tensor([[1.0], [9], [1], [1]]), 2)
     assert found.index.tolist() == [[1, 2], [0, 2], [1, 0], [2, 1]]
@@ -185,9 +185,9 @@ def test_features_without_differences_have_no_similarity(value):
     assert math.isnan(cka(same, same))
 
 
-@pytest.mark.parametrize(("n", "other", "batch"), [(LEAST - 1, LEAST - 1, None), (8, 7, None), (8, 8, LEAST - 1)])
+@pytest.mark.parametrize(("n", "other", "batch"), [(3, 3, None), (8, 7, None), (8, 8, 3)])
 def test_too_few_images_are_an_error(n, other, batch):
-    with pytest.raises(ValueError, match="there is no HSIC"):
+    with pytest.raises(ValueError, match="HSIC is not defined"):
         hsic(features(1, n), features(2, other), batch=batch)
 
 

@@ -1,4 +1,4 @@
-"""Intervals, the paired test and tie groups, against closed forms and exact enumeration."""
+"""Intervals, the paired test and tie groups against closed forms and exact enumeration."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TestWilson:
         assert wilson(0, 10) == (0.0, pytest.approx(Z95**2 / (10 + Z95**2)))
         assert wilson(10, 10) == (pytest.approx(10 / (10 + Z95**2)), 1.0)
 
-    def test_covers_the_truth_as_often_as_it_says(self):
+    def test_has_its_nominal_coverage(self):
         n, truths = 40, [i / 101 for i in range(1, 101)]
         intervals = [wilson(correct, n) for correct in range(n + 1)]
         coverage = [
@@ -71,7 +71,7 @@ class TestWilson:
             wilson(correct, n)
 
     @pytest.mark.parametrize("confidence", [0, 1, 95])
-    def test_refuses_a_confidence_that_is_none(self, confidence):
+    def test_refuses_a_confidence_outside_0_and_1(self, confidence):
         with pytest.raises(ValueError, match="not between 0 and 1"):
             wilson(1, 2, confidence)
 
@@ -94,11 +94,11 @@ class TestTInterval:
         moved = t_interval([value + shift for value in values], confidence)
         assert moved == pytest.approx((low + shift, high + shift), abs=1e-6)
 
-    def test_equal_values_leave_no_doubt(self):
+    def test_equal_values_have_an_interval_of_width_0(self):
         assert t_interval([0.25, 0.25, 0.25]) == (0.25, 0.25)
 
     @pytest.mark.parametrize("values", [[], [0.5]])
-    def test_one_value_tells_no_spread(self, values):
+    def test_one_value_has_no_interval(self, values):
         with pytest.raises(ValueError, match="two values or more"):
             t_interval(values)
 
@@ -122,7 +122,7 @@ class TestMcnemar:
         a, b = zip(*pairs, strict=True)
         assert mcnemar(a, b) == mcnemar(b, a) == mcnemar(a[::-1], b[::-1])
 
-    def test_equal_rows_cannot_be_told_apart(self):
+    def test_equal_rows_have_p_value_1(self):
         assert mcnemar([True, False], [True, False]) == 1.0
 
     @pytest.mark.parametrize(("only_a", "only_b"), [(3000, 2000), (2551, 2449), (1, 900), (25_000, 24_800)])
@@ -131,27 +131,27 @@ class TestMcnemar:
         assert 0 < mcnemar(*_rows(7, only_a, only_b, 5)) == pytest.approx(expected, rel=1e-8)
 
     def test_other_images_cannot_be_compared(self):
-        with pytest.raises(UsageError, match="same images on both sides, not 2 and 1") as caught:
+        with pytest.raises(UsageError, match="predictions of the same images, not of 2 and 1 images") as caught:
             mcnemar([True, False], [True])
         assert "same dataset" in str(caught.value)
 
 
 class TestTieGroups:
-    def test_compares_with_the_leader_not_the_neighbour(self):
+    def test_compares_with_the_first_row_of_the_group_and_not_with_the_row_above(self):
         # Each row is close to the next, but the third is far from the first.
         positions = [0, 1, 2, 3, 4]
         close = tie_groups(5, lambda i, j: 1.0 if abs(positions[i] - positions[j]) <= 1 else 0.01)
         assert close == [1, 1, 2, 2, 3]
 
-    def test_asks_only_about_leaders(self):
-        asked = []
+    def test_tests_only_against_the_first_row_of_a_group(self):
+        tested = []
 
         def p_value(i, j):
-            asked.append((i, j))
+            tested.append((i, j))
             return 0.5 if j < 2 else 0.001
 
         assert tie_groups(4, p_value) == [1, 1, 2, 3]
-        assert asked == [(0, 1), (0, 2), (2, 3)]
+        assert tested == [(0, 1), (0, 2), (2, 3)]
 
     def test_the_bound_itself_ties(self):
         assert tie_groups(2, lambda i, j: 0.05) == [1, 1]
@@ -163,11 +163,11 @@ class TestTieGroups:
 
 
 class TestPairedBootstrap:
-    def test_is_the_interval_of_images_drawn_one_by_one(self):
+    def test_is_the_interval_of_resampled_images(self):
         a, b = (np.array(row) for row in _rows(120, 40, 20, 70))
         generator = np.random.default_rng(7)
-        drawn = generator.integers(0, len(a), size=(20_000, len(a)))
-        differences = a[drawn].mean(1) - b[drawn].mean(1)
+        resampled = generator.integers(0, len(a), size=(20_000, len(a)))
+        differences = a[resampled].mean(1) - b[resampled].mean(1)
         assert paired_bootstrap(a, b) == pytest.approx(np.quantile(differences, [0.025, 0.975]), abs=0.005)
 
     def test_approaches_the_normal_interval_of_a_paired_difference(self):
@@ -178,20 +178,20 @@ class TestPairedBootstrap:
         assert (low, high) == pytest.approx((difference - half, difference + half), abs=2e-4)
 
     @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
-    def test_holds_the_difference_and_turns_with_the_sides(self, pairs):
+    def test_contains_the_difference_and_changes_sign_when_the_rows_are_swapped(self, pairs):
         a, b = zip(*pairs, strict=True)
         low, high = paired_bootstrap(a, b, resamples=2000)
         assert -1 <= low <= (sum(a) - sum(b)) / len(a) <= high <= 1
-        turned = paired_bootstrap(b, a, resamples=2000)
-        assert turned == pytest.approx((-high, -low), abs=3 / math.sqrt(len(a)) * 0.2 + 2 / len(a))
+        swapped = paired_bootstrap(b, a, resamples=2000)
+        assert swapped == pytest.approx((-high, -low), abs=3 / math.sqrt(len(a)) * 0.2 + 2 / len(a))
 
-    def test_equal_rows_leave_no_doubt(self):
+    def test_equal_rows_have_an_interval_of_width_0(self):
         assert paired_bootstrap([True, False], [True, False]) == (0.0, 0.0)
 
     def test_other_images_cannot_be_compared(self):
-        with pytest.raises(UsageError, match="same images on both sides"):
+        with pytest.raises(UsageError, match="predictions of the same images"):
             paired_bootstrap([True], [True, False])
-        with pytest.raises(UsageError, match="no images"):
+        with pytest.raises(UsageError, match="no predictions to compare"):
             paired_bootstrap([], [])
 
 
@@ -209,10 +209,10 @@ class TestHolm:
             rejected.add(position)
         assert {i for i, p in enumerate(holm(p_values)) if p <= alpha} == rejected
 
-    def test_one_test_is_not_corrected(self):
+    def test_a_single_test_is_not_corrected(self):
         assert holm([0.03]) == [0.03]
         assert holm([]) == []
 
-    def test_what_is_no_p_value_is_refused(self):
+    def test_a_value_that_is_not_a_p_value_is_refused(self):
         with pytest.raises(ValueError, match="from 0 to 1"):
             holm([0.2, 1.2])

@@ -40,7 +40,7 @@ def fill(entry, matrix=MATRIX):
     for number in entry.missing_shards():
         span = entry.span(number)
         entry.write(number, matrix[span.start : span.stop])
-    entry.seal()
+    entry.write_manifest()
     return entry
 
 
@@ -63,7 +63,7 @@ def entry(tmp_path):
 
 @given(rows=st.integers(1, 40), dim=st.integers(1, 5), shard_rows=st.integers(1, 50), seed=st.integers(0, 99))
 @settings(max_examples=25)
-def test_what_is_written_is_read_back_bit_for_bit(tmp_path_factory, rows, dim, shard_rows, seed):
+def test_features_are_read_as_they_were_written(tmp_path_factory, rows, dim, shard_rows, seed):
     matrix = torch.randn((rows, dim), generator=torch.Generator().manual_seed(seed))
     root = tmp_path_factory.mktemp("store")
     fill(entry_in(root, rows=rows, shard_rows=shard_rows), matrix)
@@ -74,7 +74,7 @@ def test_what_is_written_is_read_back_bit_for_bit(tmp_path_factory, rows, dim, s
     assert again.dim == dim
 
 
-def test_what_is_read_may_be_modified_without_harm(entry):
+def test_changes_to_what_was_read_do_not_reach_the_store(entry):
     entry.read().zero_()
     assert torch.equal(entry.read(), MATRIX)
 
@@ -115,7 +115,7 @@ def test_rows_shard_size_and_format_count_too(tmp_path, entry, monkeypatch):
 def test_an_altered_key_document_is_an_error_that_names_it(tmp_path, entry):
     path = entry.folder / "key.json"
     path.write_text(path.read_text().replace('"fp32"', '"bf16"'))
-    with pytest.raises(StoreError, match=r"key document .* is not the one") as caught:
+    with pytest.raises(StoreError, match=r"key document .* does not match the name of its folder") as caught:
         entry_in(tmp_path)
     assert str(path) in str(caught.value)
 
@@ -145,7 +145,7 @@ def foreign(path: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("fault", [truncate, flip, empty, remove, foreign])
 @pytest.mark.parametrize("sealed", [True, False])
-def test_a_broken_shard_is_named_and_computed_again(tmp_path, entry, fault, sealed):
+def test_a_broken_shard_is_reported_and_computed_again(tmp_path, entry, fault, sealed):
     other = fill(entry_in(tmp_path, {**DOCUMENT, "seed": 1}), MATRIX + 1)
     whole = contents(entry.folder)
     if not sealed:
@@ -165,14 +165,14 @@ def test_a_broken_shard_is_named_and_computed_again(tmp_path, entry, fault, seal
     assert contents(entry.folder) == whole
 
 
-def test_a_shard_of_another_entry_is_refused_even_under_its_own_name(tmp_path, entry):
+def test_a_shard_of_another_entry_is_refused_although_its_name_is_right(tmp_path, entry):
     other = entry_in(tmp_path, {**DOCUMENT, "seed": 1})
     other.folder.mkdir(parents=True)
-    stranger = other.folder / shard(entry, 0).name
-    shutil.copy(shard(entry, 0), stranger)
-    with pytest.warns(ProbebenchWarning, match=f"{stranger.name} belongs to another entry"):
+    foreign_file = other.folder / shard(entry, 0).name
+    shutil.copy(shard(entry, 0), foreign_file)
+    with pytest.warns(ProbebenchWarning, match=f"{foreign_file.name} belongs to another entry"):
         assert other.missing_shards() == [0, 1, 2]
-    assert not stranger.exists()
+    assert not foreign_file.exists()
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,14 @@ def test_a_shard_of_another_entry_is_refused_even_under_its_own_name(tmp_path, e
     [
         (lambda key: b"no header at all", "is not a file of features"),
         (lambda key: save({"weights": MATRIX[:4]}), "is not a file of features"),
-        (lambda key: encode(MATRIX[:3], key, 0)[1], r"holds F32 \(3, 3\), not F32 \(4, D\)"),
-        (lambda key: encode(MATRIX[:4].half(), key, 0)[1], r"holds F16 \(4, 3\), not F32 \(4, D\)"),
-        (lambda key: encode(MATRIX[:4, 0], key, 0)[1], r"holds F32 \(4,\), not F32 \(4, D\)"),
-        (lambda key: encode(MATRIX[:4], key, 1)[1], "belongs to another entry, or elsewhere in this one"),
+        (lambda key: encode(MATRIX[:3], key, 0)[1], r"contains F32 \(3, 3\), not F32 \(4, D\)"),
+        (lambda key: encode(MATRIX[:4].half(), key, 0)[1], r"contains F16 \(4, 3\), not F32 \(4, D\)"),
+        (lambda key: encode(MATRIX[:4, 0], key, 0)[1], r"contains F32 \(4,\), not F32 \(4, D\)"),
+        (lambda key: encode(MATRIX[:4], key, 1)[1], "belongs to another entry, or has another number"),
     ],
     ids=["no safetensors", "no features", "rows", "type", "shape", "place"],
 )
-def test_a_file_that_only_its_name_vouches_for_is_refused(tmp_path, data, words):
+def test_a_file_with_a_right_name_and_wrong_content_is_refused(tmp_path, data, words):
     unfinished = entry_in(tmp_path)
     unfinished.folder.mkdir(parents=True)
     content = data(unfinished.key)
@@ -202,11 +202,11 @@ def test_a_shard_is_checked_against_the_width_of_the_others(tmp_path):
     unfinished.write(0, MATRIX[:4])
     name, content = encode(MATRIX[4:8, :2], unfinished.key, 1)
     (unfinished.folder / str(name)).write_bytes(content)
-    with pytest.warns(ProbebenchWarning, match=r"holds F32 \(4, 2\), not F32 \(4, 3\)"):
+    with pytest.warns(ProbebenchWarning, match=r"contains F32 \(4, 2\), not F32 \(4, 3\)"):
         assert entry_in(tmp_path).missing_shards() == [1, 2]
 
 
-def test_files_that_are_no_shards_are_neither_used_nor_touched(tmp_path):
+def test_files_that_are_not_shards_are_neither_used_nor_changed(tmp_path):
     unfinished = entry_in(tmp_path)
     unfinished.write(0, MATRIX[:4])
     notes = unfinished.folder / "notes.txt"
@@ -218,12 +218,12 @@ def test_files_that_are_no_shards_are_neither_used_nor_touched(tmp_path):
     assert half_written.exists()
 
 
-def test_a_shard_past_the_end_is_named(tmp_path):
+def test_a_shard_with_a_number_above_the_last_is_reported(tmp_path):
     longer = fill(entry_in(tmp_path))
     extra = longer.folder / str(ShardName(7, "0" * 32))
     extra.write_bytes(b"?")
     (longer.folder / "manifest.json").unlink()
-    with pytest.warns(ProbebenchWarning, match="numbered past the last shard, 2"):
+    with pytest.warns(ProbebenchWarning, match="has a number above that of the last shard, 2"):
         assert entry_in(tmp_path).missing_shards() == []
 
 
@@ -236,7 +236,7 @@ def test_a_shard_that_the_manifest_does_not_list_is_ignored(tmp_path, entry):
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", "\udcff", '{"rows": 10}', '{"rows": 10, "dim": 3, "dtype": "float32", "shards": 5}']
 )
-def test_a_broken_manifest_costs_no_shard(tmp_path, entry, text):
+def test_shards_survive_a_broken_manifest(tmp_path, entry, text):
     path = entry.folder / "manifest.json"
     whole = path.read_bytes()
     path.write_bytes(text.encode(errors="surrogateescape"))
@@ -244,21 +244,21 @@ def test_a_broken_manifest_costs_no_shard(tmp_path, entry, text):
     assert not again.complete
     with pytest.warns(ProbebenchWarning, match=r"manifest\.json"):
         assert again.missing_shards() == []
-    again.seal()
+    again.write_manifest()
     assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [('"dim": 3', '"dim": 4'), ('"rows": 10', '"rows": 9'), ("000001-", "000002-")]
 )
-def test_an_altered_manifest_is_noticed(tmp_path, entry, old, new):
+def test_an_altered_manifest_is_reported(tmp_path, entry, old, new):
     path = entry.folder / "manifest.json"
     path.write_text(path.read_text().replace(old, new))
     with pytest.warns(ProbebenchWarning, match=r"manifest\.json is not the manifest of this entry"):
         assert entry_in(tmp_path).missing_shards() == []
 
 
-def test_the_manifest_of_another_entry_is_noticed(tmp_path, entry):
+def test_the_manifest_of_another_entry_is_reported(tmp_path, entry):
     shorter = fill(entry_in(tmp_path, rows=8), MATRIX[:8])
     shutil.copy(shorter.folder / "manifest.json", entry.folder / "manifest.json")
     with pytest.warns(ProbebenchWarning, match=r"manifest\.json is not the manifest of this entry"):
@@ -271,7 +271,7 @@ def test_a_lost_key_document_is_written_again(tmp_path, entry):
     again = entry_in(tmp_path)
     assert not again.complete
     assert again.missing_shards() == []
-    again.seal()
+    again.write_manifest()
     assert contents(entry.folder) == whole
 
 
@@ -283,28 +283,28 @@ def test_a_shard_of_the_wrong_shape_or_type_is_not_written(tmp_path, rows):
         unfinished.write(0, rows)
 
 
-def test_an_entry_with_missing_shards_cannot_be_sealed_or_read(tmp_path):
+def test_an_entry_with_missing_shards_has_no_manifest_and_cannot_be_read(tmp_path):
     unfinished = entry_in(tmp_path)
     unfinished.write(0, MATRIX[:4])
-    with pytest.raises(ValueError, match="1 of 3 shards"):
-        unfinished.seal()
+    with pytest.raises(ValueError, match="only 1 of 3 shards"):
+        unfinished.write_manifest()
     with pytest.raises(MissingShardsError, match="features are missing"):
         unfinished.read()
 
 
-def test_no_rows_is_not_an_entry(tmp_path):
+def test_an_entry_has_at_least_one_row(tmp_path):
     with pytest.raises(ValueError, match="0 rows"):
         entry_in(tmp_path, rows=0)
 
 
-def test_where_another_process_was_faster_its_manifest_stays(tmp_path):
+def test_the_manifest_of_a_faster_process_is_kept(tmp_path):
     slower = entry_in(tmp_path)
     for number in slower.missing_shards():
         span = slower.span(number)
         slower.write(number, MATRIX[span.start : span.stop] + 1e-6)  # as another kind of device might give
     faster = fill(entry_in(tmp_path / "elsewhere"))
     shutil.copytree(faster.folder, slower.folder, dirs_exist_ok=True)
-    slower.seal()
+    slower.write_manifest()
     assert torch.equal(slower.read(), MATRIX)
 
 
@@ -325,7 +325,7 @@ def fail_writing(monkeypatch, number: int, *, at: str = "fsync"):
         (errno.EIO, os.strerror(errno.EIO)),
     ],
 )
-def test_a_disk_that_refuses_is_a_short_error_and_leaves_no_file(tmp_path, monkeypatch, number, words):
+def test_a_failed_write_is_a_short_error_and_leaves_no_file(tmp_path, monkeypatch, number, words):
     unfinished = entry_in(tmp_path)
     unfinished.write(0, MATRIX[:4])
     with monkeypatch.context() as patch:
@@ -333,19 +333,19 @@ def test_a_disk_that_refuses_is_a_short_error_and_leaves_no_file(tmp_path, monke
         with pytest.raises(StoreError) as caught:
             unfinished.write(1, MATRIX[4:8])
     lines = str(caught.value).splitlines()
-    assert lines[0] == f"the feature store cannot write: {words}"
+    assert lines[0] == f"the feature store cannot write a file: {words}"
     assert str(unfinished.folder) in lines[1]
     assert len(lines) == 3
     assert sorted(path.name for path in unfinished.folder.iterdir()) == [shard(unfinished, 0).name, "key.json"]
     assert torch.equal(fill(entry_in(tmp_path)).read(), MATRIX)
 
 
-def test_a_store_that_cannot_be_written_can_be_read(tmp_path, entry, monkeypatch):
+def test_a_read_only_store_can_be_read(tmp_path, entry, monkeypatch):
     fail_writing(monkeypatch, errno.EROFS)
     fail_writing(monkeypatch, errno.EROFS, at="utime")
     again = entry_in(tmp_path)
     assert again.missing_shards() == []
-    again.seal()
+    again.write_manifest()
     assert torch.equal(again.read(), MATRIX)
 
 
@@ -353,23 +353,23 @@ def test_a_root_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "store").write_text("")
     with pytest.raises(StoreError, match="the feature store is a file"):
         Store(tmp_path / "store")
-    with pytest.raises(StoreError, match="the path runs through a file"):
+    with pytest.raises(StoreError, match="a parent of the path is a file"):
         entry_in(tmp_path / "store" / "below")
 
 
-def test_a_file_in_the_way_of_a_folder_is_an_error(tmp_path):
+def test_a_file_in_place_of_a_folder_is_an_error(tmp_path):
     unfinished = entry_in(tmp_path)
     unfinished.folder.parent.write_text("")
-    with pytest.raises(StoreError, match="cannot write: the path runs through a file"):
+    with pytest.raises(StoreError, match="cannot write a file: a parent of the path is a file"):
         unfinished.write(0, MATRIX[:4])
 
 
-def test_manifests_survive_the_round_trip():
+def test_a_decoded_manifest_equals_the_encoded_one():
     manifest = Manifest(5, 2, (ShardName(0, "a" * 32), ShardName(1, "b" * 32)))
     assert Manifest.decode(manifest.encode()) == manifest
 
 
-# What `probebench store` does
+# --- probebench store ---
 
 
 def age(path: Path, seconds: float) -> None:
@@ -377,13 +377,13 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
-def test_verify_finds_nothing_in_a_sound_store(tmp_path, entry):
+def test_verify_reports_nothing_in_an_intact_store(tmp_path, entry):
     entry_in(tmp_path, {**DOCUMENT, "seed": 1}).write(0, MATRIX[:4])
     assert maintenance.verify(tmp_path) == []
 
 
 @pytest.mark.parametrize("fault", [truncate, flip, empty, remove])
-def test_verify_names_broken_files_and_changes_nothing(tmp_path, entry, fault):
+def test_verify_reports_broken_files_and_changes_nothing(tmp_path, entry, fault):
     broken = shard(entry, 2)
     fault(broken, broken)
     before = contents(entry.folder)
@@ -393,7 +393,7 @@ def test_verify_names_broken_files_and_changes_nothing(tmp_path, entry, fault):
     assert contents(entry.folder) == before
 
 
-def test_verify_names_broken_manifests_and_key_documents(tmp_path, entry):
+def test_verify_reports_broken_manifests_and_key_documents(tmp_path, entry):
     other = fill(entry_in(tmp_path, {**DOCUMENT, "seed": 1}))
     third = fill(entry_in(tmp_path, {**DOCUMENT, "seed": 2}))
     flip(entry.folder / "manifest.json", entry.folder)
@@ -404,70 +404,70 @@ def test_verify_names_broken_manifests_and_key_documents(tmp_path, entry):
     assert {path for path, _ in maintenance.verify(tmp_path)} == expected
 
 
-def test_gc_leaves_a_sound_store_alone(tmp_path, entry):
+def test_gc_does_not_change_an_intact_store(tmp_path, entry):
     before = contents(entry.folder)
-    assert maintenance.collect(tmp_path).files == 0
+    assert maintenance.collect_garbage(tmp_path).files == 0
     assert contents(entry.folder) == before
 
 
-def test_gc_removes_old_temporary_files_and_unlisted_shards(tmp_path, entry):
+def test_gc_deletes_old_temporary_files_and_unlisted_shards(tmp_path, entry):
     before = contents(entry.folder)
     old, young = entry.folder / ".a.x.tmp", entry.folder / ".b.y.tmp"
     orphan = entry.folder / str(ShardName(0, "0" * 32))
     for path in (old, young, orphan):
         path.write_bytes(b"12345")
     age(old, 2 * 3600)
-    assert maintenance.collect(tmp_path) == maintenance.Removed(files=2, size=10)
+    assert maintenance.collect_garbage(tmp_path) == maintenance.Deleted(files=2, size=10)
     assert contents(entry.folder) == {**before, young.name: b"12345"}
 
 
-def test_gc_removes_entries_that_are_unfinished_for_a_day(tmp_path):
+def test_gc_deletes_entries_that_are_unfinished_for_a_day(tmp_path):
     young, old = entry_in(tmp_path), entry_in(tmp_path, {**DOCUMENT, "seed": 1})
     for unfinished in (young, old):
         unfinished.write(0, MATRIX[:4])
     for path in old.folder.iterdir():
         age(path, 2 * 86400)
-    maintenance.collect(tmp_path)
+    maintenance.collect_garbage(tmp_path)
     assert not old.folder.exists()
     assert entry_in(tmp_path).missing_shards() == [1, 2]
 
 
-def test_gc_with_a_limit_removes_what_was_not_used_for_longest(tmp_path):
+def test_gc_with_a_limit_deletes_the_least_recently_used(tmp_path):
     entries = [fill(entry_in(tmp_path, {**DOCUMENT, "seed": seed})) for seed in range(3)]
     for number, one in enumerate(entries):
         for path in one.folder.iterdir():
             age(path, 1000 - number)
-    entries[0].read()  # reading is using
+    entries[0].read()  # reading counts as use
     size = sum(len(data) for data in contents(entries[0].folder).values())
-    maintenance.collect(tmp_path, max_size=2 * size)
+    maintenance.collect_garbage(tmp_path, max_size=2 * size)
     assert [one.folder.exists() for one in entries] == [True, False, True]
-    maintenance.collect(tmp_path, max_size=0)
-    assert maintenance.summaries(tmp_path) == []
+    maintenance.collect_garbage(tmp_path, max_size=0)
+    assert maintenance.stored_items(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_gc_never_removes_a_file_that_no_store_wrote(tmp_path, entry):
+def test_gc_never_deletes_a_file_that_no_store_wrote(tmp_path, entry):
     mine = [tmp_path / "thesis.tex", tmp_path / "ab" / "photo.png", entry.folder / "notes.txt"]
     for path in mine:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
         age(path, 1e7)
-    maintenance.collect(tmp_path, max_size=0)
+    maintenance.collect_garbage(tmp_path, max_size=0)
     assert all(path.read_text() == "mine" for path in mine)
     assert not (entry.folder / "key.json").exists()
 
 
-def test_a_file_that_cannot_be_removed_is_an_error(tmp_path, entry, monkeypatch):
+def test_a_file_that_cannot_be_deleted_is_an_error(tmp_path, entry, monkeypatch):
     fail_writing(monkeypatch, errno.EACCES, at="unlink")
-    with pytest.raises(StoreError, match="cannot remove: no permission"):
-        maintenance.collect(tmp_path, max_size=0)
+    with pytest.raises(StoreError, match="cannot delete a file: no permission"):
+        maintenance.collect_garbage(tmp_path, max_size=0)
 
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_ls_shows_what_is_there(tmp_path, entry):
+def test_ls_lists_the_entries(tmp_path, entry):
     entry_in(tmp_path, {**DOCUMENT, "seed": 1}).write(0, MATRIX[:4])
     entry_in(tmp_path, {"something": "else"}).write(0, MATRIX[:4])
     fourth = fill(entry_in(tmp_path, {**DOCUMENT, "seed": 2}))
@@ -482,7 +482,7 @@ def test_ls_shows_what_is_there(tmp_path, entry):
     assert "3 entries" in result.output
 
 
-def test_an_empty_store_is_no_error(tmp_path):
+def test_an_empty_store_is_not_an_error(tmp_path):
     nowhere = tmp_path / "nowhere"
     assert "holds no features yet" in run("ls", "--store", nowhere).output
     assert run("verify", "--store", nowhere).exit_code == 0
@@ -517,7 +517,7 @@ def test_sizes_are_read(text, size):
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "5 apples", "1e9", "nan"])
-def test_sizes_that_are_none_are_refused(text):
+def test_texts_that_are_not_sizes_are_refused(text):
     with pytest.raises(UsageError, match="is not a size"):
         parse_size(text)
 

@@ -1,7 +1,6 @@
-"""Processes that die, and processes that share a store.
+"""Killed processes, and processes that share a store.
 
-The work is done in one process with PyTorch that forks from there, so that every moment at which a run can be killed is
-tried, and not a few of them.
+One process with PyTorch forks for each test case, so that every moment at which a run can be killed is tested.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ runpy.run_path(sys.argv[2], run_name="__main__")
 
 @pytest.fixture(scope="module")
 def scenario(forks):
-    """Runs a function of this file in a process of its own, and gives what it returns."""
+    """Runs a function of this file in a separate process, and returns its result."""
 
     def run(name: str, folder: Path):
         process = forks.python(HERE, Path(__file__).parents[1] / "extraction", __file__, name, folder)
@@ -49,18 +48,18 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_in_the_same_bytes(kills):
     assert [kill for kill in kills if not kill["same_bytes"]] == []
 
 
-def test_a_killed_run_goes_on_at_the_shard_it_was_in(kills):
+def test_a_killed_run_resumes_at_its_last_shard(kills):
     forwarded = [kill["forwarded"] for kill in kills]
     assert forwarded == sorted(forwarded, reverse=True)
     assert set(forwarded) == {25, 15, 5, 0}
 
 
-def test_what_a_killed_run_leaves_is_rubbish_and_not_broken(kills):
+def test_a_killed_run_leaves_temporary_files_and_no_broken_files(kills):
     assert any(kill["temporary"] for kill in kills)
     assert [kill for kill in kills if kill["broken"] or kill["left"]] == []
 
 
-def test_two_processes_and_a_cleaner_share_a_store(scenario, tmp_path):
+def test_two_runs_and_gc_share_a_store(scenario, tmp_path):
     rounds = scenario("share", tmp_path)
     assert len(rounds) == 3
     for outcome in rounds:
@@ -69,7 +68,7 @@ def test_two_processes_and_a_cleaner_share_a_store(scenario, tmp_path):
         assert outcome["left"] == []
 
 
-# What the child process does
+# --- in the separate process ---
 
 
 def extraction(root: Path, *, pause: float = 0.0) -> int:
@@ -94,7 +93,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def in_child(work) -> int:
-    """Process id of a fork that does some work and exits with 0, or with 1 and a traceback."""
+    """Runs some work in a fork, which exits with 0, or with 1 and a traceback. Returns its process id."""
     if child := os.fork():
         return child
     try:
@@ -106,7 +105,7 @@ def in_child(work) -> int:
 
 
 def killed_at(call: int, work):
-    """Some work that ends with `kill -9` at one of the calls that make its writes last."""
+    """Returns work that is killed at one of its calls of `os.fsync` or `os.replace`."""
     calls = 0
 
     def counted(function):
@@ -127,7 +126,7 @@ def killed_at(call: int, work):
 
 
 def kill_everywhere(folder: Path) -> list[dict]:
-    from probebench.store.maintenance import collect, verify
+    from probebench.store.maintenance import collect_garbage, verify
 
     extraction(folder / "whole")
     whole = contents(folder / "whole")
@@ -144,14 +143,14 @@ def kill_everywhere(folder: Path) -> list[dict]:
         kill["same_bytes"] = contents(root) == whole
         for path in temporary:
             os.utime(path, (0, 0))
-        collect(root)
+        collect_garbage(root)
         kill["left"] = sorted(set(map(str, root.rglob("*.tmp"))))
         kills.append(kill)
-    raise AssertionError("the run never came to its end")
+    raise AssertionError("the run did not end")
 
 
 def share(folder: Path) -> list[dict]:
-    from probebench.store.maintenance import collect
+    from probebench.store.maintenance import collect_garbage
 
     extraction(folder / "whole")
     whole = contents(folder / "whole")
@@ -161,7 +160,7 @@ def share(folder: Path) -> list[dict]:
 
         def clean(root=root):
             for _ in range(300):
-                collect(root)
+                collect_garbage(root)
 
         def work(root=root):
             extraction(root, pause=0.02)

@@ -14,7 +14,7 @@ import probebench_probes
 from probebench.api import Probe
 from probebench.planning.protocol import find
 from probebench.plugins.registry import installed
-from probebench.util.parsing import parse_spec
+from probebench.util.spec_text import parse_spec
 from probebench_probes import (
     AttentionOptions,
     CnnOptions,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from probebench.api import UsageError, neighbour_votes
 from probebench.probing.measures import with_intervals
 from probebench.stats import metrics
-from probebench.store import neighbours
+from probebench.store.neighbours import load_neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from probebench.board.collect import LoadedRecord
     from probebench.records.schema import Measure, Record
-    from probebench.store.neighbours import Kept
+    from probebench.store.neighbours import StoredNeighbours
 
 Vote = Literal["temperature", "uniform"]
 
@@ -83,7 +83,7 @@ def score(
     if set(record.neighbours) != {"val", "test"}:
         raise UsageError("the record has no stored neighbours", where=where, hint=_remedy(record))
     _check(ks, temperatures)
-    kept = {part: neighbours.load(store, digest) for part, digest in record.neighbours.items()}
+    kept = {part: load_neighbours(store, digest) for part, digest in record.neighbours.items()}
     most = min(one.neighbours.index.shape[1] for one in kept.values())
     if ks and max(ks) > most:
         raise UsageError(
@@ -94,7 +94,11 @@ def score(
     ks = sorted(set(ks or (k for k in KS if k <= most)))
     primary, classes = record.primary or "", len(record.cell.dataset.classes)
     if primary not in metrics.METRICS:
-        raise UsageError(f"the record is ranked by {primary!r}, which votes do not give", where=where)
+        raise UsageError(
+            f"the record is ranked by {primary!r}, which votes do not give",
+            where=where,
+            hint=f"name a record that is ranked by {' or '.join(metrics.METRICS)}",
+        )
     results = []
     for vote, temperature in _weightings(votes, temperatures):
         on_val, on_test = (_summaries(kept[part], classes, ks, temperature) for part in ("val", "test"))
@@ -122,9 +126,11 @@ def _weightings(votes: Sequence[Vote], temperatures: Sequence[float]) -> list[tu
     return list(dict.fromkeys((vote, None if vote == "uniform" else temperature) for vote, temperature in pairs))
 
 
-def _summaries(kept: Kept, classes: int, ks: Sequence[int], temperature: float | None) -> Iterator[dict[str, Measure]]:
+def _summaries(
+    kept: StoredNeighbours, classes: int, ks: Sequence[int], temperature: float | None
+) -> Iterator[dict[str, Measure]]:
     for scores in neighbour_votes(kept.neighbours, kept.labels, classes, ks, temperature=temperature):
-        yield with_intervals(metrics.summary(scores, kept.truth, logits=True), len(kept.truth))
+        yield with_intervals(metrics.all_metrics(scores, kept.truth, logits=True), len(kept.truth))
 
 
 def _check(ks: Sequence[int], temperatures: Sequence[float]) -> None:

@@ -10,8 +10,8 @@ from probebench.extraction.context import Workbench, collect_warnings
 from probebench.extraction.split_pass import read_split
 from probebench.extraction.subsets import limit
 from probebench.planning.points import ResolvedPoints
-from probebench.stats.cka import LEAST, NeighbourSets, align, hsic, neighbours, normalised
-from probebench.stats.tap_matrix import NEIGHBOURS, Side, TapMatrix
+from probebench.stats.cka import MIN_IMAGES, NeighbourSets, align, hsic, neighbours, normalised
+from probebench.stats.tap_matrix import CKNNA_K, BackbonePoints, TapMatrix
 from probebench.store.features import Store
 from probebench.util.errors import suggest
 from probebench.util.progress import bar
@@ -46,9 +46,10 @@ def compare_taps(a: Job, b: Job, *, store: Path, split: str = "test", minibatch:
         UsageError: A name, option or value is wrong, or there are too few images.
         ProbebenchError: A component, the dataset or the store cannot be used.
     """
-    if minibatch is not None and minibatch < LEAST:
+    if minibatch is not None and minibatch < MIN_IMAGES:
         raise UsageError(
-            f"unbiased CKA needs minibatches of {LEAST} images, not {minibatch}", hint=f"--minibatch {LEAST} or more"
+            f"unbiased CKA needs minibatches of {MIN_IMAGES} images, not {minibatch}",
+            hint=f"--minibatch {MIN_IMAGES} or more",
         )
     with collect_warnings() as collected:
         readers = _readers(a, b, Workbench(store))
@@ -63,7 +64,7 @@ def compare_taps(a: Job, b: Job, *, store: Path, split: str = "test", minibatch:
         )
         cka, cknna = _matrices(rows, columns, minibatch, readers[0].context.device)
     first, second = (
-        Side(reader.backbone.title, reader.context.description.backbone.fingerprint, reader.points)
+        BackbonePoints(reader.backbone.title, reader.context.description.backbone.fingerprint, reader.points)
         for reader in readers
     )
     warnings = (text for reader in readers for text in reader.context.description.warnings)
@@ -120,11 +121,11 @@ def _count(context: Context, split: str) -> int:
         raise UsageError(f"the dataset has no split {split!r}", where="--split", hint=suggest(split, context.labels))
     labels, count = context.labels[split], context.job.settings.limit
     images = len(labels) if count is None else len(limit(labels, count))
-    if images <= NEIGHBOURS:
+    if images <= CKNNA_K:
         raise UsageError(
-            f"{images} images of {split} are too few to compare each with its {NEIGHBOURS} nearest neighbours",
+            f"{images} images of {split} are too few to compare each with its {CKNNA_K} nearest neighbours",
             where="--limit" if count else context.job.dataset.title,
-            hint=f"use {NEIGHBOURS + 1} images or more",
+            hint=f"use {CKNNA_K + 1} images or more",
         )
     return images
 
@@ -141,7 +142,7 @@ def _matrices(
 
     def with_itself(key: _Key, vectors: Tensor) -> tuple[float, NeighbourSets, float]:
         if key not in single:
-            near = neighbours(vectors, NEIGHBOURS)
+            near = neighbours(vectors, CKNNA_K)
             single[key] = hsic(vectors, vectors, batch=minibatch), near, align(near, near)
         return single[key]
 

@@ -125,7 +125,7 @@ class Backbone(ABC):
             UsageError: The backbone cannot be trained up to this point.
         """
         raise UsageError(
-            f"{type(self).__name__} has no network to train at {point}", hint="--probe linear, which keeps it frozen"
+            f"{type(self).__name__} has no network to train at {point}", hint="--probe knn, which does not train it"
         )
 
     def inputs(self, batch: Batch, level: str, *, seed: int) -> Tensor:

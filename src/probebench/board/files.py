@@ -78,7 +78,9 @@ def write(files: Mapping[Path, str], out: Path) -> list[Path]:
             path.unlink()
     except OSError as error:
         raise UsageError(
-            f"the leaderboard cannot be written: {error.strerror or error}", where=str(error.filename or out)
+            f"the leaderboard cannot be written: {error.strerror or error}",
+            where=str(error.filename or out),
+            hint="use another folder for --out",
         ) from error
     return changed + abandoned
 
@@ -154,4 +156,6 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the file cannot be read: {error}", where=str(path)) from error
+        raise UsageError(
+            f"the file cannot be read: {error}", where=str(path), hint="name an existing text file in UTF-8"
+        ) from error

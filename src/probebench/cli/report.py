@@ -104,8 +104,8 @@ def _line(backbone: str, records: Sequence[Record], *, spread: bool) -> list[str
     measures = [record.metrics[primary] for record in records]
     value = _mean(records, primary)
     interval = mean_interval(measures)
-    points = list(dict.fromkeys(record.read_at for record in records))
-    marks = ["baseline"] * records[0].cell.backbone.baseline + [records[0].manner] * bool(records[0].soft_vote)
+    points = list(dict.fromkeys(record.point_label for record in records))
+    marks = ["baseline"] * records[0].cell.backbone.baseline + [records[0].readout] * bool(records[0].soft_vote)
     line = [
         f"{backbone} ({', '.join(marks)})" if marks else backbone,
         points[0] if len(points) == 1 else f"{points[0]} and {len(points) - 1} more",

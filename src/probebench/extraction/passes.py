@@ -170,5 +170,5 @@ class _Pass:
                 entries[point].write(number, rows.pop(point))
             done += len(span)
         for entry in entries.values():
-            entry.seal()
+            entry.write_manifest()
         return total

@@ -173,7 +173,7 @@ def _missing(folder: SampleFolder, count: int) -> list[int]:
 
 def notes(backbone: Component, device: str) -> dict[str, Any]:
     """Returns the part of the manifest for readers, which does not identify the run."""
-    came_from = provenance.collect(
+    came_from = provenance.current_provenance(
         plugins={backbone.entry.distribution: backbone.entry.version},
         argv=sys.argv,
         device_name=device_name(device),

@@ -163,7 +163,7 @@ class CellFile:
         """Returns where the number comes from."""
         extractor = self.ruled.extractor
         used = (self.job.backbone, self.job.dataset, self.probe, *([extractor.component] if extractor else []))
-        return provenance.collect(
+        return provenance.current_provenance(
             plugins={component.entry.distribution: component.entry.version for component in used},
             argv=self.argv,
             device_name=device_name(device),

@@ -9,7 +9,7 @@ from probebench.planning.device import peak_memory_mb
 from probebench.planning.protocol import RULE, VAL_FRACTION
 from probebench.probing.measures import with_intervals
 from probebench.records import files, schema
-from probebench.store.neighbours import Origin, keep
+from probebench.store.neighbours import Origin, save_neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,7 @@ def _keep(file: CellFile, context: Context, store: Store, outcome: ProbeOutcome,
         split=f"{context.source(outcome.parts[part].split)}" + " (val)" * (part == "val" and outcome.carved),
         point=str(outcome.chosen[0]),
     )
-    return keep(store.root, outcome.neighbours[part], origin)
+    return save_neighbours(store.root, outcome.neighbours[part], origin)
 
 
 def _grid(trials: Sequence[tuple[Point, Trial]]) -> tuple[schema.GridTrial, ...]:

@@ -276,6 +276,7 @@ class Component:
                 f"the factory of {self.entry.kind} {self.title} returns a {type(built).__name__}, "
                 f"not a probebench.api.{contract.__name__}",
                 where=f"{spec.factory} of {self.entry.origin}",
+                hint=f"return an object of a class that derives from {contract.__name__}",
             )
         return built
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from probebench.api import Point, Probe, Trial
     from probebench.probing.data import PartUsed, Rows
-    from probebench.store.neighbours import Kept
+    from probebench.store.neighbours import StoredNeighbours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,10 @@ class ProbeOutcome:
     dim: int
     predicted: Tensor
     labels: Tensor
-    summary: metrics.Summary
+    summary: metrics.MetricValues
     parts: dict[str, PartUsed]
     carved: bool
-    neighbours: Mapping[str, Kept]
+    neighbours: Mapping[str, StoredNeighbours]
     on_test: tuple[tuple[Point, Trial], ...]
     voters: tuple[tuple[Point, Trial], ...]
 
@@ -87,7 +87,8 @@ def probe_features(
     else:
         final = refit.at_point(probe, parts, chosen, seed=seed)
     labels = rows["test"].labels
-    predicted, summary = metrics.predictions(final.scores), metrics.summary(final.scores, labels, logits=final.logits)
+    predicted = metrics.predictions(final.scores)
+    summary = metrics.all_metrics(final.scores, labels, logits=final.logits)
     return ProbeOutcome(
         trials=tuple(trials),
         chosen=chosen,

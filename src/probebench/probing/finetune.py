@@ -89,7 +89,7 @@ def finetune(context: Context, probe: FinetuningProbe, *, seed: int) -> ProbeOut
         dim=_network(context, point).width,
         predicted=metrics.predictions(scores),
         labels=test.labels,
-        summary=metrics.summary(scores, test.labels, logits=finetuned.logits),
+        summary=metrics.all_metrics(scores, test.labels, logits=finetuned.logits),
         parts=parts.used(),
         carved=parts.carved,
         neighbours={},

@@ -8,16 +8,16 @@ from probebench.records.schema import Measure
 from probebench.stats import intervals, metrics
 
 if TYPE_CHECKING:
-    from probebench.stats.metrics import Summary
+    from probebench.stats.metrics import MetricValues
 
 
-def with_intervals(summary: Summary, n: int) -> dict[str, Measure]:
+def with_intervals(summary: MetricValues, n: int) -> dict[str, Measure]:
     """The measures of a summary, by name.
 
     Shares of images carry a Wilson interval; what is averaged over classes or bins is no share and has none.
 
     Args:
-        summary: From `metrics.summary`; its list of classes is passed over.
+        summary: From `metrics.all_metrics`; its list of classes is passed over.
         n: Number of images.
     """
     values = {name: cast("float", value) for name, value in summary.items() if name != "per_class"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from probebench.api import FittedNeighbours, PluginError, UsageError
-from probebench.store.neighbours import KEPT, Kept
+from probebench.store.neighbours import MAX_NEIGHBOURS, StoredNeighbours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ class Final:
     scores: Tensor
     logits: bool
     dim: int
-    neighbours: Mapping[str, Kept] = field(default_factory=dict)
+    neighbours: Mapping[str, StoredNeighbours] = field(default_factory=dict)
 
 
 def at_point(probe: Probe, parts: Parts, chosen: tuple[Point, Trial], *, seed: int) -> Final:
@@ -58,7 +58,7 @@ def at_point(probe: Probe, parts: Parts, chosen: tuple[Point, Trial], *, seed: i
         return Final(checked_scores(fitted.scores(vectors), fitted, len(vectors), parts.classes), fitted.logits, dim)
     found = _neighbours(fitted, vectors)
     scores, logits = checked_scores(fitted.vote(found), fitted, len(vectors), parts.classes), fitted.logits
-    of_test = Kept(found, fitted.labels, test.labels)
+    of_test = StoredNeighbours(found, fitted.labels, test.labels)
     del fitted, vectors  # not beside a second bank of images
     of_val = _neighbours_of_val(probe, parts.for_choice(point), best, seed)
     return Final(scores, logits, dim, {"val": of_val, "test": of_test})
@@ -122,7 +122,7 @@ def checked_scores(scores: Tensor, fitted: Fitted | FinetunedNetwork, images: in
 
 def _neighbours(fitted: FittedNeighbours, vectors: Tensor) -> Neighbours:
     """As many as are kept, and at least those that vote."""
-    count = max(fitted.k, min(KEPT, len(fitted.labels)))
+    count = max(fitted.k, min(MAX_NEIGHBOURS, len(fitted.labels)))
     found = fitted.neighbours(vectors, count)
     shapes = tuple(found.index.shape), tuple(found.similarity.shape)
     if shapes != ((len(vectors), count),) * 2:
@@ -133,10 +133,10 @@ def _neighbours(fitted: FittedNeighbours, vectors: Tensor) -> Neighbours:
     return found
 
 
-def _neighbours_of_val(probe: Probe, parts: tuple[Features, Features], best: Trial, seed: int) -> Kept:
+def _neighbours_of_val(probe: Probe, parts: tuple[Features, Features], best: Trial, seed: int) -> StoredNeighbours:
     """What the chosen trial was measured with: `Probe.search` gives its value alone."""
     train, val = parts
     fitted = probe.fit(train, best.params, seed=seed)
     if not isinstance(fitted, FittedNeighbours):
         raise PluginError("fit() finds neighbours in some calls, not in all", where=type(probe).__name__)
-    return Kept(_neighbours(fitted, val.vectors), fitted.labels, val.labels)
+    return StoredNeighbours(_neighbours(fitted, val.vectors), fitted.labels, val.labels)

@@ -1,1 +1,1 @@
-"""Records: one JSON file for each cell."""
+"""Records: the schema and the JSON files of cells, and the provenance of a number."""

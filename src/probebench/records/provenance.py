@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, commit, command, machine."""
+"""The provenance of a number: versions, commit, command and machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import probebench
 PACKAGES = ("diffusers", "numpy", "safetensors", "scikit-learn", "timm", "torch", "torch-fidelity")
 """Distributions whose version can change a number."""
 
-_NO_SOURCE = (":(top,exclude)leaderboards", ":(top,exclude)studies", ":(top,exclude)README.md")
+_NOT_SOURCE = (":(top,exclude)leaderboards", ":(top,exclude)studies", ":(top,exclude)README.md")
 
 UtcTime = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
@@ -30,33 +30,33 @@ class _Model(BaseModel):
 
 
 class Git(_Model):
-    """State of the checkout that probebench was imported from."""
+    """The state of the checkout from which probebench was imported."""
 
     commit: str = Field(description="Full hash of the commit.")
     dirty: bool = Field(description="Whether tracked files differed from the commit.")
 
 
 class Provenance(_Model):
-    """Where a record comes from."""
+    """The provenance of a record."""
 
     created: UtcTime = Field(description="When the cell finished, in UTC.")
     probebench: str = Field(description="Version of the core.")
     python: str = Field(description="Version of Python.")
     packages: dict[str, str | None] = Field(description="Versions of packages that can change a number.")
     plugins: dict[str, str] = Field(description="Distributions of the components used, with their versions.")
-    git: Git | None = Field(description="The checkout; null where probebench was installed from a package.")
+    git: Git | None = Field(description="The checkout; null if probebench was installed from a package.")
     argv: tuple[str, ...] = Field(description="The command, without the program's path.")
     device_name: str = Field(description="The processor or accelerator that ran the backbone.")
     platform: str = Field(description="Operating system and machine type.")
 
 
-def collect(*, plugins: Mapping[str, str], argv: Sequence[str], device_name: str) -> Provenance:
-    """The provenance of a cell that finishes now.
+def current_provenance(*, plugins: Mapping[str, str], argv: Sequence[str], device_name: str) -> Provenance:
+    """Returns the provenance of a cell that finishes now.
 
     Args:
         plugins: Distribution and version of every component of the cell.
         argv: Arguments of the command, without the program itself.
-        device_name: What the backbone ran on.
+        device_name: Name of the device that ran the backbone.
     """
     return Provenance(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -72,7 +72,7 @@ def collect(*, plugins: Mapping[str, str], argv: Sequence[str], device_name: str
 
 
 def package_version(distribution: str) -> str | None:
-    """The installed version of a distribution, found without importing it; None if it is absent."""
+    """Returns the installed version of a distribution without importing it; None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -80,29 +80,29 @@ def package_version(distribution: str) -> str | None:
 
 
 def git_state(package: Path) -> Git | None:
-    """The commit that a package folder is checked out at, and whether tracked files were changed since.
+    """Returns the commit of the checkout of a package, and whether tracked files differ from it.
 
-    Files that git does not track are not looked at: results and caches land in a checkout all the time. Nor are
-    boards, their records and the README that quotes them: a run that renews them must not soil its own tree.
+    Untracked files are ignored, because results and caches are often written to a checkout. Boards, their records and
+    the README that quotes them are ignored too, so that a run which renews them does not count as a changed tree.
 
     Args:
         package: Folder of an imported package. The working directory does not matter.
 
     Returns:
-        None when the package is not tracked by git (a wheel, even one in an environment that lies inside
-        somebody's checkout), when there is no commit yet, or when git is missing.
+        None if git does not track the package, such as a wheel in an environment inside another checkout, if there is
+        no commit yet, or if git is not installed.
     """
     if not shutil.which("git") or not _git(package, "ls-files", "--", "."):
         return None
     commit = _git(package, "rev-parse", "--verify", "HEAD")
-    changes = _git(package, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *_NO_SOURCE)
+    changes = _git(package, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *_NOT_SOURCE)
     if commit is None or changes is None:
         return None
     return Git(commit=commit, dirty=bool(changes))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    # Set by git hooks, GIT_DIR and its like would point at another repository than the folder's own.
+    # Git hooks set variables such as GIT_DIR, which may name another repository than that of the folder.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
     done = subprocess.run(  # noqa: S603 - fixed program, no shell

@@ -1,4 +1,4 @@
-"""The schema of a record, as pydantic models. `probebench schema` prints it as JSON Schema."""
+"""The schema of records, as pydantic models. `probebench schema` prints it as JSON Schema."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ class ComponentCell(_Model):
     name: str = Field(description="Qualified name: distribution/name.")
     version: int = Field(description="Version of the component's spec; raised when its numbers change.")
     options: dict[str, JsonValue] = Field(
-        description="All options, defaults included, but for those that came later (`Options.added`) at theirs."
+        description="All options with their defaults, except later ones (`Options.added`) that are at their default."
     )
 
 
 class TrainingCell(_Model):
-    """Where in its training a network was taken. Recipe and seed together are one run."""
+    """The point of its training at which a network was saved. Recipe and seed together identify one training."""
 
-    recipe: Sha256 = Field(description="Digest over all that was trained, but for seed and length.")
+    recipe: Sha256 = Field(description="Digest of everything that the network depends on except seed and length.")
     seed: int = Field(description="Seed of the training.")
-    epoch: Count = Field(description="Epochs that were finished.")
-    images: Count = Field(description="Images that were seen, repetitions counted.")
+    epoch: Count = Field(description="Number of finished epochs.")
+    images: Count = Field(description="Number of images seen, with repetitions.")
 
 
 class BackboneCell(ComponentCell):
-    """The backbone of a cell. What needs the weights is null when they could not be loaded."""
+    """The backbone of a cell. Fields that depend on the weights are null if these could not be loaded."""
 
-    fingerprint: Sha256 | None = Field(description="Digest over weights, architecture and preprocessing.")
+    fingerprint: Sha256 | None = Field(description="Digest of weights, architecture and preprocessing.")
     parameters: Count | None = Field(description="Number of weights.")
-    baseline: bool = Field(description="A floor such as raw pixels, not a contender.")
+    baseline: bool = Field(description="Whether it is a baseline, such as raw pixels.")
     trained: TrainingCell | None = Field(
-        default=None, description="Place in its training, where the backbone tells it."
+        default=None, description="The point of its training, if the backbone has one."
     )
 
 
 class DatasetCell(ComponentCell):
-    """The dataset of a cell. What needs its files is empty when they could not be read."""
+    """The dataset of a cell. Fields that depend on its files are empty if these could not be read."""
 
     fingerprints: dict[str, Sha256] = Field(description="Digest of each official split.")
     classes: tuple[str, ...] = Field(description="Names of the classes, in the order of the labels.")
@@ -68,20 +68,20 @@ class ProbeCell(ComponentCell):
 
 
 class Cell(_Model):
-    """What was run."""
+    """The components and the settings of a cell."""
 
     backbone: BackboneCell
     dataset: DatasetCell
     probe: ProbeCell
-    seed: int = Field(description="Seed of the probe and of the carved validation split.")
+    seed: int = Field(description="Seed of the probe and of the validation split that is carved from train.")
     noise_seed: int = Field(description="Seed of the noise added before the backbone.")
     precision: Precision = Field(description="Precision of the backbone's arithmetic.")
     device: str = Field(description="Device the backbone ran on.")
-    limit: Annotated[int, Field(ge=1)] | None = Field(description="Images per split, for a smoke run.")
+    limit: Annotated[int, Field(ge=1)] | None = Field(description="Number of images per split, for a smoke run.")
 
 
 class Protocol(_Model):
-    """Every setting that can change a probe's number."""
+    """All settings that can change the number of a probe."""
 
     name: str
     hash: Sha256 = Field(description="Digest of the document.")
@@ -95,113 +95,115 @@ class GridTrial(_Model):
     level: str
     pool: str
     params: dict[str, Scalar] = Field(description="The probe's setting.")
-    value: Share = Field(description="Primary metric on the validation split; of optimism, on test.")
+    value: Share = Field(description="Primary metric on the validation split; for optimism, on test.")
 
     @property
     def point(self) -> Point:
-        """The point that was read."""
+        """The point of the trial."""
         return Point(self.tap, self.level, self.pool)
 
 
 class Chosen(GridTrial):
-    """The trial that won on the validation split."""
+    """The trial with the best value on the validation split."""
 
-    sigma: Annotated[float, Field(ge=0)] | None = Field(description="Noise to signal ratio of the level.")
+    sigma: Annotated[float, Field(ge=0)] | None = Field(description="Noise-to-signal ratio of the level.")
     dim: Annotated[int, Field(ge=1)] = Field(description="Length of the feature vector.")
-    cost: Share = Field(description="Share of the full forward's FLOPs spent when the tap is reached.")
+    cost: Share = Field(description="Share of the FLOPs of the full forward pass up to the tap.")
 
 
 class Candidates(_Model):
-    """What the choice was made from: every tap was read at every level."""
+    """The taps and levels to select from: every tap was read at every level."""
 
     taps: tuple[str, ...]
     levels: tuple[str, ...]
-    pool: str = Field(description="As asked for; a tap that is a vector already is read as flat.")
+    pool: str = Field(description="The requested pool. Taps of kind vector are read as flat.")
 
 
 class Selection(_Model):
-    """How point and setting were chosen. Never on the split that is measured."""
+    """How point and setting were selected: on val, and never on the split that is measured."""
 
     split: Literal["val"] = "val"
-    rule: str = Field(description="In words, ties included.")
-    carved: bool = Field(description="The validation split was taken from train; there is no official one.")
+    rule: str = Field(description="The rule in words, with the rule for equal values.")
+    carved: bool = Field(description="Whether val was carved from train, because there is no official one.")
     val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = Field(description="Share carved from train.")
 
 
 class Part(_Model):
-    """The images that served one purpose."""
+    """The images of one purpose, such as train."""
 
-    split: str = Field(description="The official split they come from.")
+    split: str = Field(description="The official split of the images.")
     count: Annotated[int, Field(ge=1)] = Field(description="Number of images.")
     indices: Sha256 = Field(description="Digest of their positions in that split.")
 
 
 class Measure(_Model):
-    """A number measured on the test split, or on drawn images."""
+    """A number measured on the test split, or on generated images."""
 
     value: float
     low: float | None = Field(default=None, description="Lower end of the 95 % interval.")
     high: float | None = Field(default=None, description="Upper end of the 95 % interval.")
-    n: Annotated[int, Field(ge=1)] = Field(description="Number of test images, or of drawn ones.")
-    method: Literal["wilson"] | None = Field(description="How the interval was made; null when there is none.")
+    n: Annotated[int, Field(ge=1)] = Field(description="Number of test images, or of generated images.")
+    method: Literal["wilson"] | None = Field(description="Method of the interval; null if there is none.")
     higher_is_better: bool = True
-    floor: float | None = Field(default=None, description="The same measure of as many real images; of drawn images.")
+    floor: float | None = Field(
+        default=None, description="Baseline of a measure of generated images: the value of as many real images."
+    )
     sd: Annotated[float, Field(ge=0)] | None = Field(
-        default=None, description="Standard deviation over parts of the images, of a measure that is a mean over them."
+        default=None, description="Standard deviation over subsets of the images, if the value is a mean over subsets."
     )
 
     @model_validator(mode="after")
-    def _interval_is_whole(self) -> Self:
+    def _check_interval(self) -> Self:
         if (self.low is None, self.high is None) != (self.method is None, self.method is None):
             raise ValueError("low, high and method must be given together or not at all")
         if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
-            raise ValueError(f"value {self.value} lies outside its interval {self.low} .. {self.high}")
+            raise ValueError(f"value {self.value} is outside of its interval, {self.low} to {self.high}")
         return self
 
 
 class Optimism(_Model):
-    """What choosing on test would have flattered. Measured after the choice, and ranked by nowhere."""
+    """By how much a selection on test would raise the result. Measured after the selection, and never ranked."""
 
     best: Share = Field(description="Highest primary metric on test of any trial.")
-    value: Share = Field(description="By how much that is above the result, which was chosen on val.")
-    trials: tuple[GridTrial, ...] = Field(description="All trials of all points, on test in place of val.")
+    value: Share = Field(description="Difference between that and the result, which was selected on val.")
+    trials: tuple[GridTrial, ...] = Field(description="All trials of all points, measured on test.")
 
 
 class ExtractorCell(ComponentCell):
-    """The backbone that drawn images are measured with, always in fp32."""
+    """The backbone that extracts the features of generated images, always in fp32."""
 
-    fingerprint: Sha256 = Field(description="Digest over weights, architecture and preprocessing.")
+    fingerprint: Sha256 = Field(description="Digest of weights, architecture and preprocessing.")
     tap: str
     level: str
     pool: str
 
 
 class Samples(_Model):
-    """The drawn images of a measure of generation."""
+    """The generated images of a cell, and how they were measured."""
 
-    count: Annotated[int, Field(ge=1)] = Field(description="How many were drawn.")
+    count: Annotated[int, Field(ge=1)] = Field(description="Number of generated images.")
     sampling: dict[str, JsonValue] = Field(description="All options of the sampler, defaults included.")
     fingerprint: Sha256 = Field(description="Digest of the images, in the order of their numbers.")
     extractor: ExtractorCell
 
 
 class Artifact(_Model):
-    """A file that belongs to the record."""
+    """A file of the record, in the same folder."""
 
-    file: Annotated[str, Field(pattern=r"^[^/\\]+$")] = Field(description="Name, in the folder of the record.")
+    file: Annotated[str, Field(pattern=r"^[^/\\]+$")] = Field(description="Name of the file.")
     sha256: Sha256
 
 
 class Timing(_Model):
-    """What the cell took; the only thing here that a repetition will not reproduce."""
+    """The time that the cell took. A repetition does not reproduce it."""
 
-    extract_s: Seconds = Field(description="Time in the backbone, 0 when every feature was in the store.")
+    extract_s: Seconds = Field(description="Time in the backbone; 0 if all features were stored.")
     probe_s: Seconds = Field(description="Time in the probe.")
-    forwarded: Count = Field(description="Images that passed the backbone.")
+    forwarded: Count = Field(description="Number of images that went through the backbone.")
 
 
 class Failure(_Model):
-    """Why a cell has no number."""
+    """The error of a failed cell."""
 
     type: str = Field(description="Class of the error.")
     message: str
@@ -211,29 +213,31 @@ class Record(_Model):
     """One finished or failed cell."""
 
     schema_version: Literal[3] = 3
-    id: Sha256 = Field(description="Digest of the cell's identity; equal for a repetition.")
+    id: Sha256 = Field(description="Digest of the identity of the cell. A repetition has the same id.")
     status: Literal["success", "error"]
-    smoke: bool = Field(description="Made with --limit: shows that things work, measures nothing.")
+    smoke: bool = Field(description="Whether it was made with --limit. The numbers of a smoke run mean nothing.")
     cell: Cell
     protocol: Protocol
     candidates: Candidates | None = None
     selection: Selection | None = None
-    parts: dict[str, Part] = Field(default={}, description="Images used: train, val, test; or reference and floor.")
+    parts: dict[str, Part] = Field(default={}, description="Images used: train, val and test; or reference and floor.")
     grid: tuple[GridTrial, ...] = Field(default=(), description="All trials of all points, on val.")
     chosen: Chosen | None = None
     soft_vote: tuple[GridTrial, ...] = Field(
         default=(),
-        description="Trials at the chosen tap, one a level, whose probabilities on test were averaged; or none.",
+        description="Trials at the chosen tap, one for each level, whose probabilities on test were averaged.",
     )
-    primary: str | None = Field(default=None, description="Name of the metric that rows are ranked by.")
+    primary: str | None = Field(default=None, description="Name of the metric by which boards rank.")
     metrics: dict[str, Measure] = {}
-    per_class: tuple[Share | None, ...] = Field(default=(), description="Accuracy by class; null if absent.")
+    per_class: tuple[Share | None, ...] = Field(
+        default=(), description="Accuracy of each class; null for a class without test images."
+    )
     predictions: Artifact | None = None
     neighbours: dict[str, Sha256] = Field(
-        default={}, description="Digests of the files of the feature store with the neighbours of val and test."
+        default={}, description="Digests of the files with the neighbours of val and test in the feature store."
     )
-    optimism: Optimism | None = Field(default=None, description="Of a run that asked for it.")
-    samples: Samples | None = Field(default=None, description="Of a measure of generation: what was measured.")
+    optimism: Optimism | None = Field(default=None, description="Present if --optimism was given.")
+    samples: Samples | None = Field(default=None, description="The generated images, for a measure of generation.")
     provenance: Provenance
     timing: Timing | None = None
     peak_memory_mb: Annotated[float, Field(ge=0)] | None = None
@@ -241,7 +245,7 @@ class Record(_Model):
     error: Failure | None = None
 
     @model_validator(mode="after")
-    def _status_agrees_with_content(self) -> Self:
+    def _check_status(self) -> Self:
         if self.smoke != (self.cell.limit is not None):
             raise ValueError("smoke must be true exactly when cell.limit is set")
         if (self.status == "error") != (self.error is not None):
@@ -252,19 +256,19 @@ class Record(_Model):
 
     @property
     def generation(self) -> bool:
-        """Whether drawn images are measured, and not features: such a record has no point, no val, no predictions."""
+        """Whether generated images are measured. Such a record has no point, no val and no predictions."""
         return self.protocol.document.get("consumes") == "samples"
 
     @property
-    def manner(self) -> str:
-        """How the backbone was read where that is not at one point of it, frozen, in words; else empty."""
+    def readout(self) -> str:
+        """How the backbone was read, in words, unless it was read frozen and at one point; then empty."""
         if not self.frozen:
             return "trained, not frozen"
         return f"soft vote of {len(self.soft_vote)} levels" if self.soft_vote else ""
 
     @property
-    def read_at(self) -> str:
-        """Where the number was read: a point, or a tap with all levels that vote; empty for drawn images."""
+    def point_label(self) -> str:
+        """The chosen point, or for a soft vote the tap with all its levels; empty for generated images."""
         if self.chosen is None:
             return ""
         levels = "+".join(trial.level for trial in self.soft_vote) or self.chosen.level
@@ -272,7 +276,7 @@ class Record(_Model):
 
     @property
     def frozen(self) -> bool:
-        """Whether the backbone was left as it was; else the probe trained it, and the number is not of its features."""
+        """Whether the backbone was frozen; otherwise the probe fine-tuned it."""
         return self.protocol.document.get("consumes") != "backbone"
 
     def _require_results(self) -> None:
@@ -281,8 +285,8 @@ class Record(_Model):
         parts: tuple[str, ...] = ("train", "val", "test")
         if self.generation:
             required, parts = ("samples", "primary", "timing"), ("reference",)
-            if foreign := [name for name in classified if getattr(self, name)]:
-                raise ValueError("a measure of drawn images has no " + ", ".join(foreign))
+            if unexpected := [name for name in classified if getattr(self, name)]:
+                raise ValueError("a measure of generated images has no " + ", ".join(unexpected))
         missing = [name for name in required if not getattr(self, name)]
         missing += [f"parts.{name}" for name in parts if name not in self.parts]
         missing += ["cell.backbone.fingerprint"] * (self.cell.backbone.fingerprint is None)
@@ -294,11 +298,11 @@ class Record(_Model):
             raise ValueError(f"per_class has {len(self.per_class)} values, classes {len(self.cell.dataset.classes)}")
 
     def grid_points(self) -> tuple[Point, ...]:
-        """The points that were tried, each once."""
+        """Returns the points of the grid, each once."""
         return tuple(dict.fromkeys(trial.point for trial in self.grid))
 
     def best_trials(self) -> dict[Point, GridTrial]:
-        """The best trial of every point, in the grid's order; of equal values the first wins."""
+        """Returns the best trial of every point, in the order of the grid; the first one if values are equal."""
         best: dict[Point, GridTrial] = {}
         for trial in self.grid:
             if trial.point not in best or trial.value > best[trial.point].value:

@@ -1,1 +1,1 @@
-"""Metrics, intervals, tests and similarities: numbers in, numbers out."""
+"""Metrics, intervals, statistical tests and similarities."""

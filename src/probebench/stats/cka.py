@@ -1,7 +1,8 @@
-"""How alike two feature matrices of the same images are: linear CKA and CKNNA, in float64.
+"""Similarity of two feature matrices of the same images: linear CKA and CKNNA, in float64.
 
-Both are blind to rotations and to one factor for all features; CKA to a shift as well. Neither forms a matrix of images
-by images: beside float64 copies of what is compared, a few dozen megabytes are held, whatever the number of images.
+Both are invariant to rotations and to scaling of all features by one factor, and CKA also to shifts. Neither computes a
+whole matrix of images by images: besides float64 copies of the features, they need a few dozen megabytes of memory for
+any number of images.
 """
 
 from __future__ import annotations
@@ -14,26 +15,26 @@ from torch import Tensor
 
 from probebench.util.seeding import hash63
 
-LEAST = 4
-"""The fewest images that have an unbiased HSIC."""
+MIN_IMAGES = 4
+"""Smallest number of images with an unbiased HSIC."""
 
-_BLOCK = 1 << 22  # numbers held at once: 32 MB
+_BLOCK = 1 << 22  # numbers in one block: 32 MB
 _EQUAL = 1e-12  # differences below this share of a feature are rounding
 
 
 def cka(x: Tensor, y: Tensor, *, batch: int | None = None) -> float:
-    """Linear CKA of two feature matrices: their HSIC, over the root of each one's HSIC with itself.
+    """Computes linear CKA: the HSIC of two feature matrices, divided by the root of the HSIC of each with itself.
 
-    With the unbiased estimator, matrices that have nothing in common give 0 on average, however wide they are; a
-    single value may be below 0. It is at most 1, and that for equal matrices.
+    The unbiased estimator is 0 on average for unrelated matrices of any width, so a single value may be negative. The
+    maximum is 1, for equal matrices.
 
     Args:
         x: ``(N, D)``, one row for each image.
         y: ``(N, E)``, of the same images in the same order.
-        batch: As in `hsic`.
+        batch: See `hsic`.
 
     Returns:
-        From -1 to 1; NaN where a matrix is the same for all images.
+        From -1 to 1; NaN if all rows of a matrix are equal.
 
     Source:
         Kornblith et al., Similarity of Neural Network Representations Revisited, 2019; the minibatch form is that of
@@ -43,29 +44,29 @@ def cka(x: Tensor, y: Tensor, *, batch: int | None = None) -> float:
 
 
 def normalised(cross: float, first: float, second: float) -> float:
-    """A similarity over the root of what each side has with itself; NaN where a side has none."""
+    """Divides a similarity by the root of the two self-similarities; NaN if one of them is not positive."""
     return cross / math.sqrt(first * second) if first > 0 and second > 0 else math.nan
 
 
 def hsic(x: Tensor, y: Tensor, *, batch: int | None = None) -> float:
-    """The unbiased estimate of the Hilbert-Schmidt independence criterion, with linear kernels.
+    """Computes the unbiased estimate of the Hilbert-Schmidt independence criterion (HSIC) with linear kernels.
 
     Args:
-        x: ``(N, D)``, `LEAST` rows or more.
+        x: ``(N, D)``, `MIN_IMAGES` rows or more.
         y: ``(N, E)``, of the same images in the same order.
-        batch: Images of a minibatch, `LEAST` or more: then it is the mean over random minibatches, which hold each
-            image once and are this large or a little larger. The division is the same whenever N and this are. None,
-            or more than half of N, takes all images at once, which has the smaller variance.
+        batch: Minibatch size, `MIN_IMAGES` or more, for the mean over random minibatches. They contain each image once,
+            have this size or a slightly larger one, and depend only on N and this size. With None, or more than half
+            of N, all images are used together, which has a smaller variance.
 
     Raises:
-        ValueError: The numbers of rows differ, or there are too few.
+        ValueError: The numbers of rows differ or are too small.
 
     Source:
         Song et al., Feature Selection via Dependence Maximization, JMLR 13, 2012, equation 5.
     """
     n = len(x)
-    if len(y) != n or n < LEAST or (batch is not None and batch < LEAST):
-        raise ValueError(f"there is no HSIC of {n} and {len(y)} images in batches of {batch}")
+    if len(y) != n or n < MIN_IMAGES or (batch is not None and batch < MIN_IMAGES):
+        raise ValueError(f"HSIC is not defined for {n} and {len(y)} images in batches of {batch}")
     if batch is None or n // batch < 2:
         return _hsic(x, y)
     generator = torch.Generator().manual_seed(hash63("similarity", n, batch))
@@ -74,10 +75,10 @@ def hsic(x: Tensor, y: Tensor, *, batch: int | None = None) -> float:
 
 
 def _hsic(x: Tensor, y: Tensor) -> float:
-    """Equation 5 for K = XX' and L = YY', which are never formed whole.
+    """Computes equation 5 for K = XX' and L = YY', without the whole matrices.
 
-    Rows of centred features sum to 0, so those of K and L without their diagonals k and l sum to -k and -l. Centring
-    changes nothing but the rounding: the estimate is blind to shifts.
+    Columns of centred features sum to 0, so the rows of K and L without their diagonals k and l sum to -k and -l. The
+    estimate is invariant to shifts, so centring changes only the rounding.
     """
     n = len(x)
     x, y = _centred(x), _centred(y)
@@ -89,7 +90,7 @@ def _hsic(x: Tensor, y: Tensor) -> float:
 
 
 def _centred(x: Tensor) -> Tensor:
-    """Features less their mean, float64; zero where nothing but rounding is left."""
+    """Subtracts the mean, in float64. Returns zeros if only rounding errors are left."""
     x = x.double()
     scale = float(x.abs().max())
     x = x - x.mean(0)
@@ -97,7 +98,7 @@ def _centred(x: Tensor) -> Tensor:
 
 
 def _squared_product(x: Tensor, y: Tensor) -> float:
-    """The sum of squares of X'Y, which is the trace of XX'YY': whichever of the two is less work, block by block."""
+    """Computes the sum of squares of X'Y, which is the trace of XX'YY', by the cheaper of the two, block by block."""
     n, width, other = len(x), x.shape[1], y.shape[1]
     if n * (width + other) < width * other:
         step = max(1, _BLOCK // n)
@@ -110,11 +111,11 @@ def _squared_product(x: Tensor, y: Tensor) -> float:
 
 @dataclass(frozen=True)
 class NeighbourSets:
-    """The nearest neighbours of each image among the others.
+    """The nearest neighbours of each image among the other images.
 
     Attributes:
         index: int64 ``(N, k)``, nearest first.
-        kernel: float64 ``(N, k)``, cosine similarity to them, less the mean of the image's similarities to all images.
+        kernel: float64 ``(N, k)``, their cosine similarity, minus the mean similarity of the image to all images.
     """
 
     index: Tensor
@@ -122,34 +123,34 @@ class NeighbourSets:
 
 
 def neighbours(x: Tensor, k: int) -> NeighbourSets:
-    """Finds the `k` images with the largest cosine similarity to each, which are the nearest on the unit sphere.
+    """Returns the `k` images with the largest cosine similarity to each image.
 
     Args:
         x: ``(N, D)``, more than `k` rows.
         k: 1 or more.
 
     Raises:
-        ValueError: There are too few images.
+        ValueError: There are too few images for `k`.
     """
     n = len(x)
     if not 0 < k < n:
         raise ValueError(f"{n} images do not have {k} neighbours each")
     x = torch.nn.functional.normalize(x.double())
     mean, step = x.mean(0), max(1, _BLOCK // n)
-    found = []
+    nearest = []
     for start in range(0, n, step):
         rows = x[start : start + step]
         kernel = rows @ x.T - (rows @ mean)[:, None]
         each = torch.arange(len(rows), device=x.device)
-        kernel[each, start + each] = -torch.inf  # nobody is a neighbour of itself
-        found.append(kernel.topk(k))
-    return NeighbourSets(torch.cat([top.indices for top in found]), torch.cat([top.values for top in found]))
+        kernel[each, start + each] = -torch.inf  # an image is no neighbour of itself
+        nearest.append(kernel.topk(k))
+    return NeighbourSets(torch.cat([top.indices for top in nearest]), torch.cat([top.values for top in nearest]))
 
 
 def align(a: NeighbourSets, b: NeighbourSets) -> float:
-    """The sum of products of both kernels over images with the neighbours that they have on both sides.
+    """Sums the products of both kernels over the neighbours that an image has in both matrices.
 
-    It is the numerator of CKNNA, but for a factor that its denominator has too.
+    This is the numerator of CKNNA, without a factor that cancels against the denominator.
     """
     shared = (a.index[:, :, None] == b.index[:, None, :]).double()
     total = float(torch.einsum("nk,nkl,nl->", a.kernel, shared, b.kernel))
@@ -157,21 +158,21 @@ def align(a: NeighbourSets, b: NeighbourSets) -> float:
 
 
 def cknna(x: Tensor, y: Tensor, k: int) -> float:
-    """Centred kernel nearest-neighbour alignment: CKA that looks only at neighbours both sides agree on.
+    """Computes the centred kernel nearest-neighbour alignment (CKNNA): CKA over shared neighbours only.
 
     Args:
-        x: ``(N, D)``, one row for each image; rows are brought to length 1.
+        x: ``(N, D)``, one row for each image; rows are normalised to length 1.
         y: ``(N, E)``, of the same images in the same order.
-        k: NeighbourSets of each image.
+        k: Number of neighbours of each image.
 
     Returns:
-        At most 1, and that for equal neighbours at equal similarities; about ``k / N`` for matrices that have nothing
-        in common. NaN where a matrix has the same direction for all images.
+        At most 1, for equal neighbours at equal similarities; about ``k / N`` for unrelated matrices. NaN if all rows
+        of a matrix have the same direction.
 
     Source:
-        Huh et al., The Platonic Representation Hypothesis, arXiv 2405.07987, appendix A, on features of length 1 as in
-        the authors' experiments. Their published code puts kernels that are masked, not centred, into the unbiased
-        HSIC, and counts only pairs that are neighbours both ways: its values differ.
+        Huh et al., The Platonic Representation Hypothesis, arXiv 2405.07987, appendix A, for features of length 1 as in
+        the authors' experiments. The published code of the authors gives other values: it puts masked kernels that are
+        not centred into the unbiased HSIC, and uses only pairs of mutual neighbours.
     """
     a, b = neighbours(x, k), neighbours(y, k)
     return normalised(align(a, b), align(a, a), align(b, b))

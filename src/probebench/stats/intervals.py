@@ -1,4 +1,4 @@
-"""How certain a number is: intervals, paired tests and differences of two rows, rows that cannot be told apart."""
+"""Confidence intervals of proportions, of means, and of differences between two rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING, Final
 
-from probebench.stats.significance import discordant
+from probebench.stats.significance import count_discordant
 from probebench.util.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ def accuracy_interval(correct: float, n: int) -> tuple[float, float]:
 
 
 def wilson(correct: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion.
+    """Computes Wilson's score interval of a proportion.
 
-    Unlike the interval ``p +- z * sqrt(p * (1 - p) / n)`` it stays within 0 and 1, does not shrink to a point at
-    either end, and keeps its coverage for small ``n``.
+    Unlike the interval ``p +- z * sqrt(p * (1 - p) / n)`` it stays within 0 and 1, has a positive width for 0 and 1,
+    and keeps its coverage for small ``n``.
 
     Args:
-        correct: Number of successes; a mean over several seeds need not be whole.
+        correct: Number of successes. A mean over several seeds may be fractional.
         n: Number of trials.
         confidence: Coverage, between 0 and 1.
 
@@ -60,29 +60,29 @@ def wilson(correct: float, n: int, confidence: float = 0.95) -> tuple[float, flo
     """
     _check_confidence(confidence)
     if n < 1 or not 0 <= correct <= n:
-        raise ValueError(f"{correct} successes of {n} trials")
+        raise ValueError(f"{correct} successes of {n} trials are not possible")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share = correct / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # In exact arithmetic the interval ends at 0 for no success and at 1 for no failure, and it holds the proportion.
+    # In exact arithmetic the interval contains the proportion, and reaches 0 without success and 1 without failure.
     low = 0.0 if correct == 0 else min(max(middle - half, 0.0), share)
     high = 1.0 if correct == n else max(min(middle + half, 1.0), share)
     return low, high
 
 
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Student's interval of a mean, for the values of several seeds.
+    """Computes Student's t interval of a mean, for the values of several seeds.
 
     Args:
         values: Two values or more.
         confidence: Coverage, between 0 and 1.
 
     Returns:
-        Lower and upper end. They are not clipped: the mean of a few seeds is not a proportion.
+        Lower and upper end. They are not clipped to 0 and 1, because a mean over seeds is not a proportion.
 
     Raises:
-        ValueError: Fewer than two values, from which no spread can be told, or ``confidence`` not between 0 and 1.
+        ValueError: There are fewer than two values, or ``confidence`` is not between 0 and 1.
 
     Source: Student, The probable error of a mean, Biometrika 6 (1908).
     """
@@ -98,24 +98,23 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float
 def paired_bootstrap(
     a_correct: ArrayLike, b_correct: ArrayLike, *, confidence: float = 0.95, resamples: int = 100_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the difference in accuracy of two rows, measured on the same images.
+    """Computes the percentile bootstrap interval of the difference in accuracy of two rows on the same images.
 
-    Images are drawn with replacement, each with its two outcomes: what the rows find equally hard cancels. An image
-    adds +1, -1 or 0 to the difference, so a resample is a draw from a multinomial distribution and no image has to be
-    drawn one by one.
+    Images are resampled with replacement, each with its two outcomes, so that the difficulty of an image cancels. An
+    image contributes +1, -1 or 0 to the difference, so each resample is one sample of a multinomial distribution.
 
     Args:
-        a_correct: For each image whether the first row is right, ``(N,)``.
-        b_correct: The same for the second row, over the same images in the same order.
+        a_correct: For each image whether the prediction of the first row is correct, ``(N,)``.
+        b_correct: The same for the second row, for the same images in the same order.
         confidence: Coverage, between 0 and 1.
         resamples: Number of resamples.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
-        Lower and upper end of accuracy A minus accuracy B, as shares from -1 to 1.
+        Lower and upper end of accuracy A minus accuracy B, as proportions from -1 to 1.
 
     Raises:
-        UsageError: The rows do not have the same number of images, or have none.
+        UsageError: The rows do not have the same number of images, or have no images.
         ValueError: ``confidence`` is not between 0 and 1.
 
     Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), section 13.3; for paired classifiers
@@ -124,12 +123,12 @@ def paired_bootstrap(
     import numpy as np
 
     _check_confidence(confidence)
-    only_a, only_b, n = discordant(a_correct, b_correct)
+    only_a, only_b, n = count_discordant(a_correct, b_correct)
     if not n:
-        raise UsageError("there are no images to compare on", hint="compare rows that were measured on images")
+        raise UsageError("the rows have no predictions to compare", hint="compare records of probes of labelled images")
     shares = [only_a / n, only_b / n, (n - only_a - only_b) / n]
-    draws = np.random.Generator(np.random.PCG64(seed)).multinomial(n, shares, size=resamples)
-    low, high = np.quantile((draws[:, 0] - draws[:, 1]) / n, [(1 - confidence) / 2, (1 + confidence) / 2])
+    counts = np.random.Generator(np.random.PCG64(seed)).multinomial(n, shares, size=resamples)
+    low, high = np.quantile((counts[:, 0] - counts[:, 1]) / n, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 

@@ -1,8 +1,7 @@
-"""Metrics of a classifier, from its scores.
+"""Metrics of a classifier, computed from its scores.
 
-Minus infinity says that a class is no candidate for an image, such as a class that none of the neighbours voted
-for. It is never credited, however large ``k`` is: ordering such classes by their number would give top-5 credit for
-nothing.
+A class with a score of minus infinity is no candidate for an image, such as a class without votes in k-NN. Such a class
+never counts as correct for any ``k``; otherwise the order of the class numbers would decide the top-5 accuracy.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ if TYPE_CHECKING:
     from probebench.api.contracts import Metric
 
 ECE = "ece15"
-"""Name of the calibration error in records: it depends on the number of bins."""
+"""Name of the expected calibration error in records. It contains the number of bins."""
 
 ECE_BINS = 15
 
-Summary = dict[str, float | list[float | None]]
+MetricValues = dict[str, float | list[float | None]]
 
 
 def predictions(scores: Tensor) -> Tensor:
-    """The best class of each image; of equal scores the lower class.
+    """Returns the class with the highest score for each image; the lower class if scores are equal.
 
     Args:
         scores: ``(N, C)``.
@@ -43,12 +42,12 @@ def predictions(scores: Tensor) -> Tensor:
 
 
 def top_k(scores: Tensor, labels: Tensor, k: int) -> float:
-    """Share of images whose class is among the ``k`` best.
+    """Computes the share of images whose class is among the ``k`` highest scores.
 
     Args:
-        scores: ``(N, C)``; of equal scores the lower class counts as better.
+        scores: ``(N, C)``; if scores are equal, the lower class ranks higher.
         labels: int64 ``(N,)``.
-        k: 1 or more. It may exceed the number of classes, but a class whose score is minus infinity is not credited.
+        k: 1 or more. It may exceed the number of classes, but a class with minus infinity never counts.
 
     Returns:
         0 to 1.
@@ -58,20 +57,19 @@ def top_k(scores: Tensor, labels: Tensor, k: int) -> float:
         ValueError: There are no images, or ``k`` is below 1.
     """
     if k < 1:
-        raise ValueError(f"top-{k}")
+        raise ValueError(f"k is {k}, but must be 1 or more")
     return int(_hits(scores, labels, k).sum()) / len(labels)
 
 
 def top1(scores: Tensor, labels: Tensor) -> float:
-    """Share of images whose class is the best one, 0 to 1. Raises what `top_k` raises."""
+    """Computes the share of images whose class has the highest score, 0 to 1. Raises what `top_k` raises."""
     return top_k(scores, labels, 1)
 
 
 def mean_per_class(scores: Tensor, labels: Tensor) -> float:
-    """Mean of the classes' own top-1 shares, over the classes that have images here.
+    """Computes the mean of the top-1 accuracies of the classes that have images.
 
-    Every class weighs the same, whatever its number of images: the usual metric of Flowers-102 and other
-    unbalanced sets.
+    All classes have the same weight. This is the usual metric of Flowers-102 and other unbalanced datasets.
 
     Args:
         scores: ``(N, C)``.
@@ -89,7 +87,7 @@ def mean_per_class(scores: Tensor, labels: Tensor) -> float:
 
 
 def per_class(scores: Tensor, labels: Tensor) -> list[float | None]:
-    """Top-1 share of each class, ``None`` for a class without images. Raises what `top_k` raises."""
+    """Computes the top-1 accuracy of each class, ``None`` for a class without images. Raises what `top_k` raises."""
     hits = _hits(scores, labels, 1)
     classes = scores.shape[1]
     totals = labels.bincount(minlength=classes).tolist()
@@ -98,7 +96,7 @@ def per_class(scores: Tensor, labels: Tensor) -> list[float | None]:
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """How often each class was taken for which.
+    """Computes the confusion matrix.
 
     Args:
         predicted: int64 ``(N,)``.
@@ -106,7 +104,7 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
         classes: Number of classes ``C``.
 
     Returns:
-        int64 ``(C, C)``: numbers of images, true classes in rows and predicted ones in columns.
+        int64 ``(C, C)``: numbers of images, with true classes in rows and predicted classes in columns.
     """
     import torch
 
@@ -114,20 +112,20 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 METRICS: Mapping[str, Metric] = {"top1": top1, "mean_per_class": mean_per_class}
-"""What a dataset may be ranked by (`Dataset.metric`)."""
+"""Metrics that can be the primary metric of a dataset (`Dataset.metric`)."""
 
 
-def summary(scores: Tensor, labels: Tensor, *, logits: bool = False) -> Summary:
-    """All metrics of a record.
+def all_metrics(scores: Tensor, labels: Tensor, *, logits: bool = False) -> MetricValues:
+    """Computes all metrics of a record.
 
     Args:
         scores: ``(N, C)``.
         labels: int64 ``(N,)``.
-        logits: Whether softmax over the scores gives probabilities, whose calibration can be measured.
+        logits: Whether softmax over the scores gives probabilities, so that their calibration can be measured.
 
     Returns:
-        ``top1``, ``top3``, ``top5`` and ``mean_per_class`` from 0 to 1, of logits also the calibration error, and
-        ``per_class``, a list of top-1 shares with ``None`` for classes without images.
+        ``top1``, ``top3``, ``top5`` and ``mean_per_class`` from 0 to 1, the calibration error of logits, and
+        ``per_class``, a list of top-1 accuracies with ``None`` for classes without images.
 
     Raises:
         PluginError: As `top_k`.
@@ -142,13 +140,13 @@ def summary(scores: Tensor, labels: Tensor, *, logits: bool = False) -> Summary:
 
 
 def calibration_error(scores: Tensor, labels: Tensor, *, bins: int = ECE_BINS) -> float:
-    """Expected calibration error: how far confidence and accuracy lie apart, in bins of the confidence.
+    """Computes the expected calibration error: the mean gap between confidence and accuracy, over bins of confidence.
 
-    The confidence is the largest probability, and bin ``m`` holds those above ``(m - 1) / bins`` and up to
-    ``m / bins``. The gaps between mean confidence and accuracy are averaged, weighted by the images of each bin.
+    The confidence is the largest probability. Bin ``m`` contains confidences above ``(m - 1) / bins`` up to
+    ``m / bins``. The gaps between mean confidence and accuracy are weighted by the number of images in each bin.
 
     Args:
-        scores: ``(N, C)``, logits: softmax gives the probabilities. Minus infinity is a probability of 0.
+        scores: Logits ``(N, C)``. Minus infinity is a probability of 0.
         labels: int64 ``(N,)``.
         bins: Number of bins, of equal width.
 
@@ -156,7 +154,7 @@ def calibration_error(scores: Tensor, labels: Tensor, *, bins: int = ECE_BINS) -
         0 to 1; lower is better.
 
     Raises:
-        PluginError: As `top_k`, or a score is plus infinity, which no probability comes from.
+        PluginError: As `top_k`, or a score is plus infinity, so that softmax is not defined.
         ValueError: There are no images.
 
     Source: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On calibration of modern neural networks, ICML (2017),
@@ -168,30 +166,32 @@ def calibration_error(scores: Tensor, labels: Tensor, *, bins: int = ECE_BINS) -
     if (scores == torch.inf).any():
         row = int((scores == torch.inf).any(1).nonzero()[0])
         raise PluginError(
-            f"a probe gave image {row} an infinite score", hint="logits are finite or minus infinity: or logits = False"
+            f"the logits of image {row} contain plus infinity",
+            hint="set logits = False on the fitted probe, or return finite logits or minus infinity",
         )
     confidence = scores.double().softmax(1).amax(1)
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=scores.device)
-    found = torch.bucketize(confidence, edges[1:-1])  # an edge belongs to the bin below it
-    gaps = torch.zeros(bins, dtype=torch.float64, device=scores.device).index_add_(0, found, right - confidence)
+    bin_of_image = torch.bucketize(confidence, edges[1:-1])  # an edge belongs to the bin below it
+    gaps = torch.zeros(bins, dtype=torch.float64, device=scores.device).index_add_(0, bin_of_image, right - confidence)
     return float(gaps.abs().sum()) / len(labels)
 
 
 def _hits(scores: Tensor, labels: Tensor, k: int) -> Tensor:
-    """For each image whether its class is among the ``k`` best: bool ``(N,)``."""
+    """Returns for each image whether its class is among the ``k`` highest scores: bool ``(N,)``."""
     import torch
 
     _check_scores(scores)
     if labels.ndim != 1 or len(labels) != len(scores):
         raise PluginError(
-            f"scores of shape {tuple(scores.shape)} for {len(labels)} labels", hint="scores are (images, classes)"
+            f"the scores have the shape {tuple(scores.shape)}, and there are {len(labels)} labels",
+            hint="return scores of shape (images, classes)",
         )
     if not len(labels):
-        raise ValueError("no images to measure on")
+        raise ValueError("there are no images to measure on")
     if int(labels.min()) < 0 or int(labels.max()) >= scores.shape[1]:
         raise PluginError(
             f"labels reach from {int(labels.min())} to {int(labels.max())}, but scores have {scores.shape[1]} classes",
-            hint="scores need a column for every class of the dataset, also for one that is absent from train",
+            hint="return a column for every class of the dataset, also for classes without train images",
         )
     own = scores.gather(1, labels[:, None])
     lower = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
@@ -203,14 +203,16 @@ def _check_scores(scores: Tensor) -> None:
     import torch
 
     if scores.ndim != 2:
-        raise PluginError(f"scores of shape {tuple(scores.shape)}", hint="scores are (images, classes)")
+        raise PluginError(
+            f"the scores have the shape {tuple(scores.shape)}", hint="return scores of shape (images, classes)"
+        )
     if scores.isnan().any():
         row = int(scores.isnan().any(1).nonzero()[0])
         raise PluginError(
-            f"a probe gave the score NaN to image {row}", hint="every score is a number or minus infinity"
+            f"the scores of image {row} contain NaN", hint="return a number or minus infinity for every class"
         )
     if len(scores) and (scores == -torch.inf).all(1).any():
         row = int((scores == -torch.inf).all(1).nonzero()[0])
         raise PluginError(
-            f"a probe gave image {row} no candidate class", hint="one class at least has a score above minus infinity"
+            f"all scores of image {row} are minus infinity", hint="return a finite score for at least one class"
         )

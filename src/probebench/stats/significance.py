@@ -1,4 +1,4 @@
-"""Paired tests of two rows, and rows that cannot be told apart."""
+"""Paired tests of two rows, corrections for several tests, and groups of rows that do not differ significantly."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 ALPHA = 0.05
-"""Two rows are told apart when the paired test's p-value is below this."""
+"""Two rows differ significantly if the p-value of the paired test is below this."""
 
 
 def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> float:
-    """Exact two-sided McNemar test: are two rows, measured on the same images, equally often right?
+    """Computes the exact two-sided McNemar test of the hypothesis that two rows have the same accuracy.
 
-    Only images on which exactly one of the two is right speak for a difference. If the rows are equally good, each of
-    these is won by either with probability 1/2, so the number won is binomial.
+    Only images that exactly one of the two rows predicts correctly count. Under the hypothesis each of them is correct
+    in either row with probability 1/2, so their number is binomial.
 
     Args:
-        a_correct: For each image whether the first row is right, ``(N,)``.
-        b_correct: The same for the second row, over the same images in the same order.
+        a_correct: For each image whether the prediction of the first row is correct, ``(N,)``.
+        b_correct: The same for the second row, for the same images in the same order.
 
     Returns:
-        The p-value; 1.0 when no image tells the rows apart.
+        The p-value; 1.0 if both rows are correct on the same images.
 
     Raises:
         UsageError: The rows do not have the same number of images.
@@ -36,7 +36,7 @@ def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> float:
     (1947); the exact binomial form, as in Dietterich, Approximate statistical tests for comparing supervised
     classification learning algorithms, Neural Computation 10 (1998).
     """
-    only_a, only_b, _ = discordant(a_correct, b_correct)
+    only_a, only_b, _ = count_discordant(a_correct, b_correct)
     n, successes = only_a + only_b, min(only_a, only_b)
     # The lower tail from its largest term down. scipy.special.bdtr gives the same, but takes 0.3 s to import.
     term, tail = math.comb(n, successes) / 2**n, 0.0
@@ -47,30 +47,30 @@ def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> float:
     return min(1.0, 2.0 * tail)
 
 
-def discordant(a_correct: ArrayLike, b_correct: ArrayLike) -> tuple[int, int, int]:
-    """Images that only the first row has right, that only the second has right, and all."""
+def count_discordant(a_correct: ArrayLike, b_correct: ArrayLike) -> tuple[int, int, int]:
+    """Counts the images that only the first row predicts correctly, that only the second does, and all images."""
     import numpy as np
 
     a, b = np.asarray(a_correct, dtype=bool), np.asarray(b_correct, dtype=bool)
     if a.shape != b.shape or a.ndim != 1:
         raise UsageError(
-            f"a paired test needs the same images on both sides, not {a.size} and {b.size}",
-            hint="compare rows of the same dataset, split and limit",
+            f"a paired test needs predictions of the same images, not of {a.size} and {b.size} images",
+            hint="compare records of the same dataset and --limit",
         )
     return int((a & ~b).sum()), int((b & ~a).sum()), a.size
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: all of them below alpha are significant together, at a family-wise error of alpha.
+    """Computes Holm's adjusted p-values. Those below alpha are significant at a family-wise error rate of alpha.
 
     Args:
-        p_values: Of the tests that are made together, each from 0 to 1.
+        p_values: The p-values of all tests that are made together, each from 0 to 1.
 
     Returns:
-        The adjusted values in the same order, each from its p-value to 1.
+        The adjusted values in the same order, each between its p-value and 1.
 
     Raises:
-        ValueError: A value is not from 0 to 1.
+        ValueError: A p-value is not from 0 to 1.
 
     Source: S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6
     (1979).
@@ -85,28 +85,28 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def tie_groups(rows: int, p_value: Callable[[int, int], float], *, alpha: float = ALPHA) -> list[int]:
-    """Groups of neighbouring rows of a ranking that cannot be told apart from the first row of their group.
+    """Groups consecutive rows of a ranking that do not differ significantly from the first row of their group.
 
-    A row joins the group above it while its difference to that group's leader is not significant; otherwise it
-    leads the next group. Comparing with the leader, and not with the row just above, keeps a long chain of small
-    differences from tying the first row with the last.
+    A row joins the group above it if its difference to the first row of that group is not significant; otherwise it
+    starts the next group. Each row is compared with the first row of the group, and not with the row above, so that a
+    long chain of small differences does not tie the best row with the last.
 
     Args:
         rows: Number of rows, ranked from the best.
         p_value: p-value of the paired test of rows ``i`` and ``j``, both counted from 0, ``i < j``.
-        alpha: A p-value below this tells two rows apart.
+        alpha: Two rows with a p-value below this differ significantly.
 
     Returns:
-        For each row the number of its group, from 1, never falling.
+        The number of the group of each row, from 1, in ascending order.
     """
     groups: list[int] = []
-    leader = 0
+    first = 0
     for row in range(rows):
         if not groups:
             groups.append(1)
-        elif p_value(leader, row) >= alpha:
+        elif p_value(first, row) >= alpha:
             groups.append(groups[-1])
         else:
-            leader = row
+            first = row
             groups.append(groups[-1] + 1)
     return groups

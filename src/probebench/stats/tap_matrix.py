@@ -1,4 +1,4 @@
-"""Similarities of the points of two backbones, as a matrix."""
+"""The matrix of similarities between the points of two backbones."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from probebench.api import Point
 
-NEIGHBOURS = 10
-"""k of CKNNA, as in Huh et al. 2024 and in what followed."""
+CKNNA_K = 10
+"""Number of neighbours of CKNNA, as in Huh et al. (2024) and later work."""
 
 
 Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
-class Side:
-    """What was read of a backbone.
+class BackbonePoints:
+    """The points of one backbone, which are the rows or the columns of a matrix.
 
     Attributes:
-        backbone: Its title.
-        fingerprint: Over weights, architecture and preprocessing.
-        points: In the order of the matrix, shallow taps first.
+        backbone: Title of the backbone.
+        fingerprint: Fingerprint of weights, architecture and preprocessing.
+        points: The points in the order of the matrix, shallow taps first.
     """
 
     backbone: str
@@ -31,39 +31,39 @@ class Side:
 
     @property
     def title(self) -> str:
-        """The backbone, with its level where it is read at one."""
+        """The title of the backbone, with the level if all points have the same level."""
         levels = {point.level for point in self.points}
         return f"{self.backbone} at {levels.pop()}" if len(levels) == 1 else self.backbone
 
     @property
     def labels(self) -> list[str]:
-        """Names of the points: the tap, with its level where there are several."""
+        """Names of the points: the tap, with the level if the points have several levels."""
         several = len({point.level for point in self.points}) > 1
         return [f"{point.tap}@{point.level}" if several else point.tap for point in self.points]
 
 
 @dataclass(frozen=True)
 class TapMatrix:
-    """Similarities of the points of one backbone (rows) with those of another (columns).
+    """Similarities between the points of one backbone (rows) and the points of another (columns).
 
     Attributes:
-        dataset: Its title.
-        split: Whose images were read.
-        images: How many.
+        dataset: Title of the dataset.
+        split: Split of the images.
+        images: Number of images.
         a: The rows.
         b: The columns.
-        minibatch: As asked for.
-        cka: Linear CKA with the unbiased HSIC; NaN where a point is the same for all images.
-        cknna: CKNNA with `NEIGHBOURS`; NaN as above.
-        forwarded: Images that went through a backbone; 0 when all was stored.
-        warnings: What the components had to say.
+        minibatch: The requested minibatch size, or None.
+        cka: Linear CKA with the unbiased HSIC; NaN if the features of a point are equal for all images.
+        cknna: CKNNA with `CKNNA_K` neighbours; NaN in the same cases.
+        forwarded: Number of images that went through a backbone; 0 if all features were stored.
+        warnings: Warnings of the components.
     """
 
     dataset: str
     split: str
     images: int
-    a: Side
-    b: Side
+    a: BackbonePoints
+    b: BackbonePoints
     minibatch: int | None
     cka: Matrix
     cknna: Matrix

@@ -1,1 +1,1 @@
-"""Files of a run on disk: features, neighbours and generated images."""
+"""The feature store: features, neighbours and generated images on disk."""

@@ -1,13 +1,13 @@
-"""The feature store: matrices of features on disk, found by everything that made them.
+"""Feature matrices on disk. The key of a matrix is a digest of everything that can change it.
 
 Layout, below the root::
 
-    <key[:2]>/<key>/key.json                        the whole key document, compared whenever the entry is used
-    <key[:2]>/<key>/000000-<digest>.safetensors     shards, each whole or absent
+    <key[:2]>/<key>/key.json                        the key document, compared whenever the entry is used
+    <key[:2]>/<key>/000000-<digest>.safetensors     shards
     <key[:2]>/<key>/manifest.json                   rows, width and shard names; written last
 
-An entry without a manifest is unfinished: its shards count, and any process can add the missing ones. Files are
-written under a temporary name, synced and renamed, so a crash leaves nothing half-written under a real name.
+An entry without a manifest is unfinished. Its shards are valid, and any process can add the missing ones. Files are
+written to a temporary name, synced and renamed, so that a crash leaves no incomplete file under a final name.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
-"""Raised when the files change; part of every key, so that an old store is simply not found."""
+"""Version of the file format. It is part of every key, so that entries of an earlier format are not used."""
 
 SHARD_ROWS = 1024
-"""Images per shard: the most that a killed run loses, and what extraction holds in memory."""
+"""Images per shard: a killed run loses at most one shard, and extraction keeps one in memory."""
 
 KEY, MANIFEST = "key.json", "manifest.json"
 
-_AGAIN = "run the same command again"
+_RERUN = "run the same command again"
 
 
 class MissingShardsError(StoreError):
-    """The entry that was read is not complete, or no longer: its missing shards must be computed."""
+    """Raised when an entry is read whose shards are not complete, or no longer."""
 
 
 class RepairWarning(ProbebenchWarning):
-    """A file of the store is broken and is made again: it says nothing about a number, so no record keeps it."""
+    """A warning about a broken file of the store. The file is computed again, so no record keeps the warning."""
 
 
 class Store:
     """A folder of feature matrices. Several processes may share it.
 
     Args:
-        root: The folder; made on the first write.
+        root: The folder, which the first write creates.
 
     Raises:
         StoreError: `root` is a file.
@@ -69,11 +69,13 @@ class Store:
     def __init__(self, root: Path) -> None:
         with storage_errors("read", root):
             if root.exists() and not root.is_dir():
-                raise StoreError("the feature store is a file", where=str(root), hint="give --store a folder")
+                raise StoreError(
+                    "the feature store is a file", where=str(root), hint="give --store the path of a folder"
+                )
         self.root = root
 
     def entry(self, document: Mapping[str, Any], rows: int, *, shard_rows: int = SHARD_ROWS) -> StoreEntry:
-        """The place of one feature matrix, whether it is there or not.
+        """Returns the entry of one feature matrix, which need not exist yet.
 
         Args:
             document: Everything that can change the matrix, as JSON values.
@@ -81,25 +83,25 @@ class Store:
             shard_rows: Rows per shard.
 
         Raises:
-            StoreError: The key document that lies there is not this one.
+            StoreError: The stored key document differs from this one.
         """
         return StoreEntry(self.root, document, rows, shard_rows)
 
 
 class StoreEntry:
-    """One feature matrix, complete or not. Made by `Store.entry`.
+    """One feature matrix, complete or not. `Store.entry` returns it.
 
     Attributes:
         key: SHA-256 of the key document, in hexadecimal.
-        folder: Where its files are.
+        folder: Folder of the files.
         rows: Number of rows.
-        dim: Width of the rows; unknown until a shard has been checked or written.
-        shards: Number of shards when complete.
+        dim: Width of the rows; None until a shard has been checked or written.
+        shards: Number of shards of the complete entry.
     """
 
     def __init__(self, root: Path, document: Mapping[str, Any], rows: int, shard_rows: int) -> None:
         if rows < 1 or shard_rows < 1:
-            raise ValueError(f"there is no entry of {rows} rows in shards of {shard_rows}")
+            raise ValueError(f"an entry of {rows} rows in shards of {shard_rows} is not possible")
         self._document = {"format": FORMAT, "rows": rows, "shard_rows": shard_rows, "document": dict(document)}
         self._shard_rows = shard_rows
         self._names: dict[int, ShardName] = {}
@@ -112,46 +114,46 @@ class StoreEntry:
 
     @property
     def complete(self) -> bool:
-        """Whether key document, manifest and every file it lists are there. Reads no shard."""
+        """Whether the key document, the manifest and all files in the manifest exist. Reads no shard."""
         manifest = self._manifest()
         files = [self.folder / KEY, *map(self._path, manifest.shards)] if manifest else []
         return manifest is not None and all(path.exists() for path in files)
 
     def span(self, number: int) -> range:
-        """The rows of a shard."""
+        """Returns the rows of a shard."""
         return range(number * self._shard_rows, min((number + 1) * self._shard_rows, self.rows))
 
     def missing_shards(self) -> list[int]:
-        """Numbers of the shards that must still be computed.
+        """Returns the numbers of the shards that must be computed.
 
-        Every shard that is there is read and checked. One that is truncated, altered or not of this entry is named in a
-        `RepairWarning` and removed, so that it counts as missing.
+        Every existing shard is read and checked. A shard that is truncated, altered or from another entry causes a
+        `RepairWarning` and is deleted, so that it is missing.
 
         Raises:
-            StoreError: A file cannot be read or removed.
+            StoreError: A file cannot be read or deleted.
         """
         self._names = {}
         broken = dict(self.faults())
         for path, fault in broken.items():
-            message = f"{path} {fault}; it is removed, and made again where it is needed"
+            message = f"{path} {fault}; it is deleted, and computed again if it is needed"
             warnings.warn(message, RepairWarning, stacklevel=2)
         manifest = self._manifest()
         if manifest and not broken.keys().isdisjoint(map(self._path, manifest.shards)):
-            self._remove(self.folder / MANIFEST)
+            self._delete(self.folder / MANIFEST)
         for path in broken:
-            self._remove(path)
+            self._delete(path)
         return [number for number in range(self.shards) if number not in self._names]
 
     def write(self, number: int, features: Tensor) -> None:
         """Stores one shard.
 
         Args:
-            number: Which one.
+            number: Number of the shard.
             features: float32 ``(len(span(number)), D)``, on the CPU.
 
         Raises:
-            ValueError: The shape or the type is not that.
-            StoreError: It cannot be written.
+            ValueError: The shape or the type is wrong.
+            StoreError: The file cannot be written.
         """
         import torch
 
@@ -163,70 +165,70 @@ class StoreEntry:
         self._write(str(name), data)
         self._names[number], self.dim = name, expected[1]
 
-    def seal(self) -> None:
-        """Writes the manifest. Where another process was faster, its manifest stays.
+    def write_manifest(self) -> None:
+        """Writes the manifest, unless another process has completed the entry already.
 
         Raises:
             ValueError: Shards are missing.
-            StoreError: It cannot be written.
+            StoreError: The file cannot be written.
         """
         if self.complete:
             return
         if len(self._names) < self.shards or self.dim is None:
-            raise ValueError(f"{len(self._names)} of {self.shards} shards are there")
+            raise ValueError(f"only {len(self._names)} of {self.shards} shards are written")
         shards = tuple(self._names[number] for number in range(self.shards))
         self._write_key()
         self._write(MANIFEST, Manifest(self.rows, self.dim, shards).encode())
 
     def read(self) -> Tensor:
-        """The whole matrix, each shard checked and then copied from its memory-mapped file.
+        """Reads the whole matrix. Each shard is checked, and then copied from its memory-mapped file.
 
         Returns:
-            float32 ``(rows, D)``, free to be modified.
+            float32 ``(rows, D)``, which may be modified.
 
         Raises:
-            MissingShardsError: The entry is not complete, or a file of it is broken. `missing_shards` clears the way:
-                compute those, then seal and read again.
+            MissingShardsError: The entry is not complete, or a file is broken. Compute and write the
+                `missing_shards`, write the manifest, and read again.
         """
         import torch
 
         manifest = self._manifest()
         if manifest is None:
-            raise MissingShardsError("features are missing from the store", where=str(self.folder), hint=_AGAIN)
+            raise MissingShardsError("features are missing from the store", where=str(self.folder), hint=_RERUN)
         matrix = torch.empty((self.rows, manifest.dim))
         for name in manifest.shards:
             path, span = self._path(name), self.span(name.number)
             try:
                 check(self.folder, name, self.key, len(span), manifest.dim)
             except BrokenShardError as error:
-                raise MissingShardsError(f"a shard of features {error}", where=str(path), hint=_AGAIN) from error
+                raise MissingShardsError(f"a shard of the features {error}", where=str(path), hint=_RERUN) from error
             matrix[span.start : span.stop] = load(path)
-        with suppress(OSError):  # it tells gc what was used last; a store that cannot be written can still be read
+        with suppress(OSError):  # the time of the last use, for gc; a read-only store can still be read
             os.utime(self.folder / MANIFEST)
         return matrix
 
     def faults(self) -> Iterator[tuple[Path, str]]:
-        """Checks every file of the entry, and gives the broken ones with what is wrong. Removes nothing."""
+        """Checks all files of the entry, and yields each broken file with its fault. Deletes nothing."""
         data = self._bytes(MANIFEST)
         manifest = self._decode(data)
         if data is not None and manifest is None:
             yield self.folder / MANIFEST, "is not the manifest of this entry, or is truncated or altered"
         self.dim = manifest.dim if manifest else None
-        for name in manifest.shards if manifest else self._found():
+        for name in manifest.shards if manifest else self._shard_files():
             path = self._path(name)
             if name.number >= self.shards:
-                yield path, f"is numbered past the last shard, {self.shards - 1}"
+                yield path, f"has a number above that of the last shard, {self.shards - 1}"
                 continue
             try:
                 self.dim = check(self.folder, name, self.key, len(self.span(name.number)), self.dim)
             except BrokenShardError as error:
-                if manifest or path.exists():  # else another process has just removed it
+                if manifest or path.exists():  # otherwise another process has just deleted it
                     yield path, str(error)
             else:
                 self._names.setdefault(name.number, name)
 
     def _manifest(self) -> Manifest | None:
-        """The manifest, unless it is absent or not whole."""
+        """Returns the manifest, or None if it is missing or broken."""
         return self._decode(self._bytes(MANIFEST))
 
     def _decode(self, data: bytes | None) -> Manifest | None:
@@ -234,8 +236,8 @@ class StoreEntry:
         numbers = [name.number for name in manifest.shards] if manifest else []
         return manifest if manifest and manifest.rows == self.rows and numbers == list(range(self.shards)) else None
 
-    def _found(self) -> list[ShardName]:
-        """Shards that lie in the folder, sorted by number and digest."""
+    def _shard_files(self) -> list[ShardName]:
+        """Returns the shards in the folder, sorted by number and digest."""
         with storage_errors("read", self.folder):
             try:
                 names = [ShardName.parse(path.name) for path in self.folder.iterdir()]
@@ -246,9 +248,9 @@ class StoreEntry:
     def _check_key(self) -> None:
         if self._bytes(KEY) not in (None, pretty_json(self._document)):
             raise StoreError(
-                "a key document of the feature store is not the one its folder is named after",
+                "a key document of the feature store does not match the name of its folder",
                 where=str(self.folder / KEY),
-                hint="remove the folder and run again",
+                hint="delete this folder and run the same command again",
             )
 
     def _write_key(self) -> None:
@@ -269,6 +271,6 @@ class StoreEntry:
         with storage_errors("write", self.folder / name):
             write_bytes(self.folder / name, data)
 
-    def _remove(self, path: Path) -> None:
-        with storage_errors("remove", path):
+    def _delete(self, path: Path) -> None:
+        with storage_errors("delete", path):
             path.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Where drawn images lie: the names in a folder of them, and the folders of a feature store. Needs no image library.
+"""Names of the folders and files of generated images in a feature store. Needs no image library.
 
 Layout, below the root of the store::
 
-    samples/<digest of what they were drawn from>/    a `probebench.generation.folder.SampleFolder`
+    samples/<digest of what they were generated from>/    a `probebench.generation.folder.SampleFolder`
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ FOLDER = "samples"
 IMAGES = "images"
 
 MANIFEST = "samples.json"
-"""What the images were drawn from. Without it a folder with images in it belongs to nobody, so it is removed last."""
+"""Name of the file that states how the images were generated. It is deleted last, after the images."""
 
 _SET = re.compile(r"[0-9a-f]{32}")
 _IMAGE = re.compile(r"\d{6,}\.png")
 
 
 def folders(root: Path) -> list[Path]:
-    """The folders of drawn images in a store, sorted."""
+    """Returns the folders of generated images in a store, sorted."""
     if not (root / FOLDER).is_dir():
         return []
     return sorted(
@@ -36,17 +36,17 @@ def folders(root: Path) -> list[Path]:
 
 
 def images(folder: Path) -> list[Path]:
-    """The images of a set, sorted."""
+    """Returns the images in a folder, sorted."""
     return sorted(path for path in (folder / IMAGES).glob("*.png") if _IMAGE.fullmatch(path.name))
 
 
 def files(folder: Path) -> list[Path]:
-    """All that a store writes in such a folder."""
+    """Returns all files that a store writes to such a folder."""
     return [*images(folder), folder / MANIFEST]
 
 
 def describe(folder: Path) -> tuple[str, str]:
-    """Whom a set was drawn from, with the head of its fingerprint, and with which seed; ``?`` where nothing says."""
+    """Returns the backbone with the start of its fingerprint, and the seed; ``?`` if they are not known."""
     try:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return f"{document['title']} {document['run']['fingerprint'][:8]}", f"seed {document['run']['seed']}"
@@ -54,6 +54,6 @@ def describe(folder: Path) -> tuple[str, str]:
         return "?", "?"
 
 
-def removal_order(paths: Iterable[Path]) -> list[Path]:
-    """Paths with the manifests of drawn images last: what is left of a removal that was cut short is a set of fewer."""
+def deletion_order(paths: Iterable[Path]) -> list[Path]:
+    """Sorts the manifests of generated images last, so that an interrupted deletion leaves a valid, smaller set."""
     return sorted(paths, key=lambda path: path.name == MANIFEST)

@@ -1,6 +1,6 @@
-"""What lies in a feature store, whether it is sound, and what can go.
+"""Lists, verifies and cleans a feature store.
 
-Only files that a store writes are ever removed, so that a wrong ``--store`` costs nobody their data.
+Only files that a store writes are ever deleted, so that a wrong ``--store`` loses no other data.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _HOUR, _DAY = 3600, 86400
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """One entry of a store, one file of kept neighbours, or one set of drawn images.
+class StoredItem:
+    """One feature matrix, one file of neighbours, or one set of generated images.
 
     Attributes:
-        key: Its key; of neighbours, the digest of the file.
-        backbone: Name, and the head of the fingerprint; of drawn images, its title.
-        split: Source of the images.
-        point: Tap, level and pool; after that of neighbours stands what they are. Of drawn images, their seed.
-        rows: Number of rows.
-        dim: Width of the rows; nothing while the entry is unfinished. Of neighbours, how many each image has; 0 of
+        key: Key of the matrix, digest of the file of neighbours, or name of the folder of images.
+        backbone: Name or title of the backbone, with the start of its fingerprint.
+        split: Source of the images; ``samples`` for generated images.
+        point: Tap, level and pool, followed by ``neighbours`` for neighbours; the seed for generated images.
+        rows: Number of images.
+        dim: Width of the matrix, or None if it is unfinished; number of neighbours of each image; 0 for generated
             images.
         size: Bytes on disk.
         used: Time of the last use, in seconds since 1970.
@@ -56,11 +56,11 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
-    """What `collect` removed.
+class Deleted:
+    """The files that `collect_garbage` has deleted.
 
     Attributes:
-        files: How many.
+        files: Number of files.
         size: Their bytes.
     """
 
@@ -68,9 +68,9 @@ class Removed:
     size: int
 
 
-def summaries(root: Path) -> list[Summary]:
-    """All entries whose key document is sound, all neighbours whose file is, and drawn images; the last used first."""
-    found = []
+def stored_items(root: Path) -> list[StoredItem]:
+    """Returns all features, neighbours and generated images whose description can be read, the last used first."""
+    items = []
     for folder in _folders(root):
         if (document := _key_document(folder)) is None:
             continue
@@ -85,20 +85,20 @@ def summaries(root: Path) -> list[Summary]:
                 words = ("?", "?", "?")
         manifest, files = _manifest(folder), _files(folder)
         dim = manifest.dim if manifest else None
-        found.append(Summary(folder.name, *words, document["rows"], dim, _size(files), _used(files)))
+        items.append(StoredItem(folder.name, *words, document["rows"], dim, _size(files), _used(files)))
     for folder in generated.folders(root):
         (backbone, seed), files = generated.describe(folder), generated.files(folder)
-        found.append(Summary(folder.name, backbone, "samples", seed, len(files) - 1, 0, _size(files), _used(files)))
-    for path in _kept_files(root):
+        items.append(StoredItem(folder.name, backbone, "samples", seed, len(files) - 1, 0, _size(files), _used(files)))
+    for path in _neighbour_files(root):
         with suppress(ValueError):
             origin, rows, count = neighbours.describe(path)
             words = (origin.backbone, origin.split, f"{origin.point} neighbours")
-            found.append(Summary(path.stem, *words, rows, count, _size([path]), _used([path])))
-    return sorted(found, key=lambda one: (-one.used, one.key))
+            items.append(StoredItem(path.stem, *words, rows, count, _size([path]), _used([path])))
+    return sorted(items, key=lambda item: (-item.used, item.key))
 
 
 def verify(root: Path) -> list[tuple[Path, str]]:
-    """Reads every file of the store; gives the broken ones and what is wrong with each. Changes nothing."""
+    """Reads all files of the store, and returns each broken file with its fault. Changes nothing."""
     broken: list[tuple[Path, str]] = []
     for folder in _folders(root):
         document = _key_document(folder)
@@ -111,64 +111,64 @@ def verify(root: Path) -> list[tuple[Path, str]]:
             broken.extend(entry.faults())
         except StoreError as error:
             broken.append((folder, error.what))
-    faults = ((path, neighbours.fault(path)) for path in _kept_files(root))
+    faults = ((path, neighbours.fault(path)) for path in _neighbour_files(root))
     return broken + [(path, fault) for path, fault in faults if fault]
 
 
-def collect(root: Path, *, max_size: int | None = None) -> Removed:
-    """Removes what nobody can use any more and, with a limit, what was not used for longest.
+def collect_garbage(root: Path, *, max_size: int | None = None) -> Deleted:
+    """Deletes files that cannot be used and, with a limit, the least recently used features, neighbours and images.
 
-    That is entries, neighbours, and sets of drawn images.
-
-    Of no use are temporary files older than an hour (a writer may be at work on a younger one), shards that the
-    manifest of their entry does not list, and entries that have been unfinished for a day.
+    Files that cannot be used are temporary files older than an hour (a process may be writing a younger one), shards
+    that are not in the manifest of their entry, and entries that have been unfinished for a day.
 
     Args:
         root: The store.
-        max_size: Bytes that may stay.
+        max_size: Maximal size of the store afterwards, in bytes.
 
     Raises:
-        StoreError: A file cannot be removed.
+        StoreError: A file cannot be deleted.
     """
     now = time.time()
-    gone: list[Path] = []
+    unused: list[Path] = []
     complete: list[tuple[float, list[Path]]] = []
     size = 0
     for folder in _folders(root):
-        rubbish = _rubbish(folder, now)
-        gone += rubbish
-        kept = [path for path in _files(folder) if path not in rubbish]
-        size += _size(kept)
-        if folder / MANIFEST in kept:
-            complete.append((_used(kept), kept))
-    for path in _kept_files(root):
+        garbage = _garbage(folder, now)
+        unused += garbage
+        used = [path for path in _files(folder) if path not in garbage]
+        size += _size(used)
+        if folder / MANIFEST in used:
+            complete.append((_used(used), used))
+    for path in _neighbour_files(root):
         size += _size([path])
         complete.append((_used([path]), [path]))
     for folder in generated.folders(root):
-        gone += [path for path in (*_children(folder), *_children(folder / generated.IMAGES)) if _abandoned(path, now)]
+        unused += [
+            path for path in (*_children(folder), *_children(folder / generated.IMAGES)) if _abandoned(path, now)
+        ]
         files = generated.files(folder)
         size += _size(files)
         complete.append((_used(files), files))
-    gone += [path for path in _children(root / neighbours.FOLDER) if _abandoned(path, now)]
+    unused += [path for path in _children(root / neighbours.FOLDER) if _abandoned(path, now)]
     for _, files in sorted(complete):
         if max_size is None or size <= max_size:
             break
-        gone += files
+        unused += files
         size -= _size(files)
-    removed = Removed(len(gone), _size(gone))
-    # Manifests go first: from then on an entry is unfinished, and not broken.
-    for path in generated.removal_order(sorted(gone, key=lambda path: path.name != MANIFEST)):
-        with storage_errors("remove", path):
+    deleted = Deleted(len(unused), _size(unused))
+    # Manifests of entries are deleted first: an interrupted deletion leaves unfinished entries, not broken ones.
+    for path in generated.deletion_order(sorted(unused, key=lambda path: path.name != MANIFEST)):
+        with storage_errors("delete", path):
             path.unlink(missing_ok=True)
-    for folder in {path.parent for path in gone}:
+    for folder in {path.parent for path in unused}:
         with suppress(OSError):  # not empty
             folder.rmdir()
             if folder.parent != root:
                 folder.parent.rmdir()
-    return removed
+    return deleted
 
 
-def _rubbish(folder: Path, now: float) -> list[Path]:
+def _garbage(folder: Path, now: float) -> list[Path]:
     files, manifest = _files(folder), _manifest(folder)
     if manifest is None and _age(files, now) > _DAY:
         return files
@@ -181,17 +181,17 @@ def _rubbish(folder: Path, now: float) -> list[Path]:
 
 
 def _abandoned(path: Path, now: float) -> bool:
-    """Whether it is a temporary file that no writer is at work on any more."""
+    """Returns whether a path is a temporary file that no process is writing any more."""
     return _TEMPORARY.fullmatch(path.name) is not None and _age([path], now) > _HOUR
 
 
-def _kept_files(root: Path) -> list[Path]:
-    """Files of neighbours, sorted."""
-    return [path for path in _children(root / neighbours.FOLDER) if neighbours.NAME.fullmatch(path.name)]
+def _neighbour_files(root: Path) -> list[Path]:
+    """Returns the files of neighbours, sorted."""
+    return [path for path in _children(root / neighbours.FOLDER) if neighbours.FILE_NAME.fullmatch(path.name)]
 
 
 def _folders(root: Path) -> list[Path]:
-    """Folders of entries, sorted."""
+    """Returns the folders of feature matrices, sorted."""
     return [
         folder
         for group in _children(root)
@@ -202,7 +202,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files that a store writes, sorted."""
+    """Returns the files that a store writes to a folder, sorted."""
     return [
         path
         for path in _children(folder)
@@ -243,12 +243,12 @@ def _used(files: Iterable[Path]) -> float:
 
 
 def _age(files: Iterable[Path], now: float) -> float:
-    """Seconds since the last change; none where the files have just gone."""
+    """Returns the seconds since the last change; 0 if the files no longer exist."""
     return now - max((status.st_mtime for status in _statuses(files)), default=now)
 
 
 def _statuses(files: Iterable[Path]) -> Iterator[os.stat_result]:
-    """Of the files that are still there: other processes rename and remove theirs at any moment."""
+    """Yields the status of files, and skips deleted ones: other processes may rename and delete files at any time."""
     for path in files:
         with suppress(FileNotFoundError):
             yield path.stat()

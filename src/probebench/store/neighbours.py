@@ -1,11 +1,11 @@
-"""Neighbours that a probe found, kept in the feature store so that any vote of them can be counted later.
+"""Nearest neighbours in the feature store, from which other votes can be computed later.
 
 Layout, below the root of the store::
 
     neighbours/<SHA-256 of the file>.safetensors
 
-A record holds the digests of its files, so a file needs no key and proves by itself that it is whole; cells with equal
-neighbours share it. They are kept for the chosen point alone: 10,000 images take 24 MB.
+A record contains the digests of its files, so that the files need no key and can be checked. Cells with equal
+neighbours share a file. Neighbours are stored for the chosen point only: 10,000 images take 24 MB.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-KEPT = 200
-"""How many neighbours of each image are kept, where there are as many."""
+MAX_NEIGHBOURS = 200
+"""Largest number of neighbours that are stored for each image."""
 
 FOLDER = "neighbours"
 
-NAME = re.compile(r"([0-9a-f]{64})\.safetensors")
+FILE_NAME = re.compile(r"([0-9a-f]{64})\.safetensors")
 
-_OWNER = "probebench"  # the only header entry: safetensors writes several in no fixed order
-_AGAIN = "remove the record and run its command again; features that are stored are used"
+_OWNER = "probebench"  # a single header entry, because safetensors does not fix the order of several
+_RERUN = "delete the record and run its command again, which uses the stored features"
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The neighbours of some labelled images.
+class StoredNeighbours:
+    """The neighbours of labelled images.
 
     Attributes:
-        neighbours: Of each image; at most `KEPT` are stored.
-        labels: int64 ``(N,)``, classes of the train images that `Neighbours.index` counts.
+        neighbours: The neighbours of each image, of which at most `MAX_NEIGHBOURS` are stored.
+        labels: int64 ``(N,)``, classes of the train images; `Neighbours.index` holds positions in it.
         truth: int64 ``(Q,)``, classes of the images themselves.
     """
 
@@ -57,10 +57,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose neighbours a file holds, for people.
+    """The origin of the neighbours in a file, for display.
 
     Attributes:
-        backbone: Name, and the head of the fingerprint.
+        backbone: Name, and the start of the fingerprint.
         split: Source of the images.
         point: Tap, level and pool.
     """
@@ -70,86 +70,86 @@ class Origin:
     point: str
 
 
-def keep(root: Path, kept: Kept, origin: Origin) -> str:
-    """Stores neighbours; those that are there already are used again.
+def save_neighbours(root: Path, stored: StoredNeighbours, origin: Origin) -> str:
+    """Writes neighbours to the store, unless the file exists already.
 
     Args:
         root: The store.
-        kept: What to store.
-        origin: Whose they are.
+        stored: The neighbours.
+        origin: Their origin.
 
     Returns:
-        SHA-256 of the file, in hexadecimal: what `load` finds it by.
+        SHA-256 of the file in hexadecimal, by which `load_neighbours` reads it.
 
     Raises:
-        StoreError: It cannot be written.
+        StoreError: The file cannot be written.
     """
-    data = _encode(kept, origin)
+    data = _encode(stored, origin)
     digest = hashlib.sha256(data).hexdigest()
-    path = place(root, digest)
-    there = fault(path) is None
+    path = file_path(root, digest)
+    exists = fault(path) is None
     with storage_errors("write", path):
-        if there:
+        if exists:
             os.utime(path)
         else:
             write_bytes(path, data)
     return digest
 
 
-def load(root: Path, digest: str) -> Kept:
-    """Reads neighbours that `keep` has stored.
+def load_neighbours(root: Path, digest: str) -> StoredNeighbours:
+    """Reads neighbours that `save_neighbours` has written.
 
     Raises:
-        StoreError: They are not there, or not what was stored.
+        StoreError: The file is missing, truncated or altered.
     """
     import torch
-    from safetensors.torch import load as decode
+    from safetensors.torch import load
 
-    path = place(root, digest)
+    path = file_path(root, digest)
     with storage_errors("read", path):
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise StoreError("the neighbours are not in the feature store", where=str(path), hint=_AGAIN) from None
+            raise StoreError("the neighbours are not in the feature store", where=str(path), hint=_RERUN) from None
     if hashlib.sha256(data).hexdigest() != digest:
-        raise StoreError("the neighbours in the feature store are truncated or altered", where=str(path), hint=_AGAIN)
-    with suppress(OSError):  # it tells gc what was used last; a store that cannot be written can still be read
+        raise StoreError("the neighbours in the feature store are truncated or altered", where=str(path), hint=_RERUN)
+    with suppress(OSError):  # the time of the last use, for gc; a read-only store can still be read
         os.utime(path)
-    found = decode(data)
-    return Kept(
-        Neighbours(found["index"].to(torch.int64), found["similarity"]),
-        labels=found["labels"].to(torch.int64),
-        truth=found["truth"].to(torch.int64),
+    tensors = load(data)
+    return StoredNeighbours(
+        Neighbours(tensors["index"].to(torch.int64), tensors["similarity"]),
+        labels=tensors["labels"].to(torch.int64),
+        truth=tensors["truth"].to(torch.int64),
     )
 
 
-def place(root: Path, digest: str) -> Path:
-    """Where a file lies."""
+def file_path(root: Path, digest: str) -> Path:
+    """Returns the path of a file of neighbours."""
     return root / FOLDER / f"{digest}.safetensors"
 
 
 def fault(path: Path) -> str | None:
-    """What is wrong with a file, as the end of a sentence that its name begins; None when it is whole.
+    """Returns the fault of a file, as the end of a sentence that starts with the path; None if there is no fault.
 
     Raises:
-        StoreError: It is there and cannot be read.
+        StoreError: The file exists and cannot be read.
     """
-    match = NAME.fullmatch(path.name)
+    match = FILE_NAME.fullmatch(path.name)
     with storage_errors("read", path):
         try:
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return "is missing"
-    whole = match is not None and found == match[1]
-    return None if whole else "is truncated or altered: its bytes do not have the digest that is its name"
+    intact = match is not None and digest == match[1]
+    return None if intact else "is truncated or altered: its SHA-256 is not the digest in its name"
 
 
 def describe(path: Path) -> tuple[Origin, int, int]:
-    """Whose neighbours a file holds, of how many images, and how many of each. Reads the header alone.
+    """Returns the origin of a file, its number of images, and its number of neighbours. Reads only the header.
 
     Raises:
-        ValueError: It holds none.
+        ValueError: It is not a file of neighbours.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -158,18 +158,20 @@ def describe(path: Path) -> tuple[Origin, int, int]:
             rows, count = file.get_slice("index").get_shape()
             return Origin(**json.loads((file.metadata() or {})[_OWNER])), rows, count
     except (SafetensorError, OSError, KeyError, TypeError) as error:
-        raise ValueError(f"no file of neighbours: {error}") from error
+        raise ValueError(f"{path} is not a file of neighbours: {error}") from error
 
 
-def _encode(kept: Kept, origin: Origin) -> bytes:
+def _encode(stored: StoredNeighbours, origin: Origin) -> bytes:
     import torch
     from safetensors.torch import save
 
     tensors = {
-        "index": kept.neighbours.index[:, :KEPT].to("cpu", torch.int32),
-        "similarity": kept.neighbours.similarity[:, :KEPT].to("cpu", torch.float64),  # a vote is to be the same vote
-        "labels": kept.labels.to("cpu", torch.int32),
-        "truth": kept.truth.to("cpu", torch.int32),
+        "index": stored.neighbours.index[:, :MAX_NEIGHBOURS].to("cpu", torch.int32),
+        "similarity": stored.neighbours.similarity[:, :MAX_NEIGHBOURS].to(
+            "cpu", torch.float64
+        ),  # so that votes are equal
+        "labels": stored.labels.to("cpu", torch.int32),
+        "truth": stored.truth.to("cpu", torch.int32),
     }
     owner = {"backbone": origin.backbone, "split": origin.split, "point": origin.point}
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}

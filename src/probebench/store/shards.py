@@ -1,8 +1,8 @@
-"""The files of a stored feature matrix: how they are named, encoded, and found to be broken.
+"""The files of a stored feature matrix: their names, their encoding and their checks.
 
-A shard's name carries its number and the head of the SHA-256 of its bytes, and its header says which entry it
-belongs to. So a shard proves by itself that it is whole and in its place, and two processes that write the
-same one write the same file. A manifest carries its own digest.
+The name of a shard contains its number and the start of the SHA-256 of its bytes, and its header contains the key of
+its entry. So a shard can be checked without other files, and two processes that write the same shard write the same
+file. A manifest contains its own digest.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"(\d{6})-([0-9a-f]{32})\.safetensors")
 _TENSOR = "features"
-_OWNER = "probebench"  # the only header entry: safetensors writes several in no fixed order
+_OWNER = "probebench"  # a single header entry, because safetensors does not fix the order of several
 
 
 class BrokenShardError(Exception):
-    """A shard is missing, not whole, or not where it belongs. The text follows the file's name in a sentence."""
+    """Raised when a shard is missing, broken or misplaced. Its text ends a sentence that starts with the path."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ShardName:
-    """A shard's file name.
+    """The file name of a shard.
 
     Attributes:
         number: Position of the shard in its entry.
@@ -50,14 +50,14 @@ class ShardName:
 
     @classmethod
     def parse(cls, name: str) -> ShardName | None:
-        """The parts of a file name, or nothing when it is not a shard's."""
+        """Parses a file name; returns None if it is not the name of a shard."""
         match = _NAME.fullmatch(name)
         return cls(int(match[1]), match[2]) if match else None
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a complete entry consists of.
+    """The content of a complete entry.
 
     Attributes:
         rows: Number of rows.
@@ -70,32 +70,32 @@ class Manifest:
     shards: tuple[ShardName, ...]
 
     def encode(self) -> bytes:
-        """The file's bytes."""
-        return pretty_json(_sealed(self.rows, self.dim, [str(shard) for shard in self.shards]))
+        """Returns the bytes of the file."""
+        return pretty_json(_with_digest(self.rows, self.dim, [str(shard) for shard in self.shards]))
 
     @classmethod
     def decode(cls, data: bytes) -> Manifest | None:
-        """The manifest in a file, or nothing when it is truncated or altered."""
+        """Returns the manifest in a file, or None if the file is truncated or altered."""
         try:
             document = json.loads(data)
             rows, dim, names = document["rows"], document["dim"], document["shards"]
             shards = tuple(shard for name in names if (shard := ShardName.parse(name)))
-            return cls(rows, dim, shards) if document == _sealed(rows, dim, names) else None
+            return cls(rows, dim, shards) if document == _with_digest(rows, dim, names) else None
         except (ValueError, KeyError, TypeError):
             return None
 
 
-def _sealed(rows: int, dim: int, names: Sequence[str]) -> dict[str, Any]:
+def _with_digest(rows: int, dim: int, names: Sequence[str]) -> dict[str, Any]:
     content = {"rows": rows, "dim": dim, "dtype": "float32", "shards": list(names)}
     return {**content, "sha256": digest(content)}
 
 
 def encode(features: Tensor, key: str, number: int) -> tuple[ShardName, bytes]:
-    """A shard's name and bytes; equal rows give equal bytes.
+    """Returns the name and the bytes of a shard. Equal rows give equal bytes.
 
     Args:
         features: float32 ``(rows, D)``.
-        key: Key of the entry that the shard belongs to.
+        key: Key of the entry of the shard.
         number: Position of the shard in the entry.
     """
     from safetensors.torch import save
@@ -105,7 +105,7 @@ def encode(features: Tensor, key: str, number: int) -> tuple[ShardName, bytes]:
 
 
 def load(path: Path) -> Tensor:
-    """A shard's rows, memory-mapped: float32 ``(rows, D)``. `check` the file first."""
+    """Returns the rows of a shard, memory-mapped: float32 ``(rows, D)``. Call `check` first."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -114,36 +114,36 @@ def load(path: Path) -> Tensor:
 
 
 def check(folder: Path, name: ShardName, key: str, rows: int, dim: int | None) -> int:
-    """Reads all bytes and the header of a shard.
+    """Checks all bytes and the header of a shard.
 
     Args:
-        folder: Where it lies.
-        name: Its name.
-        key: Key of the entry that the folder belongs to.
-        rows: How many rows it must hold.
-        dim: How wide they must be; unknown until one shard has been read.
+        folder: Folder of the entry.
+        name: Name of the shard.
+        key: Key of the entry.
+        rows: Expected number of rows.
+        dim: Expected width of the rows; None if it is not known yet.
 
     Returns:
-        The width of its rows.
+        The width of the rows.
 
     Raises:
-        BrokenShardError: It is not that shard.
-        StoreError: It is there and cannot be read.
+        BrokenShardError: The file is missing, or is not this shard.
+        StoreError: The file exists and cannot be read.
     """
     path = folder / str(name)
     with storage_errors("read", path):
         try:
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             raise BrokenShardError("is missing") from None
-    if not found.startswith(name.digest):
-        raise BrokenShardError("is truncated or altered: its bytes do not have the digest in its name")
+    if not sha256.startswith(name.digest):
+        raise BrokenShardError("is truncated or altered: its SHA-256 is not the digest in its name")
     owner, kind, shape = _header(path)
     if owner != _owner(key, name.number):
-        raise BrokenShardError("belongs to another entry, or elsewhere in this one")
+        raise BrokenShardError("belongs to another entry, or has another number")
     if kind != "F32" or len(shape) != 2 or shape != (rows, dim or shape[1]):
-        raise BrokenShardError(f"holds {kind} {shape}, not F32 ({rows}, {dim or 'D'})")
+        raise BrokenShardError(f"contains {kind} {shape}, not F32 ({rows}, {dim or 'D'})")
     return shape[1]
 
 
@@ -160,24 +160,24 @@ def _header(path: Path) -> tuple[str | None, str, tuple[int, ...]]:
 
 @contextmanager
 def storage_errors(verb: str, path: Path) -> Iterator[None]:
-    """Turns the operating system's errors into one that a user can act on.
+    """Converts errors of the operating system to a `StoreError` with a hint.
 
     Args:
-        verb: What is being done: ``read``, ``write`` or ``remove``.
-        path: What it is done to.
+        verb: The operation: ``read``, ``write`` or ``delete``.
+        path: The file or folder of the operation.
 
     Raises:
-        StoreError: An `OSError` came out of the block.
+        StoreError: The block raised an `OSError`.
     """
     try:
         yield
     except OSError as error:
         what, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), "check the disk and the path"))
-        raise StoreError(f"the feature store cannot {verb}: {what}", where=str(path), hint=hint) from error
+        raise StoreError(f"the feature store cannot {verb} a file: {what}", where=str(path), hint=hint) from error
 
 
 def pretty_json(document: Mapping[str, Any]) -> bytes:
-    """JSON for people, with sorted keys: equal documents give equal bytes."""
+    """Returns a document as indented JSON with sorted keys. Equal documents give equal bytes."""
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -185,14 +185,14 @@ def _owner(key: str, number: int) -> str:
     return canonical_json({"key": key, "shard": number})
 
 
-_FULL = "free some space, or run 'probebench store gc --max-size 5GB'; then run again"
-_ELSEWHERE = "give --store a folder that you can write"
+_FREE_SPACE = "free some space, or run 'probebench store gc --max-size 5GB', and run the same command again"
+_OTHER_FOLDER = "give --store a folder in which you may create files"
 _REASONS = {
-    errno.ENOSPC: ("the disk is full", _FULL),
-    errno.EDQUOT: ("the disk quota is used up", _FULL),
-    errno.EACCES: ("no permission", _ELSEWHERE),
-    errno.EPERM: ("no permission", _ELSEWHERE),
-    errno.EROFS: ("the file system is read-only", _ELSEWHERE),
-    errno.ENOTDIR: ("the path runs through a file", _ELSEWHERE),
-    errno.EEXIST: ("the path runs through a file", _ELSEWHERE),
+    errno.ENOSPC: ("the disk is full", _FREE_SPACE),
+    errno.EDQUOT: ("the disk quota is used up", _FREE_SPACE),
+    errno.EACCES: ("no permission", _OTHER_FOLDER),
+    errno.EPERM: ("no permission", _OTHER_FOLDER),
+    errno.EROFS: ("the file system is read-only", _OTHER_FOLDER),
+    errno.ENOTDIR: ("a parent of the path is a file", _OTHER_FOLDER),
+    errno.EEXIST: ("a parent of the path is a file", _OTHER_FOLDER),
 }

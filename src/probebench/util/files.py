@@ -81,5 +81,5 @@ def make_writable(folder: Path, option: str) -> None:
         raise UsageError(
             f"the folder cannot be written to: {error.strerror}",
             where=f"{option} {folder}",
-            hint=f"{option} FOLDER, with a folder in which you may create files",
+            hint=f"give {option} a folder in which you may create files",
         ) from error

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from probebench.board.collect import load_one
 from probebench.board.figures import confusion, style
-from probebench.records.files import read_labelled, read_record, write_predictions
+from probebench.records.files import read_predictions_and_labels, read_record, write_predictions
 
 LABELS = np.array([0] * 80 + [1] * 100 + [2] * 20)
 GIVEN = np.array([0] * 80 + [1] * 40 + [2] * 60 + [9] * 20)
@@ -50,7 +50,7 @@ def change(path, **arrays):
 
 def test_true_classes_are_kept(labelled):
     path = labelled()
-    given, labels = read_labelled(read_record(path), path)
+    given, labels = read_predictions_and_labels(read_record(path), path)
     assert given.dtype == labels.dtype == np.uint16
     assert given.tolist() == GIVEN.tolist()
     assert labels.tolist() == LABELS.tolist()
@@ -108,9 +108,9 @@ def test_a_record_without_true_classes_is_an_error_with_a_remedy(cli, labelled, 
     answer = cli("confusion", str(path), "--out", str(tmp_path / "confusion.png"))
     assert answer.code == 1
     assert answer.err.splitlines() == [
-        "error: the predictions were written before true classes were kept with them",
+        "error: the predictions were written by a version of probebench that did not store the true classes",
         f"  in: {path}",
-        "  try: remove the record and run the cell again",
+        "  try: delete the record and run its command again",
     ]
     assert cli("check", str(path)).code == 0
     assert "cannot be told apart" in cli("compare", str(path), str(path)).out
@@ -121,7 +121,9 @@ def test_labels_that_contradict_the_record_are_an_error(cli, labelled, tmp_path,
     path = change(labelled(), label=labels.astype(np.uint16))
     answer = cli("confusion", str(path), "--out", str(tmp_path / "confusion.png"))
     assert answer.code == 1
-    assert answer.err.splitlines()[0] == "error: predictions contradict themselves, or the record's 10 classes"
+    assert (
+        answer.err.splitlines()[0] == "error: the predictions contradict their labels, or the 10 classes of the record"
+    )
 
 
 def test_a_file_of_another_kind_is_refused(cli, labelled, tmp_path):

@@ -149,7 +149,7 @@ def test_a_store_that_is_a_file(lab, probebench):
         1,
         "error: the feature store is a file",
         f"  in: {lab.folder / 'file'}",
-        "  try: give --store a folder",
+        "  try: give --store the path of a folder",
     )
 
 
@@ -157,8 +157,8 @@ def test_a_store_below_a_file_fails_the_cell_with_the_reason(lab, probebench):
     (lab.folder / "file").write_text("")
     answer = probebench("--store", str(lab.folder / "file" / "store"))
     assert answer.code == 1
-    assert "the path runs through a file" in answer.err
-    assert "give --store a folder that you can write" in answer.err
+    assert "a parent of the path is a file" in answer.err
+    assert "give --store a folder in which you may create files" in answer.err
 
 
 def test_a_full_disk_ends_the_run_with_the_reason(lab, probebench, monkeypatch):
@@ -169,9 +169,9 @@ def test_a_full_disk_ends_the_run_with_the_reason(lab, probebench, monkeypatch):
     answer = probebench("--no-baselines")
     assert answer.code == 1
     lines = answer.err.splitlines()
-    assert lines[0] == "error: cannot write: No space left on device"
+    assert lines[0] == "error: the file cannot be written: No space left on device"
     assert lines[1].startswith("  in: results/shades/net/")
-    assert lines[2] == "  try: give a folder that can be written, with space left"
+    assert lines[2] == "  try: free some space, or give --results a folder in which you may create files"
     assert len(lines) == 3
 
 
@@ -320,7 +320,7 @@ def test_a_broken_file_of_the_store_is_told_in_one_line(lab, probebench):
     assert answer.code == 0
     (line,) = answer.err.splitlines()
     assert line.startswith(f"warning: {shard} is truncated or altered")
-    assert "made again" in line
+    assert "computed again" in line
 
 
 def test_warnings_of_records_are_told_after_the_results(lab, probebench):

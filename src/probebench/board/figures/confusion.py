@@ -8,7 +8,7 @@ import torch
 
 from probebench.board.figures import style
 from probebench.board.figures.matrix import plot_matrix
-from probebench.records.files import read_labelled
+from probebench.records.files import read_predictions_and_labels
 from probebench.stats.metrics import confusion
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def plot_confusion(loaded: LoadedRecord) -> Figure:
         RecordError: The predictions cannot be read, or do not hold the true classes.
     """
     record = loaded.record
-    predicted, label = (torch.from_numpy(array.astype("int64")) for array in read_labelled(record, loaded.path))
+    arrays = read_predictions_and_labels(record, loaded.path)
+    predicted, label = (torch.from_numpy(array.astype("int64")) for array in arrays)
     names = record.cell.dataset.classes
     counts = confusion(predicted, label, len(names)).double()
     shares = counts / counts.sum(1, keepdim=True)  # NaN, shown white, for a class without images

@@ -82,7 +82,9 @@ def write(files: Mapping[Path, bytes]) -> list[Path]:
             write_bytes(path, files[path])
     except OSError as error:
         raise UsageError(
-            f"the figure cannot be written: {error.strerror or error}", where=str(error.filename or path)
+            f"the figure cannot be written: {error.strerror or error}",
+            where=str(error.filename or path),
+            hint="use another path for --out",
         ) from error
     return changed
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from probebench.board.figures import style
 from probebench.board.figures.matrix import plot_matrix
-from probebench.stats.tap_matrix import NEIGHBOURS
+from probebench.stats.tap_matrix import CKNNA_K
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def plot_similarity(matrix: TapMatrix) -> Figure:
     figure = style.new_figure(style.PAGE, max(2.2, min(style.PAGE, 1.3 + 0.28 * len(rows))))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, title, values in zip(
-        panels, ("linear CKA, unbiased", f"CKNNA, k = {NEIGHBOURS}"), (matrix.cka, matrix.cknna), strict=True
+        panels, ("linear CKA, unbiased", f"CKNNA, k = {CKNNA_K}"), (matrix.cka, matrix.cknna), strict=True
     ):
         cells = plot_matrix(
             axes,
@@ -46,7 +46,7 @@ def plot_similarity(matrix: TapMatrix) -> Figure:
     bar.outline.set_visible(False)
     bar.ax.grid(visible=False)
     batches = f"; CKA over minibatches of {matrix.minibatch}" if matrix.minibatch else ""
-    chance = f"CKNNA by chance {NEIGHBOURS / matrix.images:.3f}"
+    chance = f"CKNNA by chance {CKNNA_K / matrix.images:.3f}"
     style.note(figure, f"{matrix.images:,} {matrix.split} images of {matrix.dataset}; {chance}{batches}")
     return figure
 

@@ -55,7 +55,7 @@ def metric_name(board: Board) -> str:
 
 def backbone_name(ranked: RankedRow) -> str:
     """Returns a row's backbone: baselines in italics; with a mark where levels are averaged or weights are trained."""
-    manner = ranked.row.lowest_seed.record.manner
+    manner = ranked.row.lowest_seed.record.readout
     mark = f" ({manner})" if manner else ""
     return f"*{code(ranked.label)}*{mark}" if ranked.row.backbone.baseline else f"{code(ranked.label)}{mark}"
 
@@ -189,8 +189,9 @@ def rules(board: Board) -> dict[str, str]:
         "Ties": "From the top of the table down, a row shares the rank of its group's first row unless an exact "
         "two-sided McNemar test of their per-image predictions (top-1 right or wrong, lowest common seed) gives "
         f"p < {ALPHA} after Holm's correction for all pairs of the board.",
-        "Interval": f"{ACCURACY_INTERVAL} at the mean over seeds, for the number of test images. It covers the choice "
-        "of test images; `sd` is the standard deviation over seeds.",
+        "Interval": f"{ACCURACY_INTERVAL} at the mean over seeds, for the number of test images. It shows how "
+        "much the value depends on the choice of test images; `sd`, the standard deviation over seeds, shows how much "
+        "it depends on the seed.",
         "Point": "Tap, noise level and pooling of the features; Sigma is the noise-to-signal ratio of the level, Dim "
         f"the length of the feature vector. {_choice(board)}",
         "Cost": "Share of the backbone's full forward pass (FLOPs) up to the tap. Seconds are for the "

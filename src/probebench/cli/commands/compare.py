@@ -43,7 +43,7 @@ def _text(a: LoadedRecord, b: LoadedRecord, result: Comparison) -> str:
 
     rows = []
     for name, loaded, (value, low, high) in (("A", a, result.a), ("B", b, result.b)):
-        cell, manner = loaded.record.cell, loaded.record.manner
+        cell, manner = loaded.record.cell, loaded.record.readout
         share = f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
         title = f"{cell.backbone.title} ({manner})" if manner else cell.backbone.title
         rows.append([name, title, cell.probe.title, f"seed {cell.seed}", share])

@@ -33,9 +33,9 @@ def build(records: Records = _RECORDS, out: Out = _OUT, readme: Readme = None) -
         typer.echo("all leaderboards are up to date")
 
 
-@app.command("check", help="Exit with 4 if a board differs from what its records give")
+@app.command("check", help="Check that all boards agree with their records; the exit code is 4 if one does not")
 def check(records: Records = _RECORDS, out: Out = _OUT, readme: Readme = None) -> None:
-    """Exits with 4 if a board differs from what its records give."""
+    """Checks that all boards agree with their records. Exits with 4 if one does not."""
     from probebench.board.files import check as check_files
     from probebench.board.files import outputs
 

@@ -14,7 +14,7 @@ from probebench.util.errors import UsageError
 from probebench.util.parsing import parse_words
 
 if TYPE_CHECKING:
-    from probebench.stats.tap_matrix import Matrix, Side, TapMatrix
+    from probebench.stats.tap_matrix import BackbonePoints, Matrix, TapMatrix
 
 
 def similarity(
@@ -85,7 +85,7 @@ def _both(texts: list[str], where: str) -> list[tuple[str, ...]]:
 
 
 def _document(matrix: TapMatrix) -> dict[str, Any]:
-    from probebench.stats.tap_matrix import NEIGHBOURS
+    from probebench.stats.tap_matrix import CKNNA_K
 
     return {
         "dataset": matrix.dataset,
@@ -98,12 +98,12 @@ def _document(matrix: TapMatrix) -> dict[str, Any]:
             "minibatch": matrix.minibatch,
             "values": _finite(matrix.cka),
         },
-        "cknna": {"k": NEIGHBOURS, "values": _finite(matrix.cknna)},
+        "cknna": {"k": CKNNA_K, "values": _finite(matrix.cknna)},
         "forwarded": matrix.forwarded,
     }
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: BackbonePoints) -> dict[str, Any]:
     return {
         "backbone": side.backbone,
         "fingerprint": side.fingerprint,
@@ -116,7 +116,7 @@ def _finite(values: Matrix) -> list[list[float | None]]:
 
 
 def _print(matrix: TapMatrix) -> None:
-    from probebench.stats.tap_matrix import NEIGHBOURS
+    from probebench.stats.tap_matrix import CKNNA_K
 
     estimator = "unbiased" + (f", minibatches of {matrix.minibatch}" if matrix.minibatch else "")
     typer.echo(f"{matrix.dataset}, {matrix.images:,} {matrix.split} images")
@@ -124,7 +124,7 @@ def _print(matrix: TapMatrix) -> None:
         typer.echo(f"{name + ':':<9}{side.title}")
     for title, values in (
         (f"linear CKA ({estimator})", matrix.cka),
-        (f"CKNNA (k = {NEIGHBOURS}; {NEIGHBOURS / matrix.images:.3f} by chance)", matrix.cknna),
+        (f"CKNNA (k = {CKNNA_K}; {CKNNA_K / matrix.images:.3f} by chance)", matrix.cknna),
     ):
         typer.echo(f"\n{title}")
         rows = [[label, *map(_number, row)] for label, row in zip(matrix.a.labels, values, strict=True)]

@@ -30,10 +30,10 @@ def list_entries(store: StoreOption = None) -> None:
     """Lists the stored features, neighbours and generated images, the last used first."""
     from tabulate import tabulate
 
-    from probebench.store.maintenance import summaries
+    from probebench.store.maintenance import stored_items
 
     root = store or default_store()
-    found = summaries(root)
+    found = stored_items(root)
     if not found:
         typer.echo(f"{root} holds no features yet")
         return
@@ -70,7 +70,7 @@ def verify_entries(store: StoreOption = None) -> None:
 
 
 @app.command("gc", help="Remove temporary files, shards of no entry, and entries unfinished for a day")
-def collect_garbage(
+def gc(
     store: StoreOption = None,
     max_size: Annotated[
         str | None,
@@ -78,11 +78,11 @@ def collect_garbage(
     ] = None,
 ) -> None:
     """Removes temporary files, shards that no entry lists, and entries that are unfinished for a day."""
-    from probebench.store.maintenance import collect
+    from probebench.store.maintenance import collect_garbage
 
     limit = None if max_size is None else parse_size(max_size)
     root = store or default_store()
-    removed = collect(root, max_size=limit)
+    removed = collect_garbage(root, max_size=limit)
     typer.echo(f"removed {removed.files} files, {format_size(removed.size)}, from {root}")
 
 
