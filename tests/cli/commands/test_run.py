@@ -469,9 +469,9 @@ def test_more_neighbours_than_images_are_told_and_recorded(lab, probebench):
     )
     answer = probebench("--probe", "knn:ks=5+500")
     assert answer.code == 0
-    assert answer.err == "warning: knn: k = 500 with 54 training images is read as k = 54\n"
+    assert answer.err == "warning: knn: k = 500 is clamped to k = 54, the number of train images\n"
     (path,) = (lab.folder / "results").rglob("*.json")
-    assert json.loads(path.read_text())["warnings"] == ["knn: k = 500 with 54 training images is read as k = 54"]
+    assert json.loads(path.read_text())["warnings"] == ["knn: k = 500 is clamped to k = 54, the number of train images"]
 
 
 def test_an_interrupted_run_says_so(lab, probebench):

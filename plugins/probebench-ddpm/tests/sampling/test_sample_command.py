@@ -39,7 +39,7 @@ def test_a_killed_run_resumes_to_the_same_images(start, tmp_path):
     assert 2 <= there < 6  # four images of ten passes are left when the second is seen
     assert finish(start(out, *asked, "--npz")) == (
         0,
-        f"images: {out / 'images'} ({6 - there} drawn, {there} were there)\n"
+        f"images: {out / 'images'} ({6 - there} generated, {there} existed)\n"
         f"grid:   {out / 'grid.png'}\n"
         f"array:  {out / 'samples.npz'}\n",
         "",
