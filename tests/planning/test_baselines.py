@@ -138,7 +138,7 @@ def test_a_setting_that_gives_no_untrained_network_is_an_error_of_the_plugin(lab
 
 
 def test_the_only_contender_must_have_every_requested_tap_and_level(lab):
-    """A baseline beside others is read at its single tap, without noise levels; requested alone, it is the contender."""
+    """Beside others, raw pixels are read at their single tap, without noise; alone, they are the contender."""
     lab.run(backbone=("net", "raw"), taps=("late",), levels=("t=10",))
     with pytest.raises(UsageError, match="no tap is called 'late'"):
         lab.run(backbone=("raw",), taps=("late",))
