@@ -160,9 +160,8 @@ def _show_outcome(outcome: RunResult, *, as_json: bool, debug: bool) -> None:
         typer.echo(f"error: {message}", err=True)
     if outcome.failed:
         cells = "cell" if len(outcome.cells) == 1 else "cells"
-        typer.echo(
-            f"{len(outcome.failed)} of {len(outcome.cells)} {cells} failed; their records hold the reason", err=True
-        )
+        reason = "its record holds" if len(outcome.failed) == 1 else "their records hold"
+        typer.echo(f"{len(outcome.failed)} of {len(outcome.cells)} {cells} failed; {reason} the reason", err=True)
 
 
 def _cell_document(cell: CellResult) -> dict[str, Any]:
