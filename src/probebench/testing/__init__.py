@@ -1,6 +1,6 @@
-"""The conformance kit: every law of the contracts as a check that says what is wrong and what to do.
+"""The conformance kit: a check for every requirement of the contracts, with errors that state what to change.
 
-In a plugin's tests::
+In the tests of a plugin::
 
     from probebench.testing import parametrize_with_checks
 
