@@ -301,7 +301,7 @@ class Broken(Images):
         (torch.zeros(3, 8, 8), r"is torch.float32 \(3, 8, 8\), not uint8 \(3, H, W\)"),
         (torch.zeros(1, 8, 8, dtype=torch.uint8), r"is torch.uint8 \(1, 8, 8\), not uint8"),
         (torch.zeros(8, 8, dtype=torch.uint8), r"is torch.uint8 \(8, 8\), not uint8"),
-        (torch.zeros(3, 8, 9, dtype=torch.uint8), r"is \(3, 8, 9\), the ones before are \(3, 8, 8\)"),
+        (torch.zeros(3, 8, 9, dtype=torch.uint8), r"has shape \(3, 8, 9\), and the images before it have \(3, 8, 8\)"),
         (None, "is NoneType, not uint8"),
     ],
 )

@@ -172,8 +172,9 @@ def test_a_missing_document(paper, site, cli):
 
 def test_a_document_of_another_name(paper):
     paper(PAPER.replace('name = "paper"', 'name = "pager"'))
-    with pytest.raises(PluginError, match="protocol paper calls itself 'pager'"):
+    with pytest.raises(PluginError, match="the document of protocol paper has the name 'pager'") as caught:
         find("paper")
+    assert caught.value.hint == 'name = "paper"'
 
 
 @pytest.mark.parametrize(

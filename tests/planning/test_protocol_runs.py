@@ -139,7 +139,7 @@ def test_an_option_that_repeats_the_protocol_is_accepted(lab):
             HEAD.format(name="odd", more="") + KNOB.replace("knob", "forest").format(share=0.5),
             3,
             [
-                "error: it needs the probe 'forest': no probe is called 'forest'",
+                "error: the protocol needs the probe 'forest': no probe is called 'forest'",
                 "  in: protocol odd of lab 1.0",
                 "  try: probebench list probes",
             ],

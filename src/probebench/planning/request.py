@@ -160,7 +160,7 @@ class Request:
     boards: Path | None = option(
         "path", "Folder of leaderboards, built from all records in --results when the run ends", per_run=False
     )
-    plots: Path | None = option("path", "Folder of figures, drawn from the same records", per_run=False)
+    plots: Path | None = option("path", "Folder of figures, plotted from the same records", per_run=False)
     only_contender: bool = True
 
     def __post_init__(self) -> None:
