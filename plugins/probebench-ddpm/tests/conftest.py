@@ -24,6 +24,7 @@ from diffusers import (
     UNet2DModel,
     VQModel,
 )
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from probebench.api import Batch, Point, Split, TrainingJob
@@ -166,6 +167,19 @@ def diffusers_unet(*, attention: bool = True, seed: int = 3, **config: Any) -> U
 def unet():
     """Builds a U-Net with diffusers only."""
     return diffusers_unet
+
+
+@pytest.fixture
+def eager():
+    """Sets a network's attention to diffusers' eager implementation."""
+
+    def change(network: UNet2DModel) -> UNet2DModel:
+        for layer in network.modules():
+            if isinstance(layer, Attention):
+                layer.set_processor(AttnProcessor())
+        return network
+
+    return change
 
 
 @pytest.fixture
