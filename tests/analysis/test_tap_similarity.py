@@ -12,6 +12,9 @@ from probebench.analysis.tap_similarity import compare_taps
 from probebench.api import pool_map
 from probebench.board.figures import style
 from probebench.board.figures.similarity import plot_similarity
+from probebench.planning.jobs import Job, Settings
+from probebench.planning.points import RequestedPoints
+from probebench.plugins.registry import resolve
 from probebench.stats.cka import cka, cknna
 from probebench.stats.tap_matrix import CKNNA_K
 from probebench.testing.fakes import ToyBackbone, ToyDataset
@@ -45,12 +48,13 @@ def compare(lab):
     lab.backbone("other", lab.counting("other", Other))
     lab.backbone("blind", lab.counting("blind", Blind))
 
-    def run(first="net", second="other", *, a=None, b=None, split="test", minibatch=None, **shared):
-        requests = [
-            lab.request(backbone=(name,), pool="gap", **shared, **(own or {}))
-            for name, own in ((first, a), (second, b))
-        ]
-        return compare_taps(*requests, split=split, minibatch=minibatch)
+    def run(first="net", second="other", *, a=None, b=None, split="test", minibatch=None, limit=None, **shared):
+        jobs = []
+        for name, own in ((first, a), (second, b)):
+            points = RequestedPoints(only_contender=first == second, **shared, **(own or {}))
+            settings = Settings(precision="fp32", limit=limit)
+            jobs.append(Job(resolve("backbone", name), resolve("dataset", "shades"), "features", (), points, settings))
+        return compare_taps(*jobs, store=lab.folder / "store", split=split, minibatch=minibatch)
 
     return run
 
@@ -179,17 +183,20 @@ def test_json_states_what_was_compared(similarity, compare):
         ),
         (
             ["net", "other", "--limit", "0"],
-            ["error: --limit 0 leaves no image to measure", "  try: 1 or more images per split"],
+            ["error: --limit 0 leaves no image to measure", "  try: --limit 1 or more images per split"],
         ),
         (
             ["net", "other", "--minibatch", "3"],
-            ["error: --minibatch 3 is too small for unbiased CKA", "  try: --minibatch 4, or more"],
+            ["error: unbiased CKA needs minibatches of 4 images, not 3", "  try: --minibatch 4 or more"],
         ),
         (
             ["net", "other", *["--taps", "late"] * 3],
             ["error: --taps is given 3 times", "  try: give --taps once for both backbones, or once for each"],
         ),
-        (["net", "other", "--taps", "lat"], ["error: no tap 'lat'", "  in: --taps", "  try: did you mean 'late'?"]),
+        (
+            ["net", "other", "--taps", "lat"],
+            ["error: no tap is called 'lat'", "  in: --taps", "  try: did you mean 'late'?"],
+        ),
     ],
 )
 def test_messages(similarity, words, lines):

@@ -1,4 +1,4 @@
-"""Records of runs: repeated, damaged, failed, and done again."""
+"""Records of runs: equal in repeated runs, made again when damaged or failed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_damaged_record_is_made_again_from_stored_features(lab, files, compara
     assert [path.read_bytes() for path in predictions] == bytes_before
 
 
-def test_cells_come_in_the_order_of_the_plan_whatever_is_done(lab):
+def test_cells_are_in_the_order_of_the_plan_even_if_some_were_finished(lab):
     lab.run(seeds=(1,))
     cells = lab.run(seeds=(0, 1, 2)).cells
     assert [cell.record.cell.seed for cell in cells] == [0, 1, 2]
@@ -104,7 +104,7 @@ def test_a_failed_cell_leaves_its_reason_and_a_later_success_removes_it(lab, fil
     lab.calls.clear()
     mended, sound = lab.run(probe=("moody", "means")).cells
     assert (mended.fresh, sound.fresh) == (True, False)
-    assert lab.calls == []  # the features were good
+    assert lab.calls == []  # the features are stored
     assert not failed.path.exists()
     assert len(files(lab.folder / "results")) == 4
 
@@ -163,7 +163,7 @@ def test_an_image_that_cannot_be_read_is_named(lab):
 
 
 def bad_split(**methods):
-    """A dataset whose splits answer these questions wrongly."""
+    """Returns a dataset whose splits have these methods."""
 
     class Bad(ToyDataset):
         def split(self, name):
@@ -203,20 +203,24 @@ def test_a_dataset_needs_train_and_test(lab, splits):
     assert record.error.message.splitlines()[0] == f"dataset partial has no split {absent}"
 
 
-def test_a_backbone_whose_fingerprint_is_none_is_refused(lab):
+def test_a_fingerprint_that_is_not_a_sha256_is_refused(lab):
     lab.backbone("vague", type("Vague", (ToyBackbone,), {"fingerprint": lambda _: "latest"}))
     assert lab.record(backbone=("vague",)).error.message.startswith("fingerprint 'latest' is not a SHA-256")
 
 
-def test_a_backbone_whose_trained_is_something_else_is_blamed(lab):
-    """A network may well keep a flag of that name."""
-    flagged = type("Flagged", (ToyBackbone,), {"trained": True})
+def test_a_training_stage_of_another_type_is_refused(lab):
+    flagged = type("Flagged", (ToyBackbone,), {"training_stage": True})
     lab.backbone("flagged", flagged)
     error = lab.record(backbone=("flagged",)).error
-    assert (error.type, error.message.splitlines()[0]) == ("PluginError", "training_stage is True")
+    assert error.type == "PluginError"
+    assert error.message.splitlines() == [
+        "training_stage is True",
+        "  in: backbone flagged",
+        "  try: set Backbone.training_stage to a probebench.api.TrainingStage or None",
+    ]
 
 
-def test_a_backbone_without_a_default_tap_says_so(lab):
+def test_a_backbone_without_a_default_tap_is_an_error(lab):
     class Shy(ToyBackbone):
         def taps(self, image_size):
             return super().taps(image_size)[2:] * 2
@@ -238,7 +242,7 @@ def test_features_that_are_not_finite_are_refused(lab):
     assert record.error.message.startswith("early@clean@gap is NaN or infinite for image 4 of lab/shades/train")
 
 
-def test_a_sigma_that_no_record_can_hold_fails_the_cell_alone(lab):
+def test_a_sigma_that_no_record_can_hold_fails_that_cell_only(lab):
     class Endless(ToyBackbone):
         def level(self, text):
             return type(super().level("clean"))(text, float("inf"))
@@ -252,7 +256,7 @@ def test_a_sigma_that_no_record_can_hold_fails_the_cell_alone(lab):
     assert result.cells[0].record.error.message.startswith("a value of means or endless does not fit in a record")
 
 
-def test_what_a_component_says_about_the_number_stands_in_the_record_once(lab):
+def test_warnings_of_components_are_recorded_once(lab):
     import warnings
 
     class Talker(ToyProbe):
@@ -271,7 +275,7 @@ def test_what_a_component_says_about_the_number_stands_in_the_record_once(lab):
     assert record.warnings == ("these weights were trained on other images", "k is clamped to 54")
 
 
-def test_foreign_warnings_reach_the_user_even_when_the_cell_fails(lab):
+def test_other_warnings_reach_the_user_even_when_the_cell_fails(lab):
     import warnings
 
     class Old(ToyProbe):
@@ -317,7 +321,7 @@ def test_calibration_is_measured_where_scores_are_logits(lab):
     assert {name: stating.metrics[name] for name in plain.metrics} == plain.metrics
 
 
-def test_two_classes_are_enough(lab):
+def test_top_5_of_two_classes_is_1(lab):
     class TwoClasses(ToyDataset):
         classes = ("dark", "light")
 
@@ -351,7 +355,7 @@ def test_changed_weights_make_new_features_and_records(lab):
     assert lab.forwarded() == 90
 
 
-def test_titles_longer_than_a_file_name_may_be(lab):
+def test_titles_longer_than_a_file_name(lab):
     class Long(Options):
         checkpoint: str = Field("", description="a path")
 
@@ -362,7 +366,7 @@ def test_titles_longer_than_a_file_name_may_be(lab):
     assert cells[0].path != cells[1].path
 
 
-def test_a_record_that_cannot_be_written_ends_the_run_and_keeps_what_is_there(lab, monkeypatch):
+def test_a_record_that_cannot_be_written_ends_the_run_and_keeps_earlier_records(lab, monkeypatch):
     lab.run(seeds=(0,))
     wrote = []
 

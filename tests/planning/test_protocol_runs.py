@@ -1,4 +1,4 @@
-"""Runs under named protocols: what is run, what the records state, and what is refused."""
+"""Runs under named protocols: the cells, their records, and the requests that are refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fixing(lab, name, more):
     lab.protocol(name, HEAD.format(name=name, more=more) + KNOB.format(share=0.25))
 
 
-def test_a_record_states_the_protocol_and_the_options_it_gave(lab):
+def test_a_record_names_the_protocol_and_the_options_that_it_sets(lab):
     record = lab.record(probe=(), protocol=("paper",))
     assert record.protocol.name == "paper:knob"
     assert record.cell.probe.options == {"share": 0.25}
@@ -54,7 +54,7 @@ def test_a_record_states_the_protocol_and_the_options_it_gave(lab):
 
 
 def test_the_same_probe_beside_it_keeps_its_title_as_protocol(lab):
-    """Boards that were made without named protocols go on to be what their records give."""
+    """So boards that were built without named protocols stay as they are."""
     plain, named = (cell.record for cell in lab.run(probe=("knob:share=0.25",), protocol=("paper",)).cells)
     assert (plain.protocol.name, named.protocol.name) == ("knob:share=0.25", "paper:knob")
     assert plain.protocol.hash != named.protocol.hash
@@ -74,7 +74,7 @@ def test_a_second_run_finds_the_record(lab):
     assert [cell.fresh for cell in lab.run(probe=(), protocol=("paper",)).cells] == [False]
 
 
-def test_a_protocol_asked_for_twice_is_run_once(lab):
+def test_a_protocol_that_is_named_twice_is_run_once(lab):
     assert len(lab.run(probe=(), protocol=("paper", "lab/paper", "paper:knob")).cells) == 1
 
 
@@ -98,22 +98,22 @@ def test_a_protocol_fixes_what_is_read(lab):
 
 
 @pytest.mark.parametrize(
-    ("more", "asked", "words"),
+    ("more", "requested", "words"),
     [
         ('pool = "max"', {"pool": "gap"}, "fixes pool max"),
         ('taps = ["late"]', {"taps": ("early",)}, "fixes taps late"),
         ('levels = ["t=10", "t=100"]', {"levels": ("clean",)}, "fixes levels t=10+t=100"),
     ],
 )
-def test_what_a_protocol_fixes_cannot_be_asked_for_otherwise(lab, more, asked, words):
+def test_an_option_that_contradicts_the_protocol_is_refused(lab, more, requested, words):
     fixing(lab, "exact", more)
     with pytest.raises(UsageError, match=re.escape(f"protocol exact:knob {words}")) as caught:
-        lab.run(probe=(), protocol=("exact",), **asked)
-    (option,) = asked
+        lab.run(probe=(), protocol=("exact",), **requested)
+    (option,) = requested
     assert caught.value.where == f"--{option}"
 
 
-def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
+def test_an_option_that_repeats_the_protocol_is_accepted(lab):
     fixing(lab, "exact", 'pool = "max"')
     assert lab.record(probe=(), protocol=("exact",), pool="max").candidates.pool == "max"
 
@@ -139,7 +139,7 @@ def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
             HEAD.format(name="odd", more="") + KNOB.replace("knob", "forest").format(share=0.5),
             3,
             [
-                "error: it needs the probe 'forest': no probe is called 'forest'",
+                "error: the protocol needs the probe 'forest': no probe is called 'forest'",
                 "  in: protocol odd of lab 1.0",
                 "  try: probebench list probes",
             ],
@@ -152,16 +152,16 @@ def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
         (
             HEAD.format(name="odd", more='taps = ["lat"]') + KNOB.format(share=0.5),
             2,
-            ["error: no tap 'lat'", "  in: protocol odd:knob", "  try: did you mean 'late'?"],
+            ["error: no tap is called 'lat'", "  in: protocol odd:knob", "  try: did you mean 'late'?"],
         ),
     ],
 )
-def test_a_protocol_that_cannot_be_run_is_told_before_any_work(lab, probebench, document, code, lines):
+def test_a_protocol_that_cannot_be_run_is_reported_before_any_work(lab, probebench, document, code, lines):
     lab.protocol("odd", document)
     answer = probebench("--protocol", "odd", "--probe", "means")
     assert (answer.code, answer.out) == (code, "")
     assert len(answer.err.splitlines()) == len(lines)
-    assert all(told.startswith(line) for told, line in zip(answer.err.splitlines(), lines, strict=True))
+    assert all(found.startswith(line) for found, line in zip(answer.err.splitlines(), lines, strict=True))
     assert not list((lab.folder / "results").rglob("*.json"))
 
 
@@ -183,12 +183,12 @@ def test_a_protocol_that_cannot_be_run_is_told_before_any_work(lab, probebench, 
         ),
     ],
 )
-def test_an_unknown_protocol_is_told_with_what_there_is(probebench, name, lines):
+def test_an_unknown_protocol_is_reported_with_those_that_are_installed(probebench, name, lines):
     answer = probebench("--protocol", name)
     assert (answer.code, answer.err.splitlines()) == (2, lines)
 
 
-def test_without_probe_a_protocol_stands_alone(lab, probebench):
+def test_a_protocol_without_probe_is_run_alone(lab, probebench):
     answer = probebench("--backbone", "net", "--dataset", "shades", "--protocol", "paper", "--dry-run", config=True)
     assert [line.split()[2] for line in answer.out.splitlines()] == ["probe", "paper:knob"]
 
@@ -203,7 +203,7 @@ def test_a_config_file_names_protocols(lab, probebench):
 
 
 def test_a_level_that_only_some_backbones_have(lab):
-    """Beside another backbone one without noise is read clean, as with --levels."""
+    """Beside another backbone, one without noise levels is read clean, as with --levels."""
     lab.backbone("quiet", Quiet)
     fixing(lab, "noisy", 'levels = ["t=10"]')
     noisy, quiet = (c.record for c in lab.run(probe=(), protocol=("noisy",), backbone=("net", "quiet")).cells)

@@ -316,4 +316,4 @@ def test_scores_that_cannot_be_measured_fail_the_cell_alone(lab, scores, message
 def test_too_few_images_to_carve_a_val_from_fail_with_advice(lab):
     record = lab.record(limit=3)
     assert record.error.type == UsageError.__name__
-    assert record.error.message.endswith("try: more training images, or a higher --limit")
+    assert record.error.message.endswith("try: a higher --limit, or a dataset with more train images")

@@ -123,9 +123,9 @@ def extract(
     job = _Pass(backbone, name, split, source, positions, seed, device, precision, progress)
     extraction = Extraction({}, 0, time.perf_counter() - started)
 
-    def complete(wanted: Mapping[Point, StoreEntry]) -> None:
+    def complete(requested: Mapping[Point, StoreEntry]) -> None:
         begun = time.perf_counter()
-        extraction.forwarded += job.complete(wanted)
+        extraction.forwarded += job.complete(requested)
         extraction.seconds += time.perf_counter() - begun
 
     complete(entries)
@@ -148,7 +148,7 @@ class _Pass:
     progress: Callable[[int, int], None]
 
     def complete(self, entries: Mapping[Point, StoreEntry]) -> int:
-        """Computes the shards that are missing, and seals the entries; gives the number of images forwarded."""
+        """Computes the missing shards, seals the entries, and returns the number of images forwarded."""
         points: dict[int, list[Point]] = {}
         spans: dict[int, range] = {}
         for point, entry in entries.items():

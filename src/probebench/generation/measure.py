@@ -201,7 +201,9 @@ def _sampler_options(backbone: Component, text: str) -> Options:
     """
     pairs = [item.partition("=") for item in split_list(text)] if text else []
     if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise UsageError(f"{wrong[0]!r} is not of the form option=value", where="option sampling", hint="[steps=50]")
+        raise UsageError(
+            f"{wrong[0]!r} is not of the form option=value", where="option sampling", hint="sampling=[steps=50]"
+        )
     spec, label = cast("BackboneSpec", backbone.entry.spec), backbone.entry.label
     return option_text.validate(spec.sampling, {name: value for name, _, value in pairs}, label)
 

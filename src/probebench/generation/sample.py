@@ -59,7 +59,7 @@ def sample(
         seed: Seed of all noise.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        batch_size: Images that go through the network together; by default as many as the backbone likes.
+        batch_size: Images that go through the network together; by default the batch size of the backbone.
 
     Raises:
         UsageError: The backbone generates no images, an argument is wrong, or the folder holds something else.
@@ -71,7 +71,7 @@ def sample(
         raise UsageError(
             f"{entry.label} generates no images",
             where="--backbone",
-            hint=one_of("backbone", attrgetter("sampler")) or "install a plugin with a backbone that does",
+            hint=one_of("backbone", attrgetter("sampler")) or "install a plugin with a backbone that generates images",
         )
     for option, value in (("--count", count), ("--batch-size", 1 if batch_size is None else batch_size)):
         if value < 1:
@@ -166,7 +166,7 @@ def _missing(folder: SampleFolder, count: int) -> list[int]:
         raise UsageError(
             f"the folder holds images up to number {max(present)}, more than --count {count}",
             where=str(folder.images),
-            hint=f"--count {max(present) + 1}, or another folder for --out",
+            hint=f"--count {max(present) + 1}, or --out FOLDER, with a new folder",
         )
     return [number for number in range(count) if number not in present]
 

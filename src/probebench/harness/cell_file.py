@@ -171,5 +171,5 @@ class CellFile:
 
 
 def _slug(title: str) -> str:
-    """A title as a file name, cut to what file systems take: the identity behind it tells cells apart."""
+    """Returns a title as a file name, cut to a length that file systems accept; the identity after it is unique."""
     return re.sub(r"[^a-z0-9.=+]+", "-", title.lower()).strip("-.")[:_LONGEST_SLUG]

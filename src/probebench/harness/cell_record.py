@@ -102,7 +102,7 @@ def succeed(
 
 
 def _keep(file: CellFile, context: Context, store: Store, outcome: ProbeOutcome, part: str) -> str:
-    """Stores the neighbours of the images of a part; gives the digest that they are found by."""
+    """Stores the neighbours of the images of a part, and returns the digest that names them."""
     origin = Origin(
         backbone=f"{file.job.backbone.entry.qualified} {context.description.backbone.fingerprint[:8]}",
         split=f"{context.source(outcome.parts[part].split)}" + " (val)" * (part == "val" and outcome.carved),
@@ -122,6 +122,6 @@ def _optimism(outcome: ProbeOutcome, primary: str) -> schema.Optimism | None:
     if not outcome.on_test:
         return None
     result = cast("float", outcome.summary[primary])
-    # The result is one of the candidates, and fitted alone may be an image better than among others.
+    # The result is a candidate too: fitted alone, a setting may be an image better than fitted among others.
     best = max(result, *(trial.value for _, trial in outcome.on_test))
     return schema.Optimism(best=best, value=best - result, trials=_grid(outcome.on_test))

@@ -1,4 +1,4 @@
-"""Cells of fine-tuning: each trains the backbone, and nothing of it is stored, because each gives another network."""
+"""Cells of fine-tuning: each trains a copy of the backbone, of which nothing is stored."""
 
 from __future__ import annotations
 

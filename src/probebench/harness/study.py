@@ -91,7 +91,7 @@ def check(study: Study) -> None:
     """Finds errors before hours of training, as far as possible.
 
     Raises:
-        UsageError: A name, option or value is wrong, two trainings share a folder, or figures cannot be drawn.
+        UsageError: A name, option or value is wrong, two trainings share a folder, or figures cannot be plotted.
         PluginError: A component is installed and cannot be used.
     """
     if study.plots:
@@ -199,7 +199,7 @@ def report(study: Study) -> list[Path]:
         The files that were written or removed.
 
     Raises:
-        UsageError: Nothing can be drawn, or a file cannot be written.
+        UsageError: Nothing can be plotted, or a file cannot be written.
         RecordError: A record is not valid.
     """
     changed: list[Path] = []

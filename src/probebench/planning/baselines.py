@@ -22,7 +22,7 @@ def is_baseline(backbone: Component) -> bool:
 
 
 def is_fixed_baseline(backbone: Component) -> bool:
-    """Returns whether a backbone is a baseline whatever its options are, such as raw pixels."""
+    """Returns whether a backbone is a baseline with any options, such as raw pixels."""
     return _spec(backbone).baseline
 
 

@@ -38,17 +38,17 @@ def pick_device(requested: str) -> str:
 
 
 def _may_have_accelerator() -> bool:
-    """Returns False only where no driver can be: on Linux NVIDIA, AMD and WSL each have a device file."""
+    """Returns False only where no driver is loaded: on Linux, those of NVIDIA, AMD and WSL have device files."""
     if sys.platform != "linux":
         return True
     return any(Path(f"/dev/{name}").exists() for name in ("nvidiactl", "nvidia0", "kfd", "dxg"))
 
 
 def check_precision(requested: str) -> None:
-    """Raises an error unless the precision exists; ``auto`` does.
+    """Checks the name of a precision, which may be ``auto``.
 
     Raises:
-        UsageError: It does not.
+        UsageError: There is no such precision.
     """
     if requested not in PRECISIONS:
         raise UsageError(f"{requested!r} is not a precision", where="--precision", hint=suggest(requested, PRECISIONS))

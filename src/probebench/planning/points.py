@@ -92,7 +92,7 @@ def _resolve(backbone: Backbone, known: Sequence[Tap], requested: RequestedPoint
     levels = list(backbone.levels())
     if requested.levels and (requested.only_contender or [level.id for level in levels] != [CLEAN.id]):
         levels = [backbone.level(text) for text in requested.levels]
-    # Ascending, in whatever order they were written: of equal values on val the lower level wins.
+    # Ascending, in any order of the request: of equal values on val the lower level is chosen.
     ascending = {level.id: level for level in sorted(levels, key=_noise)}
     points = [Point(tap.id, level, pool_for(tap, requested.pool)) for tap in taps for level in ascending]
     return ResolvedPoints({tap.id: tap for tap in taps}, ascending, tuple(points))

@@ -191,7 +191,7 @@ class Named:
             return installed().find("probe", own.qualified if own else name)
         except ProbebenchError as error:
             raise PluginError(
-                f"it needs the probe {name!r}: {error.what}", where=where, hint="probebench list probes"
+                f"the protocol needs the probe {name!r}: {error.what}", where=where, hint="probebench list probes"
             ) from error
 
 
@@ -226,7 +226,7 @@ def find(text: str) -> Named:
         labels = [label for label, _, _, _ in protocols]
         raise UsageError(
             f"no protocol is called {name!r}",
-            hint=suggest(name, labels, "available") if labels else "none is installed",
+            hint=suggest(name, labels, "available") if labels else "install a plugin that provides protocols",
         )
     label, owner, version, card = matches[0]
     document = protocol_files.read(card, f"{owner} {version}")

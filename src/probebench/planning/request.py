@@ -160,7 +160,7 @@ class Request:
     boards: Path | None = option(
         "path", "Folder of leaderboards, built from all records in --results when the run ends", per_run=False
     )
-    plots: Path | None = option("path", "Folder of figures, drawn from the same records", per_run=False)
+    plots: Path | None = option("path", "Folder of figures, plotted from the same records", per_run=False)
     only_contender: bool = True
 
     def __post_init__(self) -> None:
@@ -182,10 +182,8 @@ def check_request(request: Request) -> None:
     }
     if empty := [name for name, values in requested.items() if not values]:
         raise UsageError(f"--{empty[0]} is empty, so there is nothing to run", hint=f"give --{empty[0]} a value")
-    if any(seed < 0 for seed in request.seeds):
-        raise UsageError(
-            f"{','.join(map(str, request.seeds))} has a negative seed", where="--seeds", hint="--seeds 0,1,2"
-        )
+    if negative := [seed for seed in request.seeds if seed < 0]:
+        raise UsageError(f"seed {negative[0]} is negative", where="--seeds", hint="--seeds 0,1,2")
     if request.optimism and request.soft_vote:
         raise UsageError(
             "--optimism cannot be combined with --soft-vote, because a soft vote selects no single noise level",

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def with_intervals(summary: MetricValues, n: int) -> dict[str, Measure]:
-    """The measures of a summary, by name.
+    """Returns the measures of a summary, by name.
 
-    Shares of images carry a Wilson interval; what is averaged over classes or bins is no share and has none.
+    Shares of images have a Wilson interval; means over classes or bins are not shares, and have none.
 
     Args:
         summary: From `metrics.all_metrics`; its list of classes is passed over.

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 def run(
     context: typer.Context,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file of these options and of trainings; the command line overrides it.")
+        Path | None,
+        typer.Option(help="TOML file with these options, runs and trainings; the command line overrides it"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and run nothing.")] = False,
-    download: Annotated[bool, typer.Option("--download", help="First download missing datasets and weights.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and run nothing")] = False,
+    download: Annotated[bool, typer.Option("--download", help="First download missing datasets and weights")] = False,
     **options: Any,  # noqa: ANN401 - one parameter for each option of a run, see cli/settings.py
 ) -> None:
-    """Probe the features of backbones on datasets: every combination without a record."""
+    """Probes the features of backbones on datasets: every combination without a record."""
     study = study_of(from_file(config) if config else {}, given_options(options))
     if dry_run:
         with quiet_stdout(as_json):
@@ -160,9 +161,8 @@ def _show_outcome(outcome: RunResult, *, as_json: bool, debug: bool) -> None:
         typer.echo(f"error: {message}", err=True)
     if outcome.failed:
         cells = "cell" if len(outcome.cells) == 1 else "cells"
-        typer.echo(
-            f"{len(outcome.failed)} of {len(outcome.cells)} {cells} failed; their records hold the reason", err=True
-        )
+        reason = "its record holds" if len(outcome.failed) == 1 else "their records hold"
+        typer.echo(f"{len(outcome.failed)} of {len(outcome.cells)} {cells} failed; {reason} the reason", err=True)
 
 
 def _cell_document(cell: CellResult) -> dict[str, Any]:

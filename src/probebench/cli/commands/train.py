@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 def train(
-    backbone: Annotated[str, typer.Argument(metavar="SPEC", help="Backbone to train, such as ddpm:attention=false.")],
-    epochs: Annotated[int, typer.Option(help="Total number of epochs; an interrupted run resumes up to this number.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    dataset: Annotated[str, typer.Option(help="Dataset whose train images are used; labels are not read.")] = (
+    backbone: Annotated[str, typer.Argument(metavar="SPEC", help="Backbone to train, such as ddpm:attention=false")],
+    epochs: Annotated[int, typer.Option(help="Total number of epochs; an interrupted run resumes up to this number")],
+    out: Annotated[Path, typer.Option(help="Folder of the run")],
+    dataset: Annotated[str, typer.Option(help="Dataset whose train images are used; labels are not read")] = (
         DEFAULT_DATASET
     ),
-    split: Annotated[str, typer.Option(help="train, or a split without labels such as stl10's unlabeled.")] = "train",
-    recipe: Annotated[str, typer.Option(help="Options of the training, such as lr=2e-4,batch_size=64.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    split: Annotated[str, typer.Option(help="train, or a split without labels such as stl10's unlabeled")] = "train",
+    recipe: Annotated[str, typer.Option(help="Options of the training, such as lr=2e-4,batch_size=64")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise")] = 0,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N")] = "auto",
+    precision: Annotated[str, typer.Option(help="Precision: auto, fp32 or bf16")] = "auto",
     num_processes: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine that share each step, one a GPU.")
+        int, typer.Option(min=1, help="Processes on this machine that share each step, one a GPU")
     ] = 1,
-    max_time: Annotated[str, typer.Option(help="Save and stop after this long, such as 90m or 1h30m.")] = "",
-    download: Annotated[bool, typer.Option("--download", help="First download the dataset if it is missing.")] = False,
+    max_time: Annotated[str, typer.Option(help="Save and stop after this long, such as 90m or 1h30m")] = "",
+    download: Annotated[bool, typer.Option("--download", help="First download the dataset if it is missing")] = False,
 ) -> None:
-    """Train a backbone; run the same command again to resume an interrupted training."""
+    """Trains a backbone; the same command resumes an interrupted training."""
     from probebench.harness.training import check_job
     from probebench.harness.training import train as run
     from probebench.plugins.registry import resolve
