@@ -12,6 +12,9 @@ from probebench.analysis.tap_similarity import compare_taps
 from probebench.api import pool_map
 from probebench.board.figures import style
 from probebench.board.figures.similarity import plot_similarity
+from probebench.planning.jobs import Job, Settings
+from probebench.planning.points import RequestedPoints
+from probebench.plugins.registry import resolve
 from probebench.stats.cka import cka, cknna
 from probebench.stats.tap_matrix import CKNNA_K
 from probebench.testing.fakes import ToyBackbone, ToyDataset
@@ -45,12 +48,21 @@ def compare(lab):
     lab.backbone("other", lab.counting("other", Other))
     lab.backbone("blind", lab.counting("blind", Blind))
 
-    def run(first="net", second="other", *, a=None, b=None, split="test", minibatch=None, **shared):
-        requests = [
-            lab.request(backbone=(name,), pool="gap", **shared, **(own or {}))
-            for name, own in ((first, a), (second, b))
+    def run(first="net", second="other", *, a=None, b=None, split="test", minibatch=None, limit=None, **shared):
+        backbones = [resolve("backbone", name) for name in (first, second)]
+        settings = Settings(limit=limit, precision="fp32")
+        jobs = [
+            Job(
+                backbone=backbone,
+                dataset=resolve("dataset", "shades"),
+                kind="features",
+                cells=(),
+                points=RequestedPoints(**shared, **(own or {}), only_contender=first == second),
+                settings=settings,
+            )
+            for backbone, own in zip(backbones, (a, b), strict=True)
         ]
-        return compare_taps(*requests, split=split, minibatch=minibatch)
+        return compare_taps(*jobs, store=lab.folder / "store", split=split, minibatch=minibatch)
 
     return run
 
@@ -68,7 +80,7 @@ def by_hand(backbone, tap):
     return pool_map(found, "spatial", "gap")
 
 
-def test_the_matrix_is_that_of_the_features(compare):
+def test_the_matrix_is_computed_from_the_features(compare):
     matrix = compare()
     assert (matrix.dataset, matrix.split, matrix.images) == ("shades", "test", 30)
     assert [str(point) for point in matrix.a.points] == ["early@clean@gap", "late@clean@gap"]
@@ -91,7 +103,7 @@ def test_a_tap_is_like_itself_and_the_matrix_of_a_backbone_with_itself_is_symmet
 def test_images_go_through_each_backbone_once_and_never_after_a_run(compare, lab):
     lab.run(levels=("clean",), baselines=False)
     lab.forwarded()
-    assert compare().forwarded == lab.forwarded() == 30  # of `other`; the run has stored those of `net`
+    assert compare().forwarded == lab.forwarded() == 30  # of `other`; the run has stored the features of `net`
     assert compare().forwarded == lab.forwarded() == 0
     compare(split="train")
     assert lab.forwarded() == 60  # of `other` only
@@ -179,17 +191,20 @@ def test_json_states_what_was_compared(similarity, compare):
         ),
         (
             ["net", "other", "--limit", "0"],
-            ["error: --limit 0 leaves no image to measure", "  try: 1 or more images per split"],
+            ["error: --limit 0 leaves no image to measure", "  try: --limit 1 or more images per split"],
         ),
         (
             ["net", "other", "--minibatch", "3"],
-            ["error: --minibatch 3 is too small for unbiased CKA", "  try: --minibatch 4, or more"],
+            ["error: unbiased CKA needs minibatches of 4 images, not 3", "  try: --minibatch 4 or more"],
         ),
         (
             ["net", "other", *["--taps", "late"] * 3],
             ["error: --taps is given 3 times", "  try: give --taps once for both backbones, or once for each"],
         ),
-        (["net", "other", "--taps", "lat"], ["error: no tap 'lat'", "  in: --taps", "  try: did you mean 'late'?"]),
+        (
+            ["net", "other", "--taps", "lat"],
+            ["error: no tap is called 'lat'", "  in: --taps", "  try: did you mean 'late'?"],
+        ),
     ],
 )
 def test_messages(similarity, words, lines):
