@@ -1,4 +1,4 @@
-"""Shared by all tests of the core: fake installed distributions, and the command line run in this process."""
+"""Fixtures of all tests of the core: fake installed distributions, and the command line in this process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test touches the user's feature store."""
+def _separate_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uses a feature store in the folder of the test, and not that of the user."""
     monkeypatch.setenv("PROBEBENCH_STORE", str(tmp_path / "store"))
 
 
-def _forget() -> None:
+def _clear_caches() -> None:
     importlib.invalidate_caches()
     discover.cache_clear()
     installed.cache_clear()
@@ -34,7 +34,7 @@ def _forget() -> None:
 
 @dataclass
 class Site:
-    """A folder on the import path into which distributions are written as an installer would leave them."""
+    """A folder on the import path, to which distributions are written as an installer does."""
 
     folder: Path
     monkeypatch: pytest.MonkeyPatch
@@ -52,7 +52,7 @@ class Site:
         entry_points: str = "",
         folder: Path | None = None,
     ) -> str:
-        """Installs a distribution whose light module has this source; gives the module's name."""
+        """Installs a distribution whose light module has this source, and returns the name of the module."""
         folder = folder or self.folder
         module = module or "fake_" + distribution.replace("-", "_").lower()
         head = "from probebench.api import *\n" + (f"PROBEBENCH_API = {api}\n" if api is not None else "")
@@ -65,20 +65,20 @@ class Site:
         return module
 
     def load(self) -> Discovery:
-        """Discovers what was added, and nothing of what is really installed."""
+        """Discovers the added distributions only."""
         self.monkeypatch.setenv("PROBEBENCH_PLUGINS", ",".join(self.names))
-        _forget()
+        _clear_caches()
         return discover()
 
     def registry(self) -> Registry:
-        """The registry of what was added."""
+        """Returns the registry of the added distributions."""
         self.load()
         return installed()
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """An empty `Site`."""
+    """Returns an empty `Site`."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
@@ -88,12 +88,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         file = getattr(sys.modules[name], "__file__", None) or ""
         if name.startswith("fake_") or file.startswith(str(tmp_path)):
             del sys.modules[name]
-    _forget()
+    _clear_caches()
 
 
 @dataclass
 class Answer:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -101,7 +101,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """Standard output, which must be one JSON document."""
+        """Standard output, parsed as one JSON document."""
         return json.loads(self.out)
 
 

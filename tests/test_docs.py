@@ -1,8 +1,7 @@
-"""What the documentation says is so: links resolve, code runs, commands and options exist, tables are complete.
+"""Checks the documentation: links resolve, code runs, commands and options exist, tables are complete.
 
-A code block whose info string goes on after the language, as in ``python src/x/__init__.py``, is a file: the blocks
-after it find it, and a `pyproject.toml` makes the files an installed plugin. ``text`` blocks are output or forms, and
-are not run.
+A code block with a path after the language, as in ``python src/x/__init__.py``, is a file for the blocks after it, and
+a `pyproject.toml` makes the files an installed plugin. ``text`` blocks are output or forms, and are not run.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from probebench.records.schema import Record
 from probebench.util.errors import ProbebenchError
 
 ROOT = Path(__file__).parents[1]
-WRITTEN = sorted(
+DOCUMENTS = sorted(
     path
     for pattern in ("*.md", "docs/**/*.md", "plugins/*/README.md", "examples/*/README.md")
     for path in ROOT.glob(pattern)
@@ -62,7 +61,7 @@ _collect(typer.main.get_command(app))
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced code block: language, name of the file it is (or empty), text, and its first line in the document."""
+    """A fenced code block: language, file name or empty, text, and its first line in the document."""
 
     language: str
     file: str
@@ -95,7 +94,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def commands(block: Block) -> list[str]:
-    """The commands of a shell block, each alone; in a console, of the lines behind a prompt."""
+    """Returns the commands of a shell block; of a console block, the lines after a prompt."""
     lines = block.text.replace("\\\n", " ").splitlines()
     if block.language == "console":
         lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
@@ -104,7 +103,7 @@ def commands(block: Block) -> list[str]:
 
 
 def split_command(words: list[str]) -> tuple[str, list[str]]:
-    """Name of a probebench command, subcommand included, and the words after it."""
+    """Returns the name of a probebench command with its subcommand, and the words after it."""
     for length in (2, 1):
         if " ".join(words[:length]) in COMMANDS:
             return " ".join(words[:length]), words[length:]
@@ -116,37 +115,37 @@ def options_of(name: str) -> set[str]:
     return {text for text in named if text.startswith("--")} - {"--help"}
 
 
-@pytest.mark.parametrize("path", [*WRITTEN, *BOARDS], ids=name_of)
+@pytest.mark.parametrize("path", [*DOCUMENTS, *BOARDS], ids=name_of)
 def test_links_resolve(path):
     for target in LINK.findall(prose(path)):
         if re.match(r"[a-z]+:", target):
             continue
         file, _, anchor = target.partition("#")
-        there = (path.parent / unquote(file)).resolve() if file else path
-        assert there.exists(), f"{name_of(path)} links to {target}"
-        assert not anchor or anchor in anchors(there), f"{name_of(path)}: no heading for {target}"
+        linked = (path.parent / unquote(file)).resolve() if file else path
+        assert linked.exists(), f"{name_of(path)} links to {target}"
+        assert not anchor or anchor in anchors(linked), f"{name_of(path)}: no heading for {target}"
 
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """An empty working directory whose `src`, once it is there, is importable; forgets its plugins at the end."""
+    """Returns an empty working directory, and clears the caches of plugins at the end."""
     before = set(sys.modules)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     for name in set(sys.modules) - before:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith((str(tmp_path), str(EXAMPLE))):
             del sys.modules[name]
-    forget()
+    clear_caches()
 
 
-def forget():
+def clear_caches():
     importlib.invalidate_caches()
     discover.cache_clear()
     installed.cache_clear()
 
 
 def install(project: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the package in a folder importable, and its entry points known, as an editable install would."""
+    """Makes the package in a folder importable, with its entry points, as an editable install does."""
     about = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     info = site / f"{about['name'].replace('-', '_')}-{about['version']}.dist-info"
     info.mkdir(parents=True)
@@ -155,7 +154,7 @@ def install(project: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (info / "entry_points.txt").write_text(f"[probebench]\n{points}")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.syspath_prepend(str(project / "src"))
-    forget()
+    clear_caches()
 
 
 def write_files(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +166,7 @@ def write_files(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
         install(folder, folder / "site", monkeypatch)
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=name_of)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_code_runs(path, workplace, monkeypatch, cli):
     if path.is_relative_to(EXAMPLE):
         install(EXAMPLE, workplace / "site", monkeypatch)
@@ -185,28 +184,28 @@ def test_code_runs(path, workplace, monkeypatch, cli):
             for line in commands(block):
                 check_command(line, where, cli)
         else:
-            assert block.language in ("text", "python"), f"{where}: say what language {block.language!r} is"
+            assert block.language in ("text", "python"), f"{where}: {block.language!r} is not a language of code blocks"
 
 
 def check_command(line: str, where: str, cli) -> None:
-    """A command is known; what it names exists; and it is run where that costs nothing."""
+    """Checks that a command and the components in it exist, and runs it if that is fast."""
     words = [word for word in shlex.split(line, comments=True) if not re.fullmatch(r"[A-Z_]+=.*", word)]
     if words[:2] == ["uv", "run"]:
         words = words[2:]
     if words[:3] == ["python", "-m", "probebench"]:
         words = words[2:]
     if words[0] != "probebench":
-        assert words[0] in OTHER_PROGRAMS, f"{where}: is {words[0]!r} a command?"
+        assert words[0] in OTHER_PROGRAMS, f"{where}: {words[0]!r} is not a known program"
         return
     if words[1:] in (["--help"], ["--version"]):
         return
     name, rest = split_command(words[1:])
-    context = COMMANDS[name].make_context(name, list(rest))  # refuses what the command would refuse
+    context = COMMANDS[name].make_context(name, list(rest))  # raises the errors of the command
     specs = {kind: context.params.get(kind) or [] for kind in KINDS}
     for kind, texts in specs.items():
         for text in [texts] if isinstance(texts, str) else texts:
             if kind == "backbone":
-                validate(text)  # a series, whose folder need not be there
+                validate(text)  # a series, whose folder need not exist
             else:
                 resolve(kind, text)
     if name in RUN_AS_WRITTEN or "--list" in rest:
@@ -214,7 +213,7 @@ def check_command(line: str, where: str, cli) -> None:
         assert answer.code == 0, f"{where}: {line}\n{answer.err}"
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=name_of)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_commands_in_the_text_exist(path):
     known = set().union(*map(options_of, COMMANDS)) | {"--help", "--version", "--debug"}
     for span in SPAN.findall(prose(path)):
@@ -231,7 +230,7 @@ def test_commands_in_the_text_exist(path):
 
 
 def table(path: Path, heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading, without its two head lines."""
+    """Returns the cells of the first table below a heading, without its two header lines."""
     part = prose(path).partition(f"\n{heading}\n")[2]
     part = re.split(r"^#+ ", part, maxsplit=1, flags=re.MULTILINE)[0]
     rows = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("|")]
@@ -269,13 +268,13 @@ def test_every_exit_code_is_explained():
     assert explained == expected
 
 
-def models(model: type[BaseModel], place: str = "") -> dict[str, type[BaseModel]]:
-    """The models inside a record, by their place in it."""
-    found = {place: model}
+def models(model: type[BaseModel], path: str = "") -> dict[str, type[BaseModel]]:
+    """Returns the models inside a record, by their path."""
+    found = {path: model}
     for name, field in model.model_fields.items():
         inner = [part for part in parts_of(field.annotation) if issubclass(part, BaseModel)]
         if inner and name != "git":  # commit and dirty are explained with it
-            found |= models(inner[0], f"{place}.{name}".strip("."))
+            found |= models(inner[0], f"{path}.{name}".strip("."))
     return found
 
 
@@ -287,10 +286,10 @@ def parts_of(annotation) -> list[type]:
 
 
 @pytest.mark.parametrize(
-    ("place", "model"), models(Record).items(), ids=lambda value: value if isinstance(value, str) else ""
+    ("path", "model"), models(Record).items(), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_every_field_of_a_record_is_explained(place, model):
-    heading = f"### `{place}`" if place else "### The record"
+def test_every_field_of_a_record_is_explained(path, model):
+    heading = f"### `{path}`" if path else "### The record"
     assert sorted(first_column(ROOT / "docs/records.md", heading)) == sorted(model.model_fields)
 
 
@@ -302,7 +301,7 @@ def test_the_failures_of_others_are_tests():
             assert f"def {name}(" in (ROOT / path).read_text(), f"{number}: {path} has no {name}"
 
 
-def test_the_plugin_of_the_tutorial_keeps_the_laws(forks, workplace, monkeypatch):
+def test_the_plugin_of_the_tutorial_passes_its_tests(forks, workplace, monkeypatch):
     write_files(ROOT / "docs/plugins.md", workplace, monkeypatch)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(workplace / "src"), str(workplace / "site")])}
     pytest_alone = "import pytest; raise SystemExit(pytest.console_main())"
@@ -311,6 +310,6 @@ def test_the_plugin_of_the_tutorial_keeps_the_laws(forks, workplace, monkeypatch
     assert re.search(r"\d\d passed", done.stdout)
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash here")
-def test_the_script_of_continuous_integration_is_sound():
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_the_script_of_continuous_integration_has_no_syntax_error():
     subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=True)

@@ -1,4 +1,4 @@
-"""The example plugin as a stranger would use it: built, installed beside the core in a fresh environment, and run."""
+"""The example plugin, built, installed with the core in a new environment, and run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(UV is None, reason="uv is not on the path: it bu
 
 
 def _call(*command: str | Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Runs a command that knows nothing of this environment: no PYTHONPATH, no VIRTUAL_ENV, another folder."""
+    """Runs a command without the variables of this environment, such as PYTHONPATH and VIRTUAL_ENV."""
     environment = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     environment["PROBEBENCH_STORE"] = str(cwd / "store")
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
@@ -32,11 +32,11 @@ def _call(*command: str | Path, cwd: Path, check: bool = True) -> subprocess.Com
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with an environment into which the two wheels were installed, as any user would.
+    """Returns a folder with an environment in which the two wheels are installed.
 
-    All dependencies are resolved anew, held to the versions of this environment: those are in uv's cache.
+    All dependencies are resolved again, constrained to the versions of this environment, which are in the cache of uv.
     """
-    folder = tmp_path_factory.mktemp("stranger")
+    folder = tmp_path_factory.mktemp("installed")
     for project in (ROOT, EXAMPLE):
         _call(UV, "build", "--quiet", "--wheel", "--out-dir", folder / "dist", project, cwd=folder)
     versions = [f"{item.name}=={item.version}" for item in metadata.distributions()]
@@ -45,7 +45,7 @@ def home(tmp_path_factory):
     wheels = sorted((folder / "dist").glob("*.whl"))
     assert [wheel.name.partition("-")[0] for wheel in wheels] == ["probebench", "probebench_example"]
     install = (UV, "pip", "install", "--quiet", "--python", folder / "env", "--constraints", folder / "versions.txt")
-    # Links instead of copies, wherever the cache is: torch alone is some gigabytes.
+    # Links in place of copies, because torch alone takes some gigabytes.
     _call(*install, "--link-mode", "symlink", *wheels, "pytest", cwd=folder)
     return folder
 
@@ -56,7 +56,7 @@ def probebench(home):
     return lambda *arguments: _call(home / "env" / "bin" / "probebench", *arguments, cwd=home, check=False)
 
 
-def test_nothing_comes_from_this_checkout(home):
+def test_nothing_is_imported_from_this_checkout(home):
     code = "import probebench, probebench_example as example; print(probebench.__file__); print(example.__file__)"
     files = _call(home / "env" / "bin" / "python", "-c", code, cwd=home).stdout.split()
     assert all(Path(file).is_relative_to(home / "env") for file in files)
@@ -84,7 +84,7 @@ def test_check_passes(probebench, name):
     assert result["failed"] == 0
 
 
-def test_run_finds_that_edges_tell_shapes_apart(probebench):
+def test_a_run_has_a_high_accuracy(probebench):
     command = ("run", "--backbone", "edge-directions", "--dataset", "shapes", "--probe", "centroid", "--no-baselines")
     done = probebench(*command, "--json")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Every first-party distribution declares what it imports and imports what it declares; plugins see only the API."""
+"""Every first-party distribution declares exactly what it imports, and plugins import only the API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CORE = ROOT
 PLUGINS = sorted(path.parent for kind in ("plugins", "examples") for path in ROOT.glob(f"{kind}/*/pyproject.toml"))
 
 UNDECLARED = {"probebench": {"pytest"}}
-"""`probebench.testing.parametrize_with_checks` is called from inside a running pytest, and by nobody else."""
+"""`probebench.testing.parametrize_with_checks` is called in a running pytest only."""
 
 
 def name_of(project: Path) -> str:
@@ -30,13 +30,13 @@ def declared(project: Path) -> set[str]:
 
 
 def optional(project: Path) -> set[str]:
-    """What the extras bring: what imports it says so where it is missing."""
+    """Returns the dependencies of the extras."""
     extras = tomllib.loads((project / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
     return {canonicalize_name(Requirement(text).name) for texts in extras.values() for text in texts}
 
 
 def imports(folder: Path) -> dict[str, list[str]]:
-    """Every module that the sources of a folder import, with the places; ``tensor.numpy()`` imports numpy, in torch."""
+    """Returns all modules that the sources of a folder import, with file and line; ``tensor.numpy()`` imports numpy."""
     found: dict[str, list[str]] = {}
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -55,7 +55,7 @@ def imports(folder: Path) -> dict[str, list[str]]:
 
 
 def distributions(project: Path) -> dict[str, list[str]]:
-    """The distributions that a project's sources import, with the places."""
+    """Returns the distributions that the sources of a project import, with file and line."""
     providers = metadata.packages_distributions()
     own = {path.name for path in (project / "src").iterdir()}
     found: dict[str, list[str]] = {}
@@ -63,10 +63,10 @@ def distributions(project: Path) -> dict[str, list[str]]:
         top = module.partition(".")[0]
         if top in own or top in sys.stdlib_module_names:
             continue
-        # An editable distribution does not say which modules it has; ours are named after them. Nor does one
-        # of an extra that is not installed.
-        named_alike = top.startswith("probebench") or (top not in providers and top in optional(project))
-        names = [top.replace("_", "-")] if named_alike else providers.get(top, [f"(unknown) {top}"])
+        # Editable distributions do not list their modules, but have the same name. The same holds for distributions of
+        # an extra that is not installed.
+        same_name = top.startswith("probebench") or (top not in providers and top in optional(project))
+        names = [top.replace("_", "-")] if same_name else providers.get(top, [f"(unknown) {top}"])
         found.setdefault(canonicalize_name(names[0]), []).extend(places)
     return found
 

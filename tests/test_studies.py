@@ -1,4 +1,4 @@
-"""The studies that come with probebench can be run: what they name exists, and what they probe they have trained."""
+"""The studies of probebench can be run: their components exist, and they train the backbones that they probe."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ STUDIES = sorted((ROOT / "studies").glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_a_shipped_study_is_sound(path):
+def test_a_study_can_be_run(path):
     study = study_of(from_file(path))
     check(study)
     trained = {str(one.out) for one in study.trainings}
     texts = [text for request in study.requests for text in request.backbone]
     probed = {parse_spec(text).options.get("run") for text in texts}
-    assert probed - {None} == trained  # a bundled network is of no run
+    assert probed - {None} == trained  # a bundled network has no run
     assert {study.results, study.boards, study.plots} == {
         Path("studies", path.stem, name) for name in ("records", "boards", "plots")
     }
@@ -33,7 +33,7 @@ def test_there_are_studies():
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "leaderboards").glob("*.toml")), ids=lambda path: path.stem)
-def test_what_a_board_is_made_from_can_be_run(path):
+def test_the_study_of_a_board_can_be_run(path):
     study = study_of(from_file(path))
     assert study.results == Path("leaderboards/records")
     for request in study.requests:

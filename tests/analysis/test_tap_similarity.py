@@ -49,19 +49,11 @@ def compare(lab):
     lab.backbone("blind", lab.counting("blind", Blind))
 
     def run(first="net", second="other", *, a=None, b=None, split="test", minibatch=None, limit=None, **shared):
-        backbones = [resolve("backbone", name) for name in (first, second)]
-        settings = Settings(limit=limit, precision="fp32")
-        jobs = [
-            Job(
-                backbone=backbone,
-                dataset=resolve("dataset", "shades"),
-                kind="features",
-                cells=(),
-                points=RequestedPoints(**shared, **(own or {}), only_contender=first == second),
-                settings=settings,
-            )
-            for backbone, own in zip(backbones, (a, b), strict=True)
-        ]
+        jobs = []
+        for name, own in ((first, a), (second, b)):
+            points = RequestedPoints(only_contender=first == second, **shared, **(own or {}))
+            settings = Settings(precision="fp32", limit=limit)
+            jobs.append(Job(resolve("backbone", name), resolve("dataset", "shades"), "features", (), points, settings))
         return compare_taps(*jobs, store=lab.folder / "store", split=split, minibatch=minibatch)
 
     return run
@@ -80,7 +72,7 @@ def by_hand(backbone, tap):
     return pool_map(found, "spatial", "gap")
 
 
-def test_the_matrix_is_computed_from_the_features(compare):
+def test_the_matrix_is_that_of_the_features(compare):
     matrix = compare()
     assert (matrix.dataset, matrix.split, matrix.images) == ("shades", "test", 30)
     assert [str(point) for point in matrix.a.points] == ["early@clean@gap", "late@clean@gap"]
@@ -103,7 +95,7 @@ def test_a_tap_is_like_itself_and_the_matrix_of_a_backbone_with_itself_is_symmet
 def test_images_go_through_each_backbone_once_and_never_after_a_run(compare, lab):
     lab.run(levels=("clean",), baselines=False)
     lab.forwarded()
-    assert compare().forwarded == lab.forwarded() == 30  # of `other`; the run has stored the features of `net`
+    assert compare().forwarded == lab.forwarded() == 30  # of `other`; the run has stored those of `net`
     assert compare().forwarded == lab.forwarded() == 0
     compare(split="train")
     assert lab.forwarded() == 60  # of `other` only

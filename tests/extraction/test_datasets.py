@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from probebench.api import DataError, Dataset, DatasetSpec, Split
-from probebench.extraction.context import open_images
 from probebench.extraction.data_checks import shared_images
+from probebench.extraction.dataset import open_images
 from probebench.plugins.downloads import fetch
 from probebench.plugins.registry import resolve
 from probebench.records import files

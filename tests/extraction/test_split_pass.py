@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probebench.extraction import context
+from probebench.extraction import workbench
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
 
 TRAIN, TEST = 60, 30
@@ -110,7 +110,7 @@ def test_each_component_is_built_once(lab):
 
 
 def test_networks_beyond_the_bound_are_built_again_and_not_held(lab, monkeypatch):
-    monkeypatch.setattr(context, "HELD_BYTES", 0)
+    monkeypatch.setattr(workbench, "HELD_BYTES", 0)
     built = []
 
     class Weighty(ToyBackbone):

@@ -1,4 +1,4 @@
-"""Every check catches the fault it is there for; a check that nothing can fail is no check."""
+"""Every check fails for at least one broken component."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from probebench.testing.broken.catalogue import broken_fakes
 FAKES = broken_fakes()
 
 CRASHES = {"FixedNumberOfNeighbours", "NeedsTwoImages", "AlwaysTopThree"}
-"""Fakes whose fault is that they raise something. All others must be told what their fault is."""
+"""Components whose fault is an exception. For all others the message must describe the fault."""
 
 
 @pytest.mark.parametrize(
     ("name", "subject"), FAKES, ids=[f"{subject.kind}-{name}-{subject.name}" for name, subject in FAKES]
 )
-def test_the_check_catches_the_fault(name, subject):
+def test_the_check_finds_the_fault(name, subject):
     (check,) = [check for check in checks_for(subject.kind) if check.name == name]
     result = run_check(subject, check)
     assert result.status == "failed"
     assert result.message.startswith("raised ") == (subject.name in CRASHES)
-    assert "; " in result.message or subject.name in CRASHES  # what is wrong; what to do
+    assert "; " in result.message or subject.name in CRASHES  # the fault, and what to change
     assert subject.factory.__doc__
 
 

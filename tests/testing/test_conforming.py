@@ -1,4 +1,4 @@
-"""The good fakes keep every law, through the very decorator that plugin authors use."""
+"""The correct fakes pass all checks, by the decorator that plugin authors use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyFinetuning, Toy
         ("finetuning-probe", ToyFinetuning),
     ]
 )
-def test_good_fakes_pass(subject, check):
+def test_correct_fakes_pass(subject, check):
     check(subject)
 
 
@@ -28,7 +28,7 @@ def test_a_backbone_may_refuse_bf16():
         check(Subject("backbone", "refuses", RefusesHalfPrecision))
 
 
-def test_a_probe_without_neighbours_is_not_asked_for_them():
+def test_a_probe_without_neighbours_skips_their_check():
     (check,) = [check for check in checks_for("probe") if check.name == "neighbours_can_vote_again"]
-    with pytest.raises(NotApplicableError, match="no FittedNeighbours"):
+    with pytest.raises(NotApplicableError, match="returns no FittedNeighbours"):
         check(Subject("probe", "means", ToyProbe))

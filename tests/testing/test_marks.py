@@ -1,4 +1,4 @@
-"""`parametrize_with_checks`: one test per component and check, and strict expected failures."""
+"""`parametrize_with_checks`: one test for each component and check, and strict expected failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Bare(ToyBackbone):
 @parametrize_with_checks(
     [("backbone", DeepestTapFirst), ("backbone", Bare), ("backbone", ReversedSchedule)],
     expected_failures={
-        "DeepestTapFirst": {"costs_rise": "listed as the paper does", "taps_are_unique": "long mended"},
+        "DeepestTapFirst": {"costs_rise": "listed as in the paper", "taps_are_unique": "fixed before"},
     },
 )
 def test_conformance(subject, check):
@@ -39,7 +39,7 @@ def test_there_is_one_test_per_component_and_check():
     ]
 
 
-def test_outcomes_of_an_authors_test_file(forks, tmp_path):
+def test_outcomes_of_the_tests_of_a_plugin_author(forks, tmp_path):
     (tmp_path / "test_mine.py").write_text(AUTHORS_TEST)
     pytest_alone = "import pytest; raise SystemExit(pytest.console_main())"
     words = ["-q", "-rA", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
@@ -51,7 +51,7 @@ def test_outcomes_of_an_authors_test_file(forks, tmp_path):
         (found,) = [line for line in lines if line.startswith(outcome) and test in line]
         return found
 
-    assert "listed as the paper does" in line("XFAIL", "DeepestTapFirst-costs_rise")
+    assert "listed as in the paper" in line("XFAIL", "DeepestTapFirst-costs_rise")
     assert "XPASS(strict)" in run.stdout
     assert "DeepestTapFirst-taps_are_unique" in line("FAILED", "DeepestTapFirst")
     assert line("FAILED", "ReversedSchedule-sigma_rises_with_t")
@@ -64,16 +64,16 @@ def test_outcomes_of_an_authors_test_file(forks, tmp_path):
     "expected", [{"ToyProbe": {"no_such_check": "why"}}, {"Misspelt": {"scores_are_usable": "why"}}]
 )
 def test_an_expected_failure_that_names_nothing_is_an_error(expected):
-    with pytest.raises(UsageError, match=r"name no check that runs[\s\S]*probebench check --list"):
+    with pytest.raises(UsageError, match=r"do not name a check of these components[\s\S]*probebench check --list"):
         parametrize_with_checks([("probe", ToyProbe)], expected_failures=expected)
 
 
 def test_a_subject_of_unknown_kind_is_an_error():
-    with pytest.raises(UsageError, match="no kind of component 'model'"):
+    with pytest.raises(UsageError, match="'model' is not a kind of component"):
         subjects(("model", ToyProbe))
 
 
-def test_a_subject_stands_for_itself():
+def test_a_subject_is_returned_as_it_is():
     subject = Subject("probe", "mine", ToyProbe)
     assert subjects(subject) == (subject,)
 

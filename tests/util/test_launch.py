@@ -95,4 +95,6 @@ def test_a_trainer_for_one_process_refuses_two(site):
     check_job(backbone, {}, 1)
     with pytest.raises(UsageError) as error:
         check_job(backbone, {}, 1, 2)
-    assert str(error.value) == ("alone is trained by one process, not by 2\n  in: --num-processes\n  try: leave it out")
+    assert str(error.value) == (
+        "alone is trained by one process, not by 2\n  in: --num-processes\n  try: leave out --num-processes"
+    )

@@ -24,6 +24,7 @@ from diffusers import (
     UNet2DModel,
     VQModel,
 )
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from probebench.api import Batch, Point, Split, TrainingJob
@@ -51,8 +52,9 @@ ROUNDING = {"rtol": 1e-4, "atol": 1e-5}
 """Tolerance for features of order 1 that two networks with the same weights compute in fp32.
 
 The kernels that torch selects, and with them the order of additions, depend on the machine, the number of threads, the
-layout of a batch and the alignment of weights in memory: sums of 1,000 products through 30 layers then differ by 1e-6
-to 1e-5. Other weights, another step or another padding change features by 1e-2 or more.
+layout of a batch and the alignment of weights in memory. Features then differ by about 1e-6, and by some 1e-6 more
+where diffusers adds the noise, with factors in fp32. Another step (t = 11 for 10), padding or embedding of t changes
+them by 1e-2 or more, and another `norm_eps` by up to 1e-4.
 """
 
 
@@ -165,6 +167,19 @@ def diffusers_unet(*, attention: bool = True, seed: int = 3, **config: Any) -> U
 def unet():
     """Builds a U-Net with diffusers only."""
     return diffusers_unet
+
+
+@pytest.fixture
+def eager():
+    """Sets a network's attention to diffusers' eager implementation."""
+
+    def change(network: UNet2DModel) -> UNet2DModel:
+        for layer in network.modules():
+            if isinstance(layer, Attention):
+                layer.set_processor(AttnProcessor())
+        return network
+
+    return change
 
 
 @pytest.fixture

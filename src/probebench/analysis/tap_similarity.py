@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from probebench.api import UsageError
-from probebench.extraction.context import Workbench, collect_warnings
+from probebench.extraction.context import collect_warnings
 from probebench.extraction.split_pass import read_split
 from probebench.extraction.subsets import limit
+from probebench.extraction.workbench import Workbench
 from probebench.planning.points import ResolvedPoints
 from probebench.stats.cka import MIN_IMAGES, NeighbourSets, align, hsic, neighbours, normalised
 from probebench.stats.tap_matrix import CKNNA_K, BackbonePoints, TapMatrix

@@ -37,7 +37,7 @@ class LoadedRecord:
 
     @property
     def backbone_key(self) -> str:
-        """Equal for the records of one row: the same network in the same precision, with the same `Record.manner`."""
+        """Equal for the records of one row: the same network in the same precision, with the same `Record.readout`."""
         levels = [trial.level for trial in self.record.soft_vote]
         trained = [] if self.record.frozen else ["trained"]
         return canonical_json([*self._network_and_precision, *([levels] if levels else []), *trained])

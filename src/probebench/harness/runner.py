@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from probebench.extraction.context import Workbench
+from probebench.extraction.workbench import Workbench
 from probebench.harness.cell_file import CellFile
 from probebench.harness.cells import CellResult, PlannedCell, failed
 from probebench.planning.request import RequestError

@@ -1,6 +1,6 @@
 """The conformance kit: every law of the contracts as a check.
 
-In a plugin's tests::
+In the tests of a plugin::
 
     from probebench.testing import parametrize_with_checks
 

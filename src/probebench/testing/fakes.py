@@ -1,6 +1,6 @@
-"""Small, correct components: a backbone, a dataset and a probe that pass every check.
+"""Small, correct components, which pass all checks.
 
-Use them where a test needs some backbone and does not care which. They have no options.
+They are for tests that need any backbone, dataset or probe. They have no options.
 """
 
 from __future__ import annotations
@@ -48,9 +48,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
 def toy_network() -> nn.ModuleDict:
-    """Three blocks with fixed weights: 3 to 4 channels, 4 to 8 at half the size, and a vector of 6."""
-    meta = torch.device("meta")  # no initial values are drawn there, so that the global random state stays as it was
+    """Returns three blocks with fixed weights: 3 to 4 channels, 4 to 8 at half the size, and a vector of length 6."""
+    meta = torch.device("meta")  # no weights are initialised there, so the global random state does not change
     network = nn.ModuleDict(
         {
             "early": nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, device=meta), nn.ReLU()),
@@ -72,7 +75,7 @@ def toy_network() -> nn.ModuleDict:
 
 
 class ToyBackbone(Backbone):
-    """A small convolutional network that can be read clean and at two noise levels."""
+    """A small convolutional network with the level ``clean`` and two noise levels."""
 
     input_range = (-1.0, 1.0)
     image_size = (8, 8)
@@ -85,7 +88,7 @@ class ToyBackbone(Backbone):
         self._precision: Precision = "fp32"
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
-        """One tap per block."""
+        """Returns one tap for each block."""
         height, width = image_size
         return (
             Tap("early", "spatial", (4, height, width), cost=0.4, aliases=("toy:first",)),
@@ -94,59 +97,59 @@ class ToyBackbone(Backbone):
         )
 
     def levels(self) -> tuple[Level, ...]:
-        """No noise, a little, and a lot."""
+        """Returns three levels: without noise, with little noise, and with much noise."""
         return (CLEAN, Level("t=10", 0.1), Level("t=100", 0.8))
 
     def move_to(self, device: str, precision: Precision) -> None:
         """Moves the network."""
         self._precision = precision
-        self.network.to(device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+        self.network.to(device=device, dtype=_DTYPES[precision])
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Scales 0..255 to -1..1."""
+        """Scales images from 0 to 255 to values from -1 to 1."""
         return images.float() / 127.5 - 1
 
     def noisy(self, batch: Batch, level: Level, *, seed: int) -> Tensor:
-        """The network's input at a level, float32: one draw of noise per image."""
+        """Returns the input of the network at a level, float32, with one noise sample for each image."""
         images = self.prepare(batch.images)
         if not level.sigma:
             return images
         noise = normal(images.shape[1:], seed=seed, source=batch.source, index=batch.index.tolist())
         return (images + level.sigma * noise) / math.sqrt(1 + level.sigma**2)
 
-    def forward(self, images: Tensor, wanted: set[str]) -> dict[str, Tensor]:
-        """Feature maps of the wanted taps; stops after the deepest of them."""
-        found: dict[str, Tensor] = {}
-        hidden = images.to(torch.bfloat16 if self._precision == "bf16" else torch.float32)
+    def forward(self, images: Tensor, taps: set[str]) -> dict[str, Tensor]:
+        """Returns the feature maps of some taps, and stops after the deepest of them."""
+        maps: dict[str, Tensor] = {}
+        hidden = images.to(_DTYPES[self._precision])
         for name, block in self.network.items():
             hidden = block(hidden)
-            if name in wanted:
-                found[name] = hidden
-            if found.keys() == wanted:
+            if name in taps:
+                maps[name] = hidden
+            if maps.keys() == taps:
                 break
-        return found
+        return maps
 
     @torch.no_grad()
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
-        """One pass per level."""
+        """Extracts features with one forward pass for each level."""
         kinds = {tap.id: tap.kind for tap in self.taps(self.image_size)}
         features: dict[Point, Tensor] = {}
         for level in {point.level: self.level(point.level) for point in points}.values():
-            asked = [point for point in points if point.level == level.id]
-            maps = self.forward(self.noisy(batch, level, seed=seed), {point.tap for point in asked})
-            features |= {point: pool_map(maps[point.tap], kinds[point.tap], point.pool) for point in asked}
+            at_level = [point for point in points if point.level == level.id]
+            maps = self.forward(self.noisy(batch, level, seed=seed), {point.tap for point in at_level})
+            features |= {point: pool_map(maps[point.tap], kinds[point.tap], point.pool) for point in at_level}
         return features
 
     def trainable(self, point: Point) -> nn.Module:
-        """The blocks up to the tap."""
+        """Returns a copy of the blocks up to the tap."""
         return ToyNetwork(self, point)
 
     def inputs(self, batch: Batch, level: str, *, seed: int) -> Tensor:
-        """With the level's noise."""
+        """Returns prepared images with the noise of a level."""
         return self.noisy(batch, self.level(level), seed=seed)
 
     def fingerprint(self) -> str:
-        """Over all weights and running statistics."""
+        """Returns the SHA-256 of all weights and running statistics."""
         total = hashlib.sha256(b"toy backbone, images from -1 to 1")
         for name, value in self.network.state_dict().items():
             total.update(f"{name} {tensor_digest(value)}".encode())
@@ -154,11 +157,11 @@ class ToyBackbone(Backbone):
 
 
 class ToyNetwork(nn.Module):
-    """A copy of the toy backbone's blocks up to a tap, to be trained.
+    """A trainable copy of the blocks of the toy backbone up to a tap.
 
     Args:
-        backbone: Copied.
-        point: What is read.
+        backbone: The backbone to copy.
+        point: The point to read.
     """
 
     def __init__(self, backbone: ToyBackbone, point: Point) -> None:
@@ -170,12 +173,12 @@ class ToyNetwork(nn.Module):
         self._pool = point.pool
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Features ``(B, D)``."""
+        """Returns features ``(B, D)``."""
         return pool_map(self.blocks(inputs), self._kind, self._pool)
 
 
 class ToySplit(Split):
-    """Noise around a grey that tells the class; an image is a function of split and index.
+    """Images of uniform noise around a grey value that depends on the class.
 
     Args:
         name: Name of the split.
@@ -189,19 +192,19 @@ class ToySplit(Split):
         return self.count
 
     def image(self, index: int) -> Tensor:
-        """Grey 64, 128 or 192, with a seeded deviation of at most 40 in every pixel."""
+        """Returns grey 64, 128 or 192, plus seeded noise of at most 40 in every pixel."""
         if not 0 <= index < self.count:
-            raise IndexError(f"image {index} of {self.count}")
+            raise IndexError(f"image {index} is not in a split of {self.count} images")
         generator = torch.Generator().manual_seed(hash63("toy", self.name, index))
         noise = torch.randint(-40, 41, (3, 8, 8), generator=generator)
         return (64 * (1 + index % 3) + noise).to(torch.uint8)
 
     def labels(self) -> Tensor:
-        """The classes in turn."""
+        """Returns labels that go through the classes in turn."""
         return torch.arange(self.count) % 3
 
     def fingerprint(self) -> str:
-        """Over all images and labels."""
+        """Returns the SHA-256 of all images and labels."""
         total = hashlib.sha256(tensor_digest(self.labels()).encode())
         for index in range(self.count):
             total.update(tensor_digest(self.image(index)).encode())
@@ -212,7 +215,7 @@ class ToyDataset(Dataset):
     """Dark, middle and light images, 8x8.
 
     Args:
-        options: None are known.
+        options: Not used.
         train: Number of train images.
         test: Number of test images.
     """
@@ -225,9 +228,9 @@ class ToyDataset(Dataset):
         self.sizes = {"train": train, "test": test}
 
     def split(self, name: str) -> Split:
-        """``train`` or ``test``."""
+        """Returns ``train`` or ``test``."""
         if name not in self.sizes:
-            raise UsageError(f"no split {name!r}", where="ToyDataset", hint="one of " + ", ".join(self.sizes))
+            raise UsageError(f"there is no split {name!r}", where="ToyDataset", hint="one of " + ", ".join(self.sizes))
         return ToySplit(name, self.sizes[name])
 
 
@@ -242,13 +245,13 @@ class ToyFitted(Fitted):
         self.means = means
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """Minus the distance to each class mean."""
+        """Returns the negative distance to each class mean."""
         distances: Tensor = (vectors[:, None] - self.means).norm(dim=2)
         return -distances.masked_fill(self.means.isnan().any(1), torch.inf)
 
 
 class ToyProbe(Probe):
-    """Nearest class mean, with the means drawn towards their centre by a share that `search` chooses."""
+    """Nearest class mean, with means that are shrunk towards the overall mean by a share that `search` selects."""
 
     shares = (0.0, 0.5)
 
@@ -256,7 +259,7 @@ class ToyProbe(Probe):
         del options
 
     def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
-        """One trial per share."""
+        """Returns one trial for each share."""
         trials = []
         for share in self.shares:
             scores = self.fit(train, {"share": share}, seed=seed).scores(val.vectors)
@@ -264,7 +267,7 @@ class ToyProbe(Probe):
         return trials
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
-        """Computes the means; nothing is random."""
+        """Computes the means, without randomness."""
         del seed
         member = nn.functional.one_hot(train.labels, train.classes).to(train.vectors.dtype)
         means = member.T @ train.vectors / member.sum(0)[:, None]
@@ -272,23 +275,25 @@ class ToyProbe(Probe):
 
 
 class ToyMeasure(SampleProbe):
-    """How far the means of the features lie apart."""
+    """The distance between the mean features of two sets of images."""
 
     def __init__(self, options: Options | None = None) -> None:
         del options
 
-    def measure(self, drawn: ImageSet, real: ImageSet) -> dict[str, Measured]:
-        """The distance of the means, and the same of brightness."""
-        apart = float((drawn.features.double().mean(0) - real.features.double().mean(0)).norm())
-        shades = [sum(float(image.double().mean()) for image in one.images) / len(one.images) for one in (drawn, real)]
-        return {"gap": Measured(apart), "shade": Measured(abs(shades[0] - shades[1]))}
+    def measure(self, generated: ImageSet, real: ImageSet) -> dict[str, Measured]:
+        """Computes the distance of the mean features, and the difference of the mean brightness."""
+        distance = float((generated.features.double().mean(0) - real.features.double().mean(0)).norm())
+        shades = [
+            sum(float(image.double().mean()) for image in one.images) / len(one.images) for one in (generated, real)
+        ]
+        return {"gap": Measured(distance), "shade": Measured(abs(shades[0] - shades[1]))}
 
 
 class ToyFinetuned(FinetunedNetwork):
-    """A network with a head on it.
+    """A fine-tuned network with a linear head.
 
     Args:
-        network: From inputs to scores.
+        network: Maps inputs to scores.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -296,13 +301,13 @@ class ToyFinetuned(FinetunedNetwork):
 
     @torch.no_grad()
     def scores(self, images: InputImages) -> Tensor:
-        """All images at once."""
+        """Returns the scores of all images, computed in one batch."""
         scores: Tensor = self.network(images.inputs(torch.arange(len(images.labels)), None))
         return scores
 
 
 class ToyFinetuning(FinetuningProbe):
-    """Three steps of gradient descent on all images, at one of two rates."""
+    """Three steps of gradient descent on all images, with one of two learning rates."""
 
     rates = (0.0, 0.1)
 
@@ -312,17 +317,17 @@ class ToyFinetuning(FinetuningProbe):
     def search(
         self, backbone: FinetunableNetwork, train: InputImages, val: InputImages, *, metric: Metric, seed: int
     ) -> Sequence[Trial]:
-        """One trial per rate."""
+        """Returns one trial for each learning rate."""
         trials = []
         for rate in self.rates:
-            tuned = self.fit(backbone, train, {"rate": rate}, seed=seed)
-            trials.append(Trial({"rate": rate}, metric(tuned.scores(val), val.labels)))
+            finetuned = self.fit(backbone, train, {"rate": rate}, seed=seed)
+            trials.append(Trial({"rate": rate}, metric(finetuned.scores(val), val.labels)))
         return trials
 
     def fit(
         self, backbone: FinetunableNetwork, train: InputImages, params: Mapping[str, Scalar], *, seed: int
     ) -> ToyFinetuned:
-        """Trains the backbone with a linear layer, which the seed draws."""
+        """Trains the backbone with a linear layer, which the seed initialises."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             head = nn.Linear(backbone.width, train.classes)

@@ -1,4 +1,4 @@
-"""The checks as pytest tests."""
+"""Makes pytest tests of the checks."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
 
 def parametrize_with_checks(
-    wanted: Iterable[SubjectLike], *, expected_failures: Mapping[str, Mapping[str, str]] | None = None
+    requested: Iterable[SubjectLike], *, expected_failures: Mapping[str, Mapping[str, str]] | None = None
 ) -> pytest.MarkDecorator:
-    """Makes one test per component and check.
+    """Makes one test for each component and check.
 
-    The decorated function takes ``subject`` and ``check``, and calls the one with the other::
+    The decorated function takes ``subject`` and ``check``, and calls the check with the subject::
 
         @parametrize_with_checks(["my-backbone", ("probe", MyProbe)])
         def test_conformance(subject, check):
             check(subject)
 
     Args:
-        wanted: Specs of installed components, or pairs of kind and factory.
-        expected_failures: For a component's name, the checks it is known to fail, each with the reason. Such a check
-            must fail (strict xfail): once it passes, remove it from the list.
+        requested: Specs of installed components, or pairs of kind and factory.
+        expected_failures: Names of components, each with the names and the reasons of the checks that it fails. The
+            test fails if such a check passes (strict xfail); then remove the check from the argument.
 
     Raises:
-        UsageError: A component is not installed, or an expected failure names no component or no check of it.
-        PluginError: The plugin that provides a component is broken.
+        UsageError: A component is not installed, or an expected failure does not name a component and a check of it.
+        PluginError: The plugin of a component cannot be loaded.
     """
     import pytest
 
     remaining = {name: dict(reasons) for name, reasons in (expected_failures or {}).items()}
     parameters: list[Any] = []
-    for subject in (found for item in wanted for found in subjects(item)):
+    for subject in (subject for item in requested for subject in subjects(item)):
         for check in checks_for(subject.kind):
             reason = remaining.get(subject.name, {}).pop(check.name, None)
             marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
@@ -48,7 +48,7 @@ def parametrize_with_checks(
     unused = [f"{name}: {check}" for name, reasons in remaining.items() for check in reasons]
     if unused:
         raise UsageError(
-            f"expected failures {unused} name no check that runs",
+            f"expected failures {unused} do not name a check of these components",
             where="parametrize_with_checks(expected_failures=...)",
             hint="write {component: {check: reason}} with names as `probebench check --list` prints them",
         )

@@ -1,4 +1,4 @@
-"""Runs the checks of a component, and reports each."""
+"""Runs the checks of a component, and returns their results."""
 
 from __future__ import annotations
 
@@ -28,24 +28,19 @@ _LISTS: dict[Contract, CheckList] = {
     "sample-probe": measure_check,
     "finetuning-probe": finetuning_check,
 }
-_WRITTEN_IN = (
-    features,
-    fit,
-    neighbours,
-    split,
-)  # importing them puts their checks on the lists
+_CHECK_MODULES = (features, fit, neighbours, split)  # importing them adds their checks to the lists
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one check went.
+    """The result of one check.
 
     Attributes:
-        kind: Which contract was checked.
+        kind: The contract of the component.
         check: Name of the check.
-        status: ``passed``, ``failed``, or ``skipped`` when there was nothing to look at.
-        message: What is wrong and what to do, or why the check was skipped; empty when it passed.
-        seconds: How long it took.
+        status: ``passed``, ``failed``, or ``skipped`` if the check does not apply to the component.
+        message: The fault and what to change, or the reason of a skip; empty if the check passed.
+        seconds: Duration of the check.
     """
 
     kind: Contract
@@ -56,12 +51,12 @@ class Result:
 
 
 def checks_for(kind: Contract) -> tuple[Check, ...]:
-    """All checks of a contract, in the order in which they run."""
+    """Returns all checks of a contract, in the order in which they run."""
     return tuple(_LISTS[kind].checks)
 
 
 def run_check(subject: Subject, check: Check) -> Result:
-    """Runs one check on one component. Whatever the component raises is a failure, not an error."""
+    """Runs one check on one component. An exception of the component is a failure, and is not raised."""
     start = time.perf_counter()
     status: Status = "passed"
     message = ""
@@ -71,28 +66,28 @@ def run_check(subject: Subject, check: Check) -> Result:
         status, message = "skipped", str(reason)
     except AssertionError as error:
         status, message = "failed", str(error)
-    except Exception as error:  # noqa: BLE001 - the component is foreign code
+    except Exception as error:  # noqa: BLE001 - code of a plugin may raise anything
         status, message = "failed", _raised(error)
     return Result(check.kind, check.name, status, message, time.perf_counter() - start)
 
 
-def run_checks(wanted: SubjectLike) -> list[Result]:
+def run_checks(requested: SubjectLike) -> list[Result]:
     """Runs all checks of a component.
 
     Args:
-        wanted: A spec such as ``"ddpm:attention=false"``, or a pair such as ``("probe", MyProbe)``.
+        requested: A spec such as ``"ddpm:attention=false"``, or a pair such as ``("probe", MyProbe)``.
 
     Returns:
-        One result per check, in a fixed order.
+        One result for each check, in a fixed order.
 
     Raises:
         UsageError: No installed component has this name, or an option is wrong.
         PluginError: The component cannot be built.
     """
-    found = subjects(wanted)
-    for subject in found:
+    components = subjects(requested)
+    for subject in components:
         subject.build()
-    return [run_check(subject, check) for subject in found for check in checks_for(subject.kind)]
+    return [run_check(subject, check) for subject in components for check in checks_for(subject.kind)]
 
 
 def _raised(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Watches for side effects: random state, network, weights and hooks."""
+"""Detects side effects: changes of the random state, use of the network, changed weights and added hooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from probebench.testing.checks.contract import demand
+from probebench.testing.checks.contract import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,25 +31,25 @@ def _random_states() -> dict[str, bytes]:
 
 
 @contextmanager
-def _random_state_kept() -> Iterator[None]:
-    kept = torch.get_rng_state(), np.random.get_state(), random.getstate()
+def _restored_random_state() -> Iterator[None]:
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     try:
         yield
     finally:
-        torch.set_rng_state(kept[0])
-        np.random.set_state(kept[1])
-        random.setstate(kept[2])
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
 
 
-def without_random_state(work: Callable[[], Value], same: Callable[[Value, Value], bool]) -> None:
-    """Demands that some work neither changes nor reads the global random state of torch, numpy or random.
+def require_no_global_random_state(work: Callable[[], Value], same: Callable[[Value, Value], bool]) -> None:
+    """Raises an error if some work changes or reads the global random state of torch, numpy or random.
 
     Args:
-        work: What to watch. It is called three times, the first time to let its imports happen.
-        same: Tells whether two results are equal.
+        work: The work. It is called three times, the first time for the side effects of its imports.
+        same: Returns whether two results are equal.
     """
-    hint = "draw from a local generator, such as api.normal or torch.Generator().manual_seed(api.hash63(...))"
-    with _random_state_kept():
+    hint = "use a local generator, such as api.normal or torch.Generator().manual_seed(api.hash63(...))"
+    with _restored_random_state():
         work()
         results = []
         for seed in (0, 1):
@@ -59,13 +59,13 @@ def without_random_state(work: Callable[[], Value], same: Callable[[Value, Value
             before = _random_states()
             results.append(work())
             for name, state in _random_states().items():
-                demand(state == before[name], f"the global random state of {name} has changed", hint=hint)
-        demand(same(*results), "results depend on the global random state", hint=hint)
+                require(state == before[name], f"the global random state of {name} has changed", hint=hint)
+        require(same(*results), "results depend on the global random state", hint=hint)
 
 
 @contextmanager
 def no_network() -> Iterator[list[str]]:
-    """Blocks the network, and lists what tried to use it."""
+    """Blocks the network, and returns a list of the attempts to use it."""
     attempts: list[str] = []
 
     def refuse(*args: object, **_: object) -> None:
@@ -82,25 +82,25 @@ def no_network() -> Iterator[list[str]]:
 
 
 def modules(component: object) -> list[nn.Module]:
-    """The torch modules a component holds in its attributes, or is itself."""
+    """Returns the torch modules in the attributes of a component, or the component itself if it is a module."""
     if isinstance(component, nn.Module):
         return [component]
-    found: list[nn.Module] = []
+    members: list[nn.Module] = []
     for value in vars(component).values():
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-        found += [item for item in inner if isinstance(item, nn.Module)]
-    return found
+        members += [item for item in inner if isinstance(item, nn.Module)]
+    return members
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """SHA-256 of a tensor's shape, type and bytes."""
+    """Returns the SHA-256 of a tensor's shape, type and bytes."""
     total = hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
     total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 
 def weights(component: object) -> dict[str, str]:
-    """Digests of all parameters and buffers a component holds."""
+    """Returns the digests of all parameters and buffers of a component."""
     return {
         f"{number}.{name}": tensor_digest(value)
         for number, module in enumerate(modules(component))
@@ -110,7 +110,7 @@ def weights(component: object) -> dict[str, str]:
 
 
 def hooks(component: object) -> int:
-    """Number of forward hooks on all modules a component holds."""
+    """Returns the number of forward hooks on all modules of a component."""
     return sum(
         len(part._forward_hooks) + len(part._forward_pre_hooks)
         for module in modules(component)
@@ -119,12 +119,12 @@ def hooks(component: object) -> int:
 
 
 @contextmanager
-def sabotage(component: object, run: Callable[[], object]) -> Iterator[None]:
-    """Lets the forward pass fail half-way, in the module that is in the middle of those which run.
+def failing_forward(component: object, run: Callable[[], object]) -> Iterator[None]:
+    """Makes the forward pass raise an error, in the middle one of the modules that it calls.
 
     Args:
-        component: Holds the modules; without any, nothing is sabotaged.
-        run: A working call of the component, to find out which modules run.
+        component: The component. Without modules it is not changed.
+        run: A working call of the component, from which the modules are recorded.
     """
     leaves = [part for module in modules(component) for part in module.modules() if not list(part.children())]
     called: list[nn.Module] = []
@@ -136,12 +136,12 @@ def sabotage(component: object, run: Callable[[], object]) -> Iterator[None]:
             handle.remove()
 
     def fail(*_: object) -> None:
-        raise RuntimeError("a failure that probebench.testing has planted")
+        raise RuntimeError("an error raised by probebench.testing to test the clean-up")
 
     once = list(dict.fromkeys(called))
-    planted = [module.register_forward_pre_hook(fail) for module in once[len(once) // 2 :][:1]]
+    failing = [module.register_forward_pre_hook(fail) for module in once[len(once) // 2 :][:1]]
     try:
         yield
     finally:
-        for handle in planted:
+        for handle in failing:
             handle.remove()

@@ -1,4 +1,4 @@
-"""What is checked: an installed component named by its spec, or any factory."""
+"""The components to check: installed components named by a spec, or any factory."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Subject:
     """A component under test.
 
     Attributes:
-        kind: Which contract it claims to keep.
-        name: Its name in test ids and tables.
-        factory: Makes a fresh component.
+        kind: The contract of the component.
+        name: Name in test ids and tables.
+        factory: Returns a new component.
     """
 
     kind: Contract
@@ -37,42 +37,42 @@ class Subject:
     factory: Callable[[], object]
 
     def build(self) -> object:
-        """A fresh component.
+        """Builds a new component.
 
         Raises:
-            ConformanceError: The factory gives something that does not derive from the contract's class.
+            ConformanceError: The component does not derive from the class of the contract.
         """
         component = self.factory()
         contract = CONTRACTS[self.kind]
         if not isinstance(component, contract):
             raise ConformanceError(
-                f"the factory of {self.name} gives a {type(component).__name__}, not a {self.kind}; "
+                f"the factory of {self.name} returns a {type(component).__name__}, not a {self.kind}; "
                 f"derive its class from probebench.api.{contract.__name__}"
             )
         return component
 
 
 SubjectLike = Subject | str | tuple[Contract, "Callable[[], object]"]
-"""A spec such as ``"ddpm:attention=false"``, or a pair such as ``("probe", MyProbe)`` for what is not installed."""
+"""A spec such as ``"ddpm:attention=false"``, or for a component that is not installed a pair ``("probe", MyProbe)``."""
 
 
-def subjects(wanted: SubjectLike) -> tuple[Subject, ...]:
-    """All components that somebody means: a name may stand for a dataset and a probe at once.
+def subjects(requested: SubjectLike) -> tuple[Subject, ...]:
+    """Returns all components with a name, which may be that of a dataset and of a probe.
 
     Args:
-        wanted: A spec text, which is looked up among the installed plugins, or a pair of kind and factory.
+        requested: A spec, which is looked up in the installed plugins, or a pair of kind and factory.
 
     Raises:
         UsageError: No installed component has this name, or an option is wrong.
-        PluginError: The plugin that provides it is broken.
+        PluginError: The plugin of the component cannot be loaded.
     """
-    if isinstance(wanted, Subject):
-        return (wanted,)
-    if isinstance(wanted, str):
-        return _installed(wanted)
-    kind, factory = wanted
+    if isinstance(requested, Subject):
+        return (requested,)
+    if isinstance(requested, str):
+        return _installed(requested)
+    kind, factory = requested
     if kind not in CONTRACTS:
-        raise UsageError(f"no kind of component {kind!r}", hint="one of " + ", ".join(CONTRACTS))
+        raise UsageError(f"{kind!r} is not a kind of component", hint="one of " + ", ".join(CONTRACTS))
     return (Subject(kind, getattr(factory, "__name__", type(factory).__name__), factory),)
 
 

@@ -136,7 +136,8 @@ def test_images_are_resized_to_the_training_size(latent, read, batch, at, kind):
 def test_latents_are_not_sampled_and_are_scaled(latent, read, batch, at):
     folder, _ = latent("kl")
     images, points = batch(2), at(["down.0"])
-    first, again = (read("kl", folder, noise="none").extract(images, points, seed=seed) for seed in (0, 1))
+    backbone = read("kl", folder, noise="none")
+    first, again = (backbone.extract(images, points, seed=seed) for seed in (0, 1))
     assert torch.equal(first[points[0]], again[points[0]])
     path = folder / "vae/config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "scaling_factor": 0.1}))

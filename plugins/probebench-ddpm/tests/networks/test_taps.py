@@ -62,6 +62,23 @@ def test_flop_shares_of_the_full_network():
     assert {name: 100 * taps[name] for name in SHARES} == pytest.approx(SHARES, abs=0.1)
 
 
+def test_an_architecture_is_described_once(monkeypatch):
+    """Networks that differ only in their weights have the same taps; any other difference needs another pass."""
+    passes, on_meta = [], Denoiser.on_meta
+    monkeypatch.setattr(Denoiser, "on_meta", lambda self: passes.append(self) or on_meta(self))
+
+    def taps(*, shape=(3, 24, 40), seed=0, attention=True, encoder_flops=0):
+        network = random_unet(unet_config(widths=(8, 8, 8, 8), attention=attention, size=16), seed=seed)
+        return describe_taps(Denoiser(network), shape, encoder_flops=encoder_flops)
+
+    first = taps()
+    assert taps(seed=1) == first
+    assert len(passes) == 1
+    others = [taps(shape=(3, 40, 24)), taps(attention=False), taps(encoder_flops=10**6)]
+    assert all(other != first for other in others)
+    assert len(passes) == 4
+
+
 def test_the_full_network_has_the_published_number_of_weights():
     """35.75 M, as stated by DDAE for its DDPM; google/ddpm-cifar10-32 has the same number."""
     assert sum(weight.numel() for weight in on_meta().parameters()) == 35_746_307
@@ -74,8 +91,8 @@ def test_attention_is_at_the_second_level_and_in_the_middle_block_or_nowhere(wid
     network = random_unet(unet_config(widths=widths, attention=attention, size=16), seed=0)
     assert has_attention(network) is attention
     names = {name for name, _ in network.named_modules() if ".attentions." in name and name.count(".") <= 3}
-    places = {name.partition(".attentions")[0] for name in names}
-    assert places == ({"down_blocks.1", "mid_block", "up_blocks.2"} if attention else set())
+    blocks = {name.partition(".attentions")[0] for name in names}
+    assert blocks == ({"down_blocks.1", "mid_block", "up_blocks.2"} if attention else set())
 
 
 def test_names_of_the_thesis_count_resolutions(build):

@@ -29,23 +29,23 @@ def finish(process):
 
 def test_a_killed_run_resumes_to_the_same_images(start, tmp_path):
     """The images are compared with those of one uninterrupted run in a new interpreter."""
-    asked = ("--count", "6", "--batch-size", "1", "--sampling", "sampler=ddpm,steps=10")
+    options = ("--count", "6", "--batch-size", "1", "--sampling", "sampler=ddpm,steps=10")
     out = tmp_path / "out"
-    process = start(out, *asked)
+    process = start(out, *options)
     process.wait_for(out, "images/000001.png")
     process.send(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    there = len(list((out / "images").glob("*.png")))
-    assert 2 <= there < 6  # four images of ten passes are left when the second is seen
-    assert finish(start(out, *asked, "--npz")) == (
+    existing = len(list((out / "images").glob("*.png")))
+    assert 2 <= existing < 6  # four images of ten passes are left when the second is seen
+    assert finish(start(out, *options, "--npz")) == (
         0,
-        f"images: {out / 'images'} ({6 - there} drawn, {there} were there)\n"
+        f"images: {out / 'images'} ({6 - existing} generated, {existing} existed)\n"
         f"grid:   {out / 'grid.png'}\n"
         f"array:  {out / 'samples.npz'}\n",
         "",
     )
     whole = tmp_path / "whole"
-    command = [sys.executable, "-m", "probebench", *words(whole, *asked)]
+    command = [sys.executable, "-m", "probebench", *words(whole, *options)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -60,11 +60,11 @@ def test_a_killed_run_resumes_to_the_same_images(start, tmp_path):
 
 
 def test_another_seed_for_the_same_folder_and_a_backbone_without_sampler(start, tmp_path):
-    asked = ("--count", "1", "--sampling", "steps=1")
-    assert finish(start(tmp_path / "out", *asked))[0] == 0
-    code, printed, told = finish(start(tmp_path / "out", *asked, "--seed", "1"))
+    options = ("--count", "1", "--sampling", "steps=1")
+    assert finish(start(tmp_path / "out", *options))[0] == 0
+    code, printed, message = finish(start(tmp_path / "out", *options, "--seed", "1"))
     assert (code, printed) == (2, "")
-    assert told.startswith("error: the folder holds images drawn with another seed\n")
-    code, _, told = finish(start(tmp_path / "new", "--count", "1", "--backbone", "pixels"))
+    assert message.startswith("error: the folder holds images drawn with another seed\n")
+    code, _, message = finish(start(tmp_path / "new", "--count", "1", "--backbone", "pixels"))
     assert code == 2
-    assert told == "error: pixels draws no images\n  try: one of ddpm\n"
+    assert message == "error: pixels draws no images\n  try: one of ddpm\n"

@@ -209,7 +209,7 @@ def test_defaults_follow_the_sampler(options, expected):
         ({"sampler": "ddpm", "eta": "0.5"}, "eta and spacing are options of sampler=ddim"),
         ({"sampler": "ddpm", "spacing": "trailing"}, "eta and spacing are options of sampler=ddim"),
         ({"eta": "1.5"}, "option eta=1.5 should be less than or equal to 1"),
-        ({"step": "5"}, "no option 'step'"),
+        ({"step": "5"}, "there is no option 'step'"),
     ],
 )
 def test_wrong_options(options, message):

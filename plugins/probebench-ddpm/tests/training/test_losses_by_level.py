@@ -46,10 +46,10 @@ def test_a_band_is_the_mean_over_its_steps(job, prediction, batch_size):
     share = NoiseSchedule(scheduler)._alpha_bar
     for band, (first, end) in enumerate(BANDS):
         total = 0.0
-        for place, image in enumerate(images):
+        for position, image in enumerate(images):
             clean = image.double() / 127.5 - 1
-            noise = normal((3, 8, 8), seed=0, source="bands/val", index=[place], sample=band)[0].double()
-            t = int(first + (place + 0.5) * (end - first) / 7)
+            noise = normal((3, 8, 8), seed=0, source="bands/val", index=[position], sample=band)[0].double()
+            t = int(first + (position + 0.5) * (end - first) / 7)
             signal, sigma = share[t].sqrt(), (1 - share[t]).sqrt()
             target = noise if prediction == "epsilon" else signal * noise - sigma * clean
             total += float(((signal * clean + sigma * noise) / 2 - target).square().mean())

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch.autograd.graph import saved_tensors_hooks
 
 from probebench.api import UsageError
-from probebench_ddpm.backbones.ddpm import DDPM
-from probebench_ddpm.networks.attention import check_attention
 from probebench_ddpm.networks.unet import random_unet, unet_config
-from probebench_ddpm.options import DDPMOptions
-from probebench_ddpm.training import loop, memory
+from probebench_ddpm.training import memory
 from probebench_ddpm.training.trainer import train
 
 GIB = 2**30
@@ -36,13 +32,6 @@ def kept(unet, side, count=1):
     return sum(storage.nbytes() for pointer, storage in found.items() if pointer not in own)
 
 
-def eager(unet):
-    for layer in unet.modules():
-        if isinstance(layer, Attention):
-            layer.set_processor(AttnProcessor())
-    return unet
-
-
 @pytest.mark.parametrize(("attention", "precision"), [(True, "fp32"), (False, "fp32"), (True, "bf16")])
 def test_the_estimate_is_what_a_real_pass_keeps(attention, precision):
     needed = memory.estimate(config(attention=attention), precision=precision, device="cpu", data=0)
@@ -63,39 +52,12 @@ def test_the_estimate_allocates_no_memory_and_uses_no_random_numbers():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_attention_grows_with_the_pixels():
+def test_attention_grows_with_the_pixels(eager):
     """At twice the side, four times the pixels, the network keeps four times as much; eager attention keeps more."""
     small, large = (memory.estimate(config(side), precision="fp32", device="cpu", data=0).image for side in (32, 64))
     assert large / small == pytest.approx(4, rel=0.05)
     small, large = (kept(eager(random_unet(config(side), seed=0)), side) for side in (32, 64))
     assert large / small > 8
-
-
-def test_eager_attention_is_refused(saved, unet, monkeypatch):
-    network = unet()
-    check_attention(network, where="here")
-    with pytest.raises(UsageError) as error:
-        check_attention(eager(network), where="here")
-    assert str(error.value) == (
-        "attention is computed by AttnProcessor, not by scaled_dot_product_attention\n  in: here\n"
-        "  try: install torch 2 or newer, and call neither set_attn_processor nor enable_attention_slicing"
-    )
-    folder = saved(unet())
-    usual = Attention.__init__
-
-    def init(self, *words, **named):
-        usual(self, *words, **named)
-        self.set_processor(AttnProcessor())
-
-    monkeypatch.setattr(Attention, "__init__", init)
-    with pytest.raises(UsageError, match="attention is computed by AttnProcessor"):
-        DDPM(DDPMOptions(checkpoint=str(folder)))
-
-
-def test_training_refuses_eager_attention(job, monkeypatch):
-    monkeypatch.setattr(loop, "random_unet", lambda *words, **named: eager(random_unet(*words, **named)))
-    with pytest.raises(UsageError, match=r"not by scaled_dot_product_attention\n  in: training of ddpm"):
-        train(job())
 
 
 def check(free, monkeypatch, **changed):

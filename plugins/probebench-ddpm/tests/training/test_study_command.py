@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from probebench.records import files
+from probebench.records import files as records
 
 STUDY = """
 backbone = ["ddpm:run=runs/on,epochs=all", "ddpm:run=runs/off,epochs=1"]
@@ -66,9 +66,9 @@ def whole(tmp_path_factory):
 def outcome(folder):
     """Returns what a study must reproduce: numbers, figures and weights."""
     paths = sorted((folder / "study/records").rglob("*.json"))
-    told = {path.relative_to(folder): files.comparable(files.read_record(path)) for path in paths}
+    results = {path.relative_to(folder): records.comparable(records.read_record(path)) for path in paths}
     files = [*(folder / "study/plots").rglob("*.*"), *(folder / "runs").rglob("*.safetensors")]
-    return told, {path.relative_to(folder): path.read_bytes() for path in files}
+    return results, {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def test_it_trains_probes_and_reports(whole):
@@ -80,7 +80,7 @@ def test_it_trains_probes_and_reports(whole):
     ]
     assert "wrote study/boards/digits/knn.md" in lines
     assert "wrote study/plots/digits/knn/epochs-ddpm.svg" in lines
-    found = [files.read_record(path) for path in (folder / "study/records").rglob("*.json")]
+    found = [records.read_record(path) for path in (folder / "study/records").rglob("*.json")]
     provenance = {record.cell.backbone.title: record.cell.backbone.trained for record in found}
     assert {title: trained and trained.epoch for title, trained in provenance.items()} == {
         "ddpm:checkpoint=runs/on/epoch-0001": 1,
@@ -101,9 +101,9 @@ def test_killed_twice_it_ends_with_the_same_results(start, whole, tmp_path):
         assert process.wait() == -signal.SIGKILL
     process = start(folder)
     assert process.wait() == 0, process.stderr
-    told, files = outcome(folder)
+    results, files = outcome(folder)
     expected, expected_files = outcome(whole[0])
-    assert told == expected
+    assert results == expected
     assert files.keys() == expected_files.keys()
     assert [path for path, data in files.items() if data != expected_files[path]] == []
 

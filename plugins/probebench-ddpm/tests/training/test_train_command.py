@@ -13,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from probebench.api import hash63
 from probebench_ddpm.backbones.ddpm import DDPM
+from probebench_ddpm.networks.unet import random_unet, unet_config
 from probebench_ddpm.options import DDPMOptions
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -114,14 +116,18 @@ def test_two_processes_train_as_one(train, tmp_path, trained):
     assert ended.stderr == "", "the second process prints nothing"
     assert ended.stdout.splitlines()[1] == f"checkpoint: {out / 'epoch-0001'}"
     assert len(ended.stdout.splitlines()) == 3
+    network = unet_config(widths=(8, 8, 8, 8), attention=False, size=8)
+    initial = random_unet(network, seed=hash63("weights", 0)).state_dict()
     for kind in ("unet", "unet_raw"):
-        found, expected = (
+        by_two, by_one = (
             load_file(folder / "epoch-0001" / kind / "diffusion_pytorch_model.safetensors")
             for folder in (out, trained[0])
         )
-        for name, weight in expected.items():
-            torch.testing.assert_close(found[name], weight, rtol=1e-4, atol=1e-5, msg=name)
-    assert any(not torch.equal(found[name], expected[name]) for name in expected), "gradients were added otherwise"
+        difference = torch.cat([(by_two[name] - weight).flatten() for name, weight in by_one.items()]).norm()
+        change = torch.cat([(weight - initial[name]).flatten() for name, weight in by_one.items()]).norm()
+        # Adam divides a gradient by its size, so rounding can reverse the step of a weight whose gradient is near 0.
+        # Such weights are few: the difference is 0.3 to 1.1 % of the change by training. With other noise it is 84 %.
+        assert 0 < float(difference) < 0.05 * float(change)
     first, second = ((folder / "loss.csv").read_text().splitlines()[1].split(",") for folder in (out, trained[0]))
     assert float(first[2]) == pytest.approx(float(second[2]), abs=1e-4)
 

@@ -21,7 +21,7 @@ def check(
         str | None,
         typer.Argument(help="A backbone, dataset or probe, such as ddpm:attention=false; or the file of a record"),
     ] = None,
-    list_checks: Annotated[bool, typer.Option("--list", help="List every check and the rule that it checks")] = False,
+    list_checks: Annotated[bool, typer.Option("--list", help="Print every check with its requirement")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
 ) -> None:
     """Checks that a component fulfils its contract, or that a record is valid.
@@ -45,14 +45,14 @@ def _is_file(name: str) -> bool:
 def _list_checks(*, as_json: bool) -> None:
     from probebench.testing import CONTRACTS, checks_for
 
-    laws = {kind: {check.name: check.law for check in checks_for(kind)} for kind in CONTRACTS}
+    laws = {kind: {check.name: check.requirement for check in checks_for(kind)} for kind in CONTRACTS}
     if as_json:
         print_json(laws)
         return
     for number, (kind, checks) in enumerate(laws.items()):
         if number:
             typer.echo()
-        print_table((f"{kind} checks", "rule"), list(checks.items()))
+        print_table((f"{kind} checks", "requirement"), list(checks.items()))
 
 
 def _check_record(path: Path, *, as_json: bool) -> None:

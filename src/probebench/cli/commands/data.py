@@ -10,7 +10,7 @@ import typer
 from probebench.cli.output import print_json, print_table, quiet_stdout
 
 if TYPE_CHECKING:
-    from probebench.extraction.context import Images
+    from probebench.extraction.dataset import Images
     from probebench.plugins.registry import Component
 
 app = typer.Typer(help="Download datasets, and show what they contain", no_args_is_help=True)
@@ -41,7 +41,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
 ) -> None:
     """Shows a dataset: images by class and split, size, fingerprints, problems, and a contact sheet."""
-    from probebench.extraction.context import open_images
+    from probebench.extraction.dataset import open_images
     from probebench.plugins.registry import resolve
 
     component = resolve("dataset", dataset)

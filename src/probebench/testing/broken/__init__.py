@@ -1,1 +1,1 @@
-"""Fakes that break one law each, so that every check is seen to fail."""
+"""Fakes that each break one requirement, to test that every check can fail."""

@@ -1,5 +1,5 @@
-"""Backbones that say something wrong about themselves. Each docstring says what a plugin author may have done."""
-# ruff: noqa: D102 - a class says what is wrong with its method
+"""Backbones with wrong taps, levels, ranges or fingerprints. Each docstring describes a mistake of a plugin author."""
+# ruff: noqa: D102 - the docstring of a class describes its method
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _built = itertools.count()
 
 
 @breaks("taps_are_unique")
-class TwoTapsOfOneName(ToyBackbone):
-    """Two blocks were given one name."""
+class DuplicateTap(ToyBackbone):
+    """Uses one name for two blocks."""
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         early, late, head = super().taps(image_size)
@@ -27,7 +27,7 @@ class TwoTapsOfOneName(ToyBackbone):
 
 @breaks("taps_are_unique")
 class TapWithAComma(ToyBackbone):
-    """``--taps`` splits at commas, so that nobody can ask for this tap."""
+    """Has a comma in the name of a tap, at which ``--taps`` splits."""
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         return (replace(super().taps(image_size)[0], id="early,first"),)
@@ -35,7 +35,7 @@ class TapWithAComma(ToyBackbone):
 
 @breaks("taps_are_unique")
 class NoDefaultTap(ToyBackbone):
-    """`run` without ``--taps`` would read nothing."""
+    """Has no default tap, so that `run` without ``--taps`` reads nothing."""
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         return tuple(replace(tap, default=False) for tap in super().taps(image_size))
@@ -43,7 +43,7 @@ class NoDefaultTap(ToyBackbone):
 
 @breaks("aliases_are_unique")
 class AliasOfTwoTaps(ToyBackbone):
-    """A paper's name was copied to a second tap."""
+    """Uses one alias for several taps."""
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         return tuple(replace(tap, aliases=("toy:first",)) for tap in super().taps(image_size))
@@ -51,7 +51,7 @@ class AliasOfTwoTaps(ToyBackbone):
 
 @breaks("aliases_are_unique")
 class AliasIsATap(ToyBackbone):
-    """The alias of one tap is the id of another."""
+    """Uses the id of a tap as the alias of another."""
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         early, late, head = super().taps(image_size)
@@ -60,20 +60,20 @@ class AliasIsATap(ToyBackbone):
 
 @breaks("taps_do_not_change")
 class TapsInRandomOrder(ToyBackbone):
-    """The taps come from a set, whose order differs between processes and builds."""
+    """Stores the taps in a set, whose order differs between builds."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
-        self._turned = next(_built) % 2
+        self._reversed = next(_built) % 2
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         taps = super().taps(image_size)
-        return taps[::-1] if self._turned else taps
+        return taps[::-1] if self._reversed else taps
 
 
 @breaks("costs_rise")
 class CostsInPercent(ToyBackbone):
-    """Costs go to 100 instead of 1."""
+    """Returns costs in percent."""
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         return tuple(replace(tap, cost=100 * tap.cost) for tap in super().taps(image_size))
@@ -81,40 +81,40 @@ class CostsInPercent(ToyBackbone):
 
 @breaks("costs_rise")
 class DeepestTapFirst(ToyBackbone):
-    """The taps are listed from the output to the input."""
+    """Lists the taps from the output to the input."""
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         return super().taps(image_size)[::-1]
 
 
-@breaks("shapes_are_real")
-class HeightForgotten(ToyBackbone):
-    """The stride of the second block is not in its declared shape: right under gap, wrong under flat."""
+@breaks("shapes_are_correct")
+class WrongTapShape(ToyBackbone):
+    """Ignores the stride of a block in its declared shape, which is wrong for the pool flat only."""
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         early, late, head = super().taps(image_size)
         return (early, replace(late, shape=(8, *image_size)), head)
 
 
-@breaks("shapes_are_real")
+@breaks("shapes_are_correct")
 class ShapeOfAnotherKind(ToyBackbone):
-    """A spatial tap is declared with the shape of a vector."""
+    """Declares a spatial tap with the shape of a vector."""
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
         return tuple(replace(tap, shape=tap.shape[:1]) for tap in super().taps(image_size))
 
 
 @breaks("levels_are_unique")
-class TwoLevelsOfOneName(ToyBackbone):
-    """Two noise levels share an id."""
+class DuplicateLevel(ToyBackbone):
+    """Uses one id for two levels."""
 
     def levels(self) -> tuple[Level, ...]:
         return (CLEAN, Level("t=10", 0.1), Level("t=10", 0.2))
 
 
 @breaks("levels_are_unique")
-class LevelFindsAnother(ToyBackbone):
-    """level() ignores what it was asked for."""
+class LevelIgnoresItsArgument(ToyBackbone):
+    """Returns the level clean for every id."""
 
     def level(self, text: str) -> Level:
         del text
@@ -123,7 +123,7 @@ class LevelFindsAnother(ToyBackbone):
 
 @breaks("levels_are_unique")
 class InfiniteSigma(ToyBackbone):
-    """The last step of a schedule with zero terminal signal has no finite noise to signal ratio."""
+    """Declares a level of pure noise, whose noise-to-signal ratio is infinite."""
 
     def levels(self) -> tuple[Level, ...]:
         return (CLEAN, Level("t=999", float("inf")))
@@ -131,7 +131,7 @@ class InfiniteSigma(ToyBackbone):
 
 @breaks("unknown_level_is_refused")
 class UnknownLevelIsClean(ToyBackbone):
-    """A misspelt level is read as the clean image, without a word."""
+    """Returns the level clean for a misspelt level."""
 
     def level(self, text: str) -> Level:
         return next((level for level in self.levels() if level.id == text), CLEAN)
@@ -139,7 +139,7 @@ class UnknownLevelIsClean(ToyBackbone):
 
 @breaks("unknown_level_is_refused")
 class UnknownLevelIsKeyError(ToyBackbone):
-    """A misspelt level ends in a traceback."""
+    """Raises KeyError for a misspelt level, which has no message for the user."""
 
     def level(self, text: str) -> Level:
         return {level.id: level for level in self.levels()}[text]
@@ -147,15 +147,15 @@ class UnknownLevelIsKeyError(ToyBackbone):
 
 @breaks("sigma_rises_with_t")
 class ReversedSchedule(ToyBackbone):
-    """Time steps are counted from the most noise, as some samplers do."""
+    """Counts time steps from the most noise, as some samplers do."""
 
     def levels(self) -> tuple[Level, ...]:
         return (Level("t=10", 0.8), Level("t=100", 0.1))
 
 
 @breaks("input_range_is_kept")
-class NormalisedTooFar(ToyBackbone):
-    """Images reach 1.1, a range the network was not trained with."""
+class InputOutOfRange(ToyBackbone):
+    """Scales images to 1.1, a range that the network was not trained on."""
 
     def prepare(self, images: Tensor) -> Tensor:
         return super().prepare(images) * 1.1
@@ -163,15 +163,15 @@ class NormalisedTooFar(ToyBackbone):
 
 @breaks("input_range_is_kept")
 class PreparedInHalfPrecision(ToyBackbone):
-    """The cast to bf16 comes before the noise, and swallows it."""
+    """Casts to bf16 before the noise is added, so that small noise is lost."""
 
     def prepare(self, images: Tensor) -> Tensor:
         return super().prepare(images).bfloat16()
 
 
 @breaks("fingerprint_is_stable")
-class FingerprintOfTheObject(ToyBackbone):
-    """The fingerprint differs between builds, so that no stored feature is ever found again."""
+class FingerprintPerBuild(ToyBackbone):
+    """Returns a fingerprint that differs between builds, so that stored features are never used."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
@@ -183,7 +183,7 @@ class FingerprintOfTheObject(ToyBackbone):
 
 @breaks("fingerprint_is_stable")
 class FingerprintIsAName(ToyBackbone):
-    """The fingerprint is the name of a checkpoint, whatever weights it holds."""
+    """Returns the name of a checkpoint as its fingerprint."""
 
     def fingerprint(self) -> str:
         return "toy-v1"
@@ -191,17 +191,17 @@ class FingerprintIsAName(ToyBackbone):
 
 @breaks("bf16_gives_float32")
 class NotFiniteInHalfPrecision(ToyBackbone):
-    """A smallest number that is not 0 in float32 alone guards a division."""
+    """Divides by a number that is 0 in bf16."""
 
-    def forward(self, images: Tensor, wanted: set[str]) -> dict[str, Tensor]:
-        maps = super().forward(images, wanted)
+    def forward(self, images: Tensor, taps: set[str]) -> dict[str, Tensor]:
+        maps = super().forward(images, taps)
         smallest = torch.full((), 1e-40, dtype=images.dtype)
         half = next(self.network.parameters()).dtype == torch.bfloat16
         return {name: value / smallest * smallest if half else value for name, value in maps.items()}
 
 
 class RefusesHalfPrecision(ToyBackbone):
-    """Not broken: a backbone may refuse bf16, and the check says so by skipping."""
+    """Not broken: a backbone may raise an error for bf16, and the check is skipped."""
 
     def move_to(self, device: str, precision: Precision) -> None:
         if precision == "bf16":

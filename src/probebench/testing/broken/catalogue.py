@@ -1,4 +1,4 @@
-"""Components that each break one law on purpose: every check is seen to fail on at least one of them."""
+"""The list of broken components. Every check must fail for at least one of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FAKES: list[tuple[str, Subject]] = []
 
 
 def breaks(check: str) -> Callable[[Broken], Broken]:
-    """Says which check must catch the decorated component."""
+    """Registers a component with the check that must fail for it."""
 
     def register(component: Broken) -> Broken:
         kind: Contract = next(kind for kind, contract in CONTRACTS.items() if issubclass(component, contract))
@@ -28,7 +28,7 @@ def breaks(check: str) -> Callable[[Broken], Broken]:
 
 
 def broken_fakes() -> tuple[tuple[str, Subject], ...]:
-    """All broken components, each with the name of the check that must catch it."""
+    """Returns all broken components, each with the name of the check that must fail."""
     from probebench.testing.broken import (
         backbones,
         datasets,
@@ -40,7 +40,5 @@ def broken_fakes() -> tuple[tuple[str, Subject], ...]:
         splits,
     )
 
-    # Importing them is what fills the list.
-    del backbones, datasets, features, measures, neighbours
-    del probes, splits, finetuning
+    del backbones, datasets, features, finetuning, measures, neighbours, probes, splits  # their import fills the list
     return tuple(_FAKES)

@@ -1,5 +1,5 @@
-"""Datasets that each break a law. Each docstring says what a plugin author may have done."""
-# ruff: noqa: D102 - a class says what is wrong with its method
+"""Datasets that each break a requirement. Each docstring describes a mistake of a plugin author."""
+# ruff: noqa: D102 - the docstring of a class describes its method
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _built = itertools.count()
 
 
 class _WithSplit(ToyDataset):
-    """A dataset whose splits are of another class."""
+    """A dataset whose splits have another class."""
 
     split_type: ClassVar[type[ToySplit]]
 
@@ -33,30 +33,30 @@ class _WithSplit(ToyDataset):
         return self.split_type(name, len(good))
 
 
-@breaks("card_is_valid")
-class OneClassTwice(ToyDataset):
-    """Two classes share a name."""
+@breaks("attributes_are_valid")
+class DuplicateClass(ToyDataset):
+    """Has two classes with one name."""
 
     classes = ("dark", "dark", "light")
 
 
-@breaks("card_is_valid")
+@breaks("attributes_are_valid")
 class NoTestSplit(ToyDataset):
-    """There is nothing to measure on."""
+    """Has no split to measure on."""
 
     splits = ("train",)
 
 
-@breaks("card_is_valid")
+@breaks("attributes_are_valid")
 class SizeIsANumber(ToyDataset):
-    """The image size is not height and width."""
+    """Sets the image size to one number."""
 
     image_size = (8,)  # type: ignore[assignment]
 
 
-@breaks("card_is_valid")
+@breaks("attributes_are_valid")
 class UnknownMetric(ToyDataset):
-    """A metric that the core does not know."""
+    """Sets a metric that the core does not know."""
 
     metric = "f1"  # type: ignore[assignment]
 
@@ -70,8 +70,8 @@ class _LongSplit(ToySplit):
 
 
 @breaks("splits_have_images")
-class LongerThanItsImages(_WithSplit):
-    """The length counts an image that cannot be read."""
+class TooLong(_WithSplit):
+    """Counts an image that cannot be read in its length."""
 
     split_type = _LongSplit
 
@@ -83,14 +83,14 @@ class _UnlabelledTail(ToySplit):
 
 @breaks("splits_have_images")
 class FewerLabelsThanImages(_WithSplit):
-    """One image has no label."""
+    """Has one label less than images."""
 
     split_type = _UnlabelledTail
 
 
 @breaks("splits_have_images")
 class EmptySplit(ToyDataset):
-    """A split without images is declared."""
+    """Declares a split without images."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options, test=0)
@@ -102,8 +102,8 @@ class _FromOne(ToySplit):
 
 
 @breaks("labels_are_classes")
-class CountsFromOne(_WithSplit):
-    """Labels as in the archive, which counts from 1."""
+class LabelsFromOne(_WithSplit):
+    """Returns labels that count from 1, as in the archive."""
 
     split_type = _FromOne
 
@@ -115,7 +115,7 @@ class _Unlabelled(ToySplit):
 
 @breaks("labels_are_classes")
 class UnlabelledImages(_WithSplit):
-    """Unlabelled images, marked -1, are part of the split."""
+    """Includes images without labels, which are marked -1."""
 
     split_type = _Unlabelled
 
@@ -127,16 +127,16 @@ class _ShortLabels(ToySplit):
 
 @breaks("labels_are_classes")
 class Int32Labels(_WithSplit):
-    """Labels in another type of integer."""
+    """Returns int32 labels."""
 
     split_type = _ShortLabels
 
 
 @breaks("classes_are_in_train")
 class ClassWithoutImages(ToyDataset):
-    """A class of the full dataset that this subset leaves out."""
+    """Declares a class of the full dataset that this subset does not contain."""
 
-    classes = ("dark", "middle", "light", "none of them")
+    classes = ("dark", "middle", "light", "absent")
 
 
 class _Floats(ToySplit):
@@ -146,7 +146,7 @@ class _Floats(ToySplit):
 
 @breaks("images_are_uint8")
 class FloatImages(_WithSplit):
-    """Images are scaled to 0..1, as torchvision's ToTensor does."""
+    """Scales images to values from 0 to 1, as torchvision's ToTensor does."""
 
     split_type = _Floats
 
@@ -159,7 +159,7 @@ class _GreyTail(ToySplit):
 
 @breaks("images_are_uint8")
 class OneGreyImage(_WithSplit):
-    """The last file is grey, and nobody converted it to RGB."""
+    """Does not convert the last file, which is grey, to RGB."""
 
     split_type = _GreyTail
 
@@ -179,7 +179,7 @@ class _InSequence(ToySplit):
 
 @breaks("order_of_access_does_not_matter")
 class AugmentsInSequence(_WithSplit):
-    """A random augmentation is drawn at every read, from a seeded generator."""
+    """Augments images at random at every read, with a seeded generator."""
 
     split_type = _InSequence
 
@@ -191,7 +191,7 @@ class _Backwards(ToySplit):
 
 @breaks("order_of_access_does_not_matter")
 class UnsortedFiles(ToyDataset):
-    """The order of the images is that in which the file system lists them."""
+    """Uses the order in which the file system lists the images."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
@@ -219,16 +219,16 @@ class _SharedLabels(ToySplit):
         return self._labels
 
 
-@breaks("callers_cannot_change_it")
-class HandsOutItsImages(_WithSplit):
-    """Images are views of the dataset's memory."""
+@breaks("callers_cannot_change_data")
+class SharesImageMemory(_WithSplit):
+    """Returns images that share the memory of the dataset."""
 
     split_type = _Shared
 
 
-@breaks("callers_cannot_change_it")
-class HandsOutItsLabels(_WithSplit):
-    """labels() gives the dataset's own tensor."""
+@breaks("callers_cannot_change_data")
+class SharesLabelMemory(_WithSplit):
+    """Returns the stored tensor from labels()."""
 
     split_type = _SharedLabels
 
@@ -240,7 +240,7 @@ class _Leaked(ToySplit):
 
 @breaks("splits_share_no_image")
 class TestImageInTrain(_WithSplit):
-    """One photograph is in both splits."""
+    """Has one image in both splits."""
 
     split_type = _Leaked
 
@@ -250,9 +250,9 @@ class _OneFingerprint(ToySplit):
         return "0" * 64
 
 
-@breaks("fingerprints_tell_splits_apart")
+@breaks("fingerprints_differ_between_splits")
 class FingerprintOfTheDataset(_WithSplit):
-    """All splits share the fingerprint of the archive."""
+    """Uses the fingerprint of the archive for all splits."""
 
     split_type = _OneFingerprint
 
@@ -262,9 +262,9 @@ class _CountingFingerprint(ToySplit):
         return f"{next(_built):064x}"
 
 
-@breaks("fingerprints_tell_splits_apart")
-class FingerprintOfTheMoment(_WithSplit):
-    """The fingerprint changes from call to call, as one over file times does."""
+@breaks("fingerprints_differ_between_splits")
+class UnstableFingerprint(_WithSplit):
+    """Returns a fingerprint that changes from call to call, as one of file times does."""
 
     split_type = _CountingFingerprint
 
@@ -276,7 +276,7 @@ class _ReadsForLabels(ToySplit):
 
 @breaks("labels_read_no_image")
 class DecodesForLabels(_WithSplit):
-    """labels() goes through all samples, and decodes every image."""
+    """Decodes every image in labels()."""
 
     split_type = _ReadsForLabels
 
@@ -289,7 +289,7 @@ class _Locked(ToySplit):
 
 @breaks("workers_can_read_it")
 class HoldsALock(_WithSplit):
-    """A lock cannot be sent to a worker process."""
+    """Stores a lock, which cannot be sent to a worker process."""
 
     split_type = _Locked
 
@@ -300,8 +300,8 @@ class _ForgetsItsName(ToySplit):
 
 
 @breaks("workers_can_read_it")
-class ForgetsWhenPickled(_WithSplit):
-    """A worker reads other images than the main process."""
+class WrongAfterPickling(_WithSplit):
+    """Loses its name when it is pickled, so that workers read other images."""
 
     split_type = _ForgetsItsName
 
@@ -312,8 +312,8 @@ class _Wraps(ToySplit):
 
 
 @breaks("index_out_of_range_is_refused")
-class StartsAgain(_WithSplit):
-    """After the last image the first one comes again."""
+class WrapsAround(_WithSplit):
+    """Returns the first image after the last."""
 
     split_type = _Wraps
 
@@ -325,14 +325,14 @@ class _KeyError(ToySplit):
 
 @breaks("index_out_of_range_is_refused")
 class RaisesKeyError(_WithSplit):
-    """Loops that end at IndexError, as Python's own do, never end well."""
+    """Raises KeyError, so that loops which end at IndexError fail."""
 
     split_type = _KeyError
 
 
 @breaks("unknown_split_is_refused")
 class UnknownSplitIsTrain(ToyDataset):
-    """A misspelt split gives another one."""
+    """Returns train for a misspelt split."""
 
     def split(self, name: str) -> Split:
         return super().split(name if name in self.sizes else "train")
@@ -340,7 +340,7 @@ class UnknownSplitIsTrain(ToyDataset):
 
 @breaks("unknown_split_is_refused")
 class UnknownSplitIsKeyError(ToyDataset):
-    """A misspelt split ends in a traceback."""
+    """Raises KeyError for a misspelt split, which has no message for the user."""
 
     def split(self, name: str) -> Split:
         return ToySplit(name, self.sizes[name])
@@ -348,19 +348,19 @@ class UnknownSplitIsKeyError(ToyDataset):
 
 class _Random(ToySplit):
     def image(self, index: int) -> Tensor:
-        return super().image(index) + int(random.random() * 20)  # noqa: S311 - the fault of this fake
+        return super().image(index) + int(random.random() * 20)  # noqa: S311 - the mistake of this fake
 
 
 @breaks("random_state_is_untouched")
 class AugmentsWithRandom(_WithSplit):
-    """A random brightness, drawn from the standard library."""
+    """Changes the brightness at random, with the global state of the standard library."""
 
     split_type = _Random
 
 
 @breaks("random_state_is_untouched")
 class SeedsNumpy(ToyDataset):
-    """Seeds numpy's global state for everybody."""
+    """Seeds the global state of numpy."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
@@ -376,7 +376,7 @@ class _Online(ToySplit):
 
 
 @breaks("no_network_is_needed")
-class LooksForUpdates(_WithSplit):
-    """A server is asked for the newest version each time, and silence is taken for "no news"."""
+class ChecksForUpdates(_WithSplit):
+    """Asks a server for a newer version at each call, and ignores connection errors."""
 
     split_type = _Online

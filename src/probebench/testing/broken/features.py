@@ -1,5 +1,5 @@
-"""Backbones whose features break a law. Each docstring says what a plugin author may have done."""
-# ruff: noqa: ARG002, D102 - a class says what is wrong with its method
+"""Backbones whose features break a requirement. Each docstring describes a mistake of a plugin author."""
+# ruff: noqa: ARG002, D102 - the docstring of a class describes its method
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _built = itertools.count()
 FeatureMatrices = dict[Point, Tensor]
 
 
-@breaks("asked_points_come_back")
-class PointsNobodyAskedFor(ToyBackbone):
-    """All taps come back, whatever was asked."""
+@breaks("requested_points_are_returned")
+class ExtraPoints(ToyBackbone):
+    """Returns more points than requested."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         more = [Point("late", point.level, "gap") for point in points]
         return super().extract(batch, [*points, *more], seed=seed)
 
 
-@breaks("asked_points_come_back")
+@breaks("requested_points_are_returned")
 class DoublePrecision(ToyBackbone):
-    """Features come back as float64."""
+    """Returns float64 features."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         return {point: value.double() for point, value in super().extract(batch, points, seed=seed).items()}
@@ -42,7 +42,7 @@ class DoublePrecision(ToyBackbone):
 
 @breaks("features_are_finite")
 class BlackImagesAreNaN(ToyBackbone):
-    """Each image is divided by its own deviation, which is 0 for a black one."""
+    """Divides each image by its standard deviation, which is 0 for a black image."""
 
     def prepare(self, images: Tensor) -> Tensor:
         prepared = super().prepare(images)
@@ -51,7 +51,7 @@ class BlackImagesAreNaN(ToyBackbone):
 
 @breaks("batch_size_does_not_matter")
 class CentredOverTheBatch(ToyBackbone):
-    """Features are centred with the mean of the batch they came in."""
+    """Subtracts the mean of the batch from the features."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         features = super().extract(batch, points, seed=seed)
@@ -62,7 +62,7 @@ class CentredOverTheBatch(ToyBackbone):
 @breaks("weights_do_not_change")
 @breaks("network_is_in_eval_mode")
 class LeftInTrainMode(ToyBackbone):
-    """Nobody called eval(): batch normalisation uses the batch, and changes its running statistics."""
+    """Does not call eval(): batch normalisation uses the batch, and changes its running statistics."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
@@ -72,7 +72,7 @@ class LeftInTrainMode(ToyBackbone):
 @breaks("batch_size_does_not_matter")
 @breaks("order_does_not_matter")
 class NoisePerBatch(ToyBackbone):
-    """One generator per batch: the noise of an image depends on its place in the batch."""
+    """Uses one generator for a batch, so that noise depends on the position in the batch."""
 
     def noisy(self, batch: Batch, level: Level, *, seed: int) -> Tensor:
         images = self.prepare(batch.images)
@@ -82,7 +82,7 @@ class NoisePerBatch(ToyBackbone):
 
 @breaks("other_points_do_not_matter")
 class InPlaceActivation(ToyBackbone):
-    """A tap that is read rectifies the map in place, and later layers see it."""
+    """Changes the feature map of a tap in place, so that later layers read the changed map."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         if "early" not in {point.tap for point in points}:
@@ -96,8 +96,8 @@ class InPlaceActivation(ToyBackbone):
 
 
 @breaks("repeated_calls_agree")
-class CountsItsCalls(ToyBackbone):
-    """The noise comes from a counter instead of the seed: a repeated run gives other features."""
+class NoiseFromACounter(ToyBackbone):
+    """Seeds the noise with a counter, so that a repeated run has other features."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
@@ -109,7 +109,7 @@ class CountsItsCalls(ToyBackbone):
 
 @breaks("builds_agree")
 class UnseededWeights(ToyBackbone):
-    """A layer that the checkpoint lacks keeps its random weights."""
+    """Leaves random weights in a layer that is not in the checkpoint."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
@@ -117,9 +117,9 @@ class UnseededWeights(ToyBackbone):
         nn.init.normal_(next(self.network.parameters()), generator=generator)
 
 
-@breaks("images_are_told_apart")
-class ReadsItsBias(ToyBackbone):
-    """Weights of zero, as after a checkpoint whose names did not match: features are the bias."""
+@breaks("images_have_different_features")
+class ConstantFeatures(ToyBackbone):
+    """Has weights of zero, as if the names in a checkpoint did not match, so that features are the bias."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
@@ -128,15 +128,15 @@ class ReadsItsBias(ToyBackbone):
 
 @breaks("inputs_are_not_modified")
 class PreparesInPlace(ToyBackbone):
-    """Images are inverted in the caller's memory."""
+    """Inverts images in place."""
 
     def prepare(self, images: Tensor) -> Tensor:
         return super().prepare(images.mul_(-1).add_(255))
 
 
 @breaks("inputs_are_not_modified")
-class ShiftsTheIndex(ToyBackbone):
-    """The positions are offset in the caller's memory."""
+class IndexInPlace(ToyBackbone):
+    """Changes the index in place."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         batch.index.add_(1)
@@ -144,8 +144,8 @@ class ShiftsTheIndex(ToyBackbone):
 
 
 @breaks("no_gradient_is_kept")
-class KeepsTheGraph(ToyBackbone):
-    """extract() runs with gradients, and every stored feature holds on to its graph."""
+class KeepsGradients(ToyBackbone):
+    """Runs extract() with gradients, so that every feature keeps its graph."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         with torch.inference_mode(mode=False), torch.enable_grad():
@@ -153,8 +153,8 @@ class KeepsTheGraph(ToyBackbone):
 
 
 @breaks("no_gradient_is_kept")
-class SwitchesGradientsOff(ToyBackbone):
-    """Gradients are switched off for the whole process."""
+class DisablesGradients(ToyBackbone):
+    """Disables gradients for the whole process."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         torch.set_grad_enabled(False)
@@ -163,7 +163,7 @@ class SwitchesGradientsOff(ToyBackbone):
 
 @breaks("network_is_in_eval_mode")
 class TrainModeAfterwards(ToyBackbone):
-    """The mode is "restored" to train after the first call."""
+    """Sets train mode after a call."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         self.network.eval()
@@ -173,8 +173,8 @@ class TrainModeAfterwards(ToyBackbone):
 
 
 @breaks("random_state_is_untouched")
-class DrawsFromTorch(ToyBackbone):
-    """Noise from torch.randn: it depends on everything that was drawn before."""
+class NoiseFromTorch(ToyBackbone):
+    """Generates noise with the global state of torch."""
 
     def noisy(self, batch: Batch, level: Level, *, seed: int) -> Tensor:
         images = self.prepare(batch.images)
@@ -182,8 +182,8 @@ class DrawsFromTorch(ToyBackbone):
 
 
 @breaks("random_state_is_untouched")
-class DrawsFromNumpy(ToyBackbone):
-    """Noise from numpy's global state."""
+class NoiseFromNumpy(ToyBackbone):
+    """Generates noise with the global state of numpy."""
 
     def noisy(self, batch: Batch, level: Level, *, seed: int) -> Tensor:
         images = self.prepare(batch.images)
@@ -193,7 +193,7 @@ class DrawsFromNumpy(ToyBackbone):
 
 @breaks("random_state_is_untouched")
 class ShufflesWithRandom(ToyBackbone):
-    """An order is drawn from the standard library, and undone again."""
+    """Shuffles points with the global state of the standard library."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         return super().extract(batch, random.sample(list(points), len(points)), seed=seed)
@@ -201,15 +201,15 @@ class ShufflesWithRandom(ToyBackbone):
 
 @breaks("random_state_is_untouched")
 class ReadsTheGlobalSeed(ToyBackbone):
-    """The state is put back, but the features still depend on what it was."""
+    """Uses the global seed, so that features depend on it."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         return super().extract(batch, points, seed=torch.initial_seed())
 
 
 @breaks("random_state_is_untouched")
-class SeedsTheProcess(ToyBackbone):
-    """The build calls torch.manual_seed, and resets everybody's random numbers."""
+class SeedsGlobally(ToyBackbone):
+    """Calls torch.manual_seed, which changes the global state."""
 
     def __init__(self, options: Options | None = None) -> None:
         torch.manual_seed(0)
@@ -218,19 +218,19 @@ class SeedsTheProcess(ToyBackbone):
 
 
 class _Hooked(ToyBackbone):
-    """Reads its maps by forward hooks, and keeps them in self."""
+    """Reads feature maps by forward hooks, and stores them in self."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
         self._read: list[Tensor] = []
 
-    def _remember(self, *call: Any) -> None:  # noqa: ANN401 - what torch hands to a hook
+    def _remember(self, *call: Any) -> None:  # noqa: ANN401 - the arguments of a hook
         self._read.append(call[-1])
 
 
-@breaks("failed_call_leaves_no_trace")
-class LeavesItsHooks(_Hooked):
-    """Hooks are removed at the end of extract(), which a failing forward pass never reaches."""
+@breaks("failed_call_changes_nothing")
+class LeavesHooks(_Hooked):
+    """Removes its hooks at the end of extract(), which an error skips."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         handles = [block.register_forward_hook(self._remember) for block in self.network.values()]
@@ -240,11 +240,11 @@ class LeavesItsHooks(_Hooked):
         return features
 
 
-@breaks("failed_call_leaves_no_trace")
-class LeavesItsMaps(_Hooked):
-    """What a failed pass has read is taken for a part of the next one."""
+@breaks("failed_call_changes_nothing")
+class KeepsFeatureMaps(_Hooked):
+    """Uses the feature maps of a failed forward pass in the next one."""
 
-    def forward(self, images: Tensor, wanted: set[str]) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, taps: set[str]) -> dict[str, Tensor]:
         first, *rest = self.network.values()
         self._read.append(first(images))
         hidden = self._read[0]
@@ -252,12 +252,12 @@ class LeavesItsMaps(_Hooked):
         for name, block in zip(("late", "head"), rest, strict=True):
             maps[name] = hidden = block(hidden)
         self._read.clear()
-        return {name: maps[name] for name in wanted}
+        return {name: maps[name] for name in taps}
 
 
 @breaks("bf16_gives_float32")
 class HalfPrecisionFeatures(ToyBackbone):
-    """Features stay in the type of the network."""
+    """Returns features in the precision of the network."""
 
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> FeatureMatrices:
         kind = next(self.network.parameters()).dtype
@@ -265,8 +265,8 @@ class HalfPrecisionFeatures(ToyBackbone):
 
 
 @breaks("weights_do_not_change")
-class LearnsWhileItReads(ToyBackbone):
-    """A buffer outside the fingerprint counts the images seen."""
+class CountsImagesInABuffer(ToyBackbone):
+    """Counts images in a buffer, which is not in the fingerprint."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)

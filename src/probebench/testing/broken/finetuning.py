@@ -1,5 +1,5 @@
-"""Backbones and probes that each break a law of training. Each docstring says what a plugin author may have done."""
-# ruff: noqa: D102 - a class says what is wrong with its method
+"""Components that each break a requirement of fine-tuning. Each docstring describes a mistake of a plugin author."""
+# ruff: noqa: D102 - the docstring of a class describes its method
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from probebench.api import Batch, FinetunableNetwork, InputImages, Metric, Point, Scalar, Trial
 
 
-@breaks("trainable_gives_what_extract_gives")
+@breaks("trainable_matches_extract")
 class TrainsWithoutNoise(ToyBackbone):
-    """Forgot the level: the network is trained on clean images, and probed on noisy ones."""
+    """Ignores the level: the network is trained on clean images, and its features are read from noisy ones."""
 
     def inputs(self, batch: Batch, level: str, *, seed: int) -> Tensor:
         del level, seed
         return self.prepare(batch.images)
 
 
-@breaks("trainable_gives_what_extract_gives")
-class HandsOutTheFrozenOne(ToyBackbone):
-    """Gave the network as it is used for features, in which nothing can be trained."""
+@breaks("trainable_matches_extract")
+class ReturnsFrozenNetwork(ToyBackbone):
+    """Returns the network with frozen weights, which cannot be trained."""
 
     def trainable(self, point: Point) -> nn.Module:
         return super().trainable(point).requires_grad_(requires_grad=False)
 
 
 @breaks("trainings_are_usable")
-class PercentInsteadOfShare(ToyFinetuning):
-    """Gave accuracies in percent."""
+class FinetuningValueInPercent(ToyFinetuning):
+    """Returns accuracies in percent."""
 
     def search(
         self, backbone: FinetunableNetwork, train: InputImages, val: InputImages, *, metric: Metric, seed: int
@@ -49,9 +49,9 @@ class PercentInsteadOfShare(ToyFinetuning):
         ]
 
 
-@breaks("a_seed_trains_the_same_again")
-class HeadOfTheDay(ToyFinetuning):
-    """Drew the head's weights from the global random state."""
+@breaks("one_seed_gives_one_result")
+class UnseededHead(ToyFinetuning):
+    """Initialises the head with the global random state."""
 
     def fit(
         self, backbone: FinetunableNetwork, train: InputImages, params: Mapping[str, Scalar], *, seed: int
@@ -59,13 +59,13 @@ class HeadOfTheDay(ToyFinetuning):
         return super().fit(backbone, train, params, seed=seed + int(torch.randint(0, 1 << 30, ())))
 
 
-@breaks("an_image_is_scored_alone")
-class LeftInTraining(ToyFinetuning):
-    """Left normalisation in training mode: an image is normalised by those beside it."""
+@breaks("other_test_images_do_not_matter")
+class FinetunedInTrainMode(ToyFinetuning):
+    """Leaves batch normalisation in train mode, so that scores depend on the other images."""
 
     def fit(
         self, backbone: FinetunableNetwork, train: InputImages, params: Mapping[str, Scalar], *, seed: int
     ) -> ToyFinetuned:
-        tuned = super().fit(backbone, train, params, seed=seed)
-        tuned.network.train()
-        return tuned
+        finetuned = super().fit(backbone, train, params, seed=seed)
+        finetuned.network.train()
+        return finetuned

@@ -1,5 +1,5 @@
-"""Probes that find neighbours and hand over something else. Each docstring says what a plugin author may have done."""
-# ruff: noqa: ARG002 - a class says what is wrong with its method
+"""Probes that return wrong neighbours. Each docstring describes a mistake of a plugin author."""
+# ruff: noqa: ARG002 - the methods ignore arguments on purpose
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Three(FittedNeighbours):
-    """Three Euclidean neighbours, a vote each."""
+    """Three Euclidean neighbours with equal votes."""
 
     k = 3
 
@@ -48,8 +48,8 @@ class _AllVote(_Three):
 
 
 @breaks("neighbours_can_vote_again")
-class EveryoneVotes(_Probe):
-    """All neighbours that are handed in have a vote, and the core hands in more than k."""
+class AllVote(_Probe):
+    """Counts the votes of all passed neighbours, which may be more than k."""
 
     fitted = _AllVote
 
@@ -62,7 +62,7 @@ class _Far(_Three):
 
 @breaks("neighbours_can_vote_again")
 class DistancesAsSimilarities(_Probe):
-    """Distances are handed over, which rise."""
+    """Returns distances, which rise, in place of similarities."""
 
     fitted = _Far
 
@@ -75,7 +75,7 @@ class _Floats(_Three):
 
 @breaks("neighbours_can_vote_again")
 class SinglePrecision(_Probe):
-    """Similarities are rounded, so that a vote counted later is another one."""
+    """Rounds similarities, so that a later vote differs."""
 
     fitted = _Floats
 
@@ -92,7 +92,7 @@ class _Labels(_Three):
 
 @breaks("neighbours_can_vote_again")
 class ClassesForPositions(_Probe):
-    """The classes of the neighbours are handed over in place of their positions."""
+    """Returns the classes of the neighbours in place of their positions."""
 
     fitted = _Labels
 
@@ -100,13 +100,13 @@ class ClassesForPositions(_Probe):
 class _Coarse(_Three):
     def neighbours(self, vectors: Tensor, count: int) -> Neighbours:
         every = super().neighbours(vectors, len(self.labels))
-        # Among many, a fast search looks at coarse distances.
+        # A fast search for many neighbours uses rounded distances.
         similarity = every.similarity if count <= self.k else every.similarity.round(decimals=1)
         return Neighbours(every.index[:, :count], similarity[:, :count])
 
 
 @breaks("neighbours_can_vote_again")
-class CoarserAmongMany(_Probe):
-    """A search for many neighbours is another one than that for a few."""
+class ApproximateForMany(_Probe):
+    """Searches for many neighbours with less precision than for a few."""
 
     fitted = _Coarse

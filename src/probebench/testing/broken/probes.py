@@ -1,5 +1,5 @@
-"""Probes that each break a law. Each docstring says what a plugin author may have done."""
-# ruff: noqa: ARG002, D102 - a class says what is wrong with its method
+"""Probes that each break a requirement. Each docstring describes a mistake of a plugin author."""
+# ruff: noqa: ARG002, D102 - the docstring of a class describes its method
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _fits = itertools.count()
 
 
 class _Changed(Fitted):
-    """A fitted probe whose input or output is changed on the way."""
+    """A fitted probe with changed vectors or scores."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ def _part(features: Features, rows: slice) -> Features:
 
 @breaks("search_gives_usable_trials")
 class NoTrials(ToyProbe):
-    """There is nothing to choose, so search() gives nothing."""
+    """Returns no trial, because there is only one setting."""
 
     def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         return []
@@ -52,7 +52,7 @@ class NoTrials(ToyProbe):
 
 @breaks("search_gives_usable_trials")
 class ValueInPercent(ToyProbe):
-    """Accuracy goes to 100."""
+    """Returns accuracies in percent."""
 
     def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         return [
@@ -62,7 +62,7 @@ class ValueInPercent(ToyProbe):
 
 @breaks("search_gives_usable_trials")
 class TensorInParams(ToyProbe):
-    """A setting that cannot be written to a record."""
+    """Stores a tensor in a setting, which cannot be written to a record."""
 
     def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         trials = super().search(train, val, metric=metric, seed=seed)
@@ -71,7 +71,7 @@ class TensorInParams(ToyProbe):
 
 @breaks("search_gives_usable_trials")
 class NestedParams(ToyProbe):
-    """A setting that JSON gives back as something else: a tuple."""
+    """Stores a tuple in a setting, which JSON changes to a list."""
 
     def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         trials = super().search(train, val, metric=metric, seed=seed)
@@ -80,7 +80,7 @@ class NestedParams(ToyProbe):
 
 @breaks("search_measures_on_val")
 class MeasuresOnTrain(ToyProbe):
-    """The setting is chosen by how well it repeats what it was fitted on."""
+    """Measures on the train images."""
 
     def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         return super().search(train, train, metric=metric, seed=seed)
@@ -88,7 +88,7 @@ class MeasuresOnTrain(ToyProbe):
 
 @breaks("search_measures_on_val")
 class OwnMetric(ToyProbe):
-    """Plain accuracy, whatever the dataset is ranked by."""
+    """Computes the accuracy in place of the given metric."""
 
     def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         def own(scores: Tensor, labels: Tensor) -> float:
@@ -99,7 +99,7 @@ class OwnMetric(ToyProbe):
 
 @breaks("other_points_do_not_matter")
 class SharedScale(ToyProbe):
-    """All points are scaled by the deviation of the first, for they come from one network."""
+    """Scales all points by the standard deviation of the first."""
 
     def search_many(
         self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
@@ -111,7 +111,7 @@ class SharedScale(ToyProbe):
 
 @breaks("other_points_do_not_matter")
 class SortedByWidth(ToyProbe):
-    """Points of one width are tuned together, and their trials are never put back into the order of the call."""
+    """Sorts points by width, and returns the trials in that order."""
 
     def search_many(
         self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
@@ -122,7 +122,7 @@ class SortedByWidth(ToyProbe):
 
 @breaks("other_points_do_not_matter")
 class OnlyTheBestPoint(ToyProbe):
-    """search_many() chooses among the points itself, which is the core's task."""
+    """Returns the trials of the best point only."""
 
     def search_many(
         self, points: Sequence[tuple[Features, Features]], *, metric: Metric, seed: int
@@ -131,9 +131,9 @@ class OnlyTheBestPoint(ToyProbe):
         return [max(tried, key=lambda trials: max(trial.value for trial in trials))]
 
 
-@breaks("fit_takes_every_trial")
+@breaks("every_trial_can_be_fitted")
 class SettingsInSelf(ToyProbe):
-    """Half of a setting is kept in the probe, where a later run cannot find it."""
+    """Stores a part of the setting in the probe, which a later run does not have."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
@@ -153,7 +153,7 @@ class SettingsInSelf(ToyProbe):
 
 @breaks("scores_are_usable")
 class ScoresWithNaN(ToyProbe):
-    """The vote of an image for itself divides by its distance of zero."""
+    """Divides by the distance to a train image, which may be 0."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         known = train.vectors[0]
@@ -167,7 +167,7 @@ class ScoresWithNaN(ToyProbe):
 
 @breaks("scores_are_usable")
 class NoCandidateFarAway(ToyProbe):
-    """Images far from everything get minus infinity for all classes."""
+    """Returns minus infinity for all classes of distant images."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         def cut(scores: Tensor) -> Tensor:
@@ -177,8 +177,8 @@ class NoCandidateFarAway(ToyProbe):
 
 
 @breaks("scores_are_usable")
-class ScoresCarryAGraph(ToyProbe):
-    """Scores hold on to the graph of the classifier's weights."""
+class ScoresWithGradients(ToyProbe):
+    """Returns scores with gradients."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         weight = torch.ones((), requires_grad=True)
@@ -186,8 +186,8 @@ class ScoresCarryAGraph(ToyProbe):
 
 
 @breaks("scores_are_usable")
-class Probabilities(ToyProbe):
-    """Scores in float64."""
+class DoublePrecisionScores(ToyProbe):
+    """Returns float64 scores."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         return _Changed(super().fit(train, params, seed=seed), scores=lambda scores: scores.double().softmax(1))
@@ -195,7 +195,7 @@ class Probabilities(ToyProbe):
 
 @breaks("other_test_images_do_not_matter")
 class CentresTestImages(ToyProbe):
-    """Test images are centred with their own mean: transductive, without saying so."""
+    """Centres the test images with their own mean, which is transductive."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         mean = train.vectors.mean(0)
@@ -204,8 +204,8 @@ class CentresTestImages(ToyProbe):
 
 
 @breaks("one_seed_gives_one_result")
-class OwnSeed(ToyProbe):
-    """Every fit draws from its own generator, and not from the seed."""
+class IgnoresTheSeed(ToyProbe):
+    """Seeds each fit with a counter in place of the seed."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         noise = torch.randn(train.vectors.shape, generator=torch.Generator().manual_seed(next(_fits)))
@@ -214,7 +214,7 @@ class OwnSeed(ToyProbe):
 
 @breaks("fits_share_no_state")
 class KeepsTheLastFit(ToyProbe):
-    """What was fitted is kept in the probe, and the next fit overwrites it."""
+    """Stores fitted values in the probe, where the next fit overwrites them."""
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options)
@@ -236,7 +236,7 @@ class KeepsTheLastFit(ToyProbe):
 
 @breaks("inputs_are_not_modified")
 class NormalisesTrainInPlace(ToyProbe):
-    """The stored features are normalised in the caller's memory."""
+    """Normalises the train features in place."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         train.vectors.div_(train.vectors.norm(dim=1, keepdim=True).clamp_min(1e-12))
@@ -245,7 +245,7 @@ class NormalisesTrainInPlace(ToyProbe):
 
 @breaks("inputs_are_not_modified")
 class NormalisesTestInPlace(ToyProbe):
-    """The same for the images that are scored."""
+    """Normalises the scored features in place."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         return _Changed(super().fit(train, params, seed=seed), vectors=lambda vectors: vectors.mul_(2).div_(3))
@@ -253,7 +253,7 @@ class NormalisesTestInPlace(ToyProbe):
 
 @breaks("random_state_is_untouched")
 class ShufflesGlobally(ToyProbe):
-    """The order of the epochs comes from torch's global state."""
+    """Shuffles with the global state of torch."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         order = torch.randperm(len(train.labels))
@@ -261,16 +261,16 @@ class ShufflesGlobally(ToyProbe):
 
 
 @breaks("separable_features_are_separated")
-class SmallestDistanceLast(ToyProbe):
-    """Distances are given as scores: the farthest class wins."""
+class DistancesAsScores(ToyProbe):
+    """Returns distances as scores, so that the farthest class is predicted."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         return _Changed(super().fit(train, params, seed=seed), scores=lambda scores: -scores)
 
 
 @breaks("random_features_give_chance")
-class KnowsTheOrder(ToyProbe):
-    """The position of an image tells its class, because the images were never shuffled."""
+class UsesTheOrder(ToyProbe):
+    """Predicts the class from the position of an image."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         def by_position(scores: Tensor) -> Tensor:
@@ -282,7 +282,7 @@ class KnowsTheOrder(ToyProbe):
 
 @breaks("train_order_does_not_matter")
 class FirstRowsOnly(ToyProbe):
-    """Only the first rows are used, as by a fit that stops after its first batch."""
+    """Uses the first rows only, as a fit that stops after its first batch."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         return super().fit(_part(train, slice(0, 30)), params, seed=seed)
@@ -292,27 +292,27 @@ class _NeedsRows(ToyProbe):
     rows = 1
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
-        train.vectors.topk(self.rows, dim=0)  # raises when there are fewer
+        train.vectors.topk(self.rows, dim=0)  # raises an error if there are fewer rows
         return super().fit(train, params, seed=seed)
 
 
 @breaks("one_image_per_class_is_enough")
 class FixedNumberOfNeighbours(_NeedsRows):
-    """k is larger than the training set, and topk fails."""
+    """Calls topk with a k that is larger than the train set."""
 
     rows = 20
 
 
-@breaks("one_image_alone_is_enough")
+@breaks("one_image_is_enough")
 class NeedsTwoImages(_NeedsRows):
-    """A deviation over one row, a split of one row: something needs a second one."""
+    """Needs at least two images, for example for a standard deviation."""
 
     rows = 2
 
 
 @breaks("two_classes_are_enough")
 class AlwaysTopThree(ToyProbe):
-    """Something in the probe takes for granted that there are three classes."""
+    """Needs at least three classes."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         def top3(scores: Tensor) -> Tensor:
@@ -323,8 +323,8 @@ class AlwaysTopThree(ToyProbe):
 
 
 @breaks("class_absent_from_train_is_accepted")
-class CountsTheLabels(ToyProbe):
-    """The number of classes is taken from the largest label."""
+class ClassesFromLabels(ToyProbe):
+    """Computes the number of classes from the largest label."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         seen = int(train.labels.max()) + 1
@@ -333,7 +333,7 @@ class CountsTheLabels(ToyProbe):
 
 @breaks("class_absent_from_train_is_accepted")
 class RenumbersTheLabels(ToyProbe):
-    """Labels are renumbered without gaps, and the columns are never put back."""
+    """Renumbers labels without gaps, and returns the columns in this order."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         labels = torch.unique(train.labels, return_inverse=True)[1]
@@ -341,8 +341,8 @@ class RenumbersTheLabels(ToyProbe):
 
 
 @breaks("class_absent_from_test_is_accepted")
-class SizedByVal(ToyProbe):
-    """The probe gets as many columns as val has classes."""
+class ClassesFromVal(ToyProbe):
+    """Computes the number of classes from val."""
 
     def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
         seen = int(val.labels.max()) + 1
@@ -357,8 +357,8 @@ class SizedByVal(ToyProbe):
 
 
 @breaks("constant_features_are_accepted")
-class DividesByTheDeviation(ToyProbe):
-    """Features are standardised, and a constant one divides by zero."""
+class DividesByZeroDeviation(ToyProbe):
+    """Standardises features, with a division by zero for constant ones."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         mean, deviation = train.vectors.mean(0), train.vectors.std(0, correction=0)
@@ -370,9 +370,9 @@ class DividesByTheDeviation(ToyProbe):
         return _Changed(fitted, vectors=standardise)
 
 
-@breaks("scale_does_not_break_it")
-class ExponentOfTheScore(ToyProbe):
-    """A softmax written by hand: exp() overflows for large features."""
+@breaks("extreme_scales_are_accepted")
+class OverflowingSoftmax(ToyProbe):
+    """Computes softmax without subtracting the maximum, so that exp() overflows."""
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> Fitted:
         def softmax(scores: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Datasets whose digests, or whose splits without labels, break a law."""
+"""Datasets whose digests or splits without labels break a requirement."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class _Hexadecimal(ToySplit):
         ]
 
 
-@breaks("digests_are_those_of_the_images")
+@breaks("digests_match_the_images")
 class HexadecimalDigests(_WithSplit):
-    """Digests are written out, and so not 16 bytes."""
+    """Returns digests in hexadecimal, which are not 16 bytes."""
 
     split_type = _Hexadecimal
 
@@ -45,9 +45,9 @@ class _Corner(ToySplit):
         return [bytes([int(self.image(i)[0, 0, 0]) // 128] * 16) for i in range(len(self))]
 
 
-@breaks("digests_are_those_of_the_images")
+@breaks("digests_match_the_images")
 class DigestOfOnePixel(_WithSplit):
-    """Different images have the same digest, and every one of them counts as a duplicate."""
+    """Computes digests from one pixel, so that different images have the same digest."""
 
     split_type = _Corner
 
@@ -58,15 +58,15 @@ class _Salted(ToySplit):
         return [hashlib.blake2b(f"{salt} {i}".encode(), digest_size=16).digest() for i in range(len(self))]
 
 
-@breaks("digests_are_those_of_the_images")
-class DigestsOfTheObject(_WithSplit):
-    """Digests change with every build, as those of Python's hash() do."""
+@breaks("digests_match_the_images")
+class DigestPerBuild(_WithSplit):
+    """Returns digests that change with every build, as those of Python's hash() do."""
 
     split_type = _Salted
 
 
 class _Repeated(ToySplit):
-    """Its first and last image are one, and the digests are those of their positions."""
+    """The first and the last image are equal, and digests depend on the position."""
 
     def image(self, index: int) -> Tensor:
         return super().image(0 if index == len(self) - 1 else index)
@@ -75,9 +75,9 @@ class _Repeated(ToySplit):
         return [hashlib.blake2b(bytes([i]), digest_size=16).digest() for i in range(len(self))]
 
 
-@breaks("digests_are_those_of_the_images")
+@breaks("digests_match_the_images")
 class DigestsOfPositions(_WithSplit):
-    """Equal images have different digests, and no duplicate is ever found."""
+    """Computes digests from positions, so that equal images have different digests."""
 
     split_type = _Repeated
 
@@ -91,8 +91,8 @@ class _WithUnlabeled(ToyDataset):
 
 
 @breaks("unlabeled_images_have_no_labels")
-class LabelsWhereThereAreNone(_WithUnlabeled):
-    """Images without labels get some all the same."""
+class LabelsOfUnlabeledImages(_WithUnlabeled):
+    """Returns labels of images that have no labels."""
 
 
 class _NotImplemented(ToySplit):
@@ -101,14 +101,14 @@ class _NotImplemented(ToySplit):
 
 
 @breaks("unlabeled_images_have_no_labels")
-class NoWordAboutLabels(_WithUnlabeled):
-    """Who asks for labels gets a traceback."""
+class NotImplementedLabels(_WithUnlabeled):
+    """Raises NotImplementedError for labels, which has no message for the user."""
 
     rest = _NotImplemented
 
 
 @breaks("unlabeled_images_have_no_labels")
 class UnlabeledIsASplit(ToyDataset):
-    """A split is with labels and without."""
+    """Declares a split both with and without labels."""
 
     unlabeled = ("train",)

@@ -1,4 +1,4 @@
-"""What a conformance check is, and how it speaks to the author of a component."""
+"""Conformance checks, and their errors for the author of a component."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
     from probebench.testing.subjects import Subject
 
 Contract = Literal["backbone", "dataset", "probe", "sample-probe", "finetuning-probe"]
-"""The kinds of components, of which probes have three: those that read features, that measure drawn images, and that
-train the backbone."""
+"""The kinds of components. There are three kinds of probes: they read features, measure generated images, or fine-tune
+the backbone."""
 
 Component = TypeVar("Component")
 Build = Callable[[], Component]
-"""Makes a fresh component, so that no check meets what another one left behind."""
+"""Returns a new component, so that no check depends on the state after another check."""
 
 
 class ConformanceError(AssertionError):
-    """A component breaks a law of its contract. The message says which, and what to do."""
+    """Raised when a component breaks a requirement of its contract. The message states the fault and what to change."""
 
 
 class NotApplicableError(SkipTest):
-    """A check has nothing to look at in this component. The message says why; pytest reports the test as skipped."""
+    """Raised when a check does not apply to a component. The message states why, and pytest skips the test."""
 
 
-def demand(holds: bool, what: str, *, hint: str) -> None:
+def require(holds: bool, what: str, *, hint: str) -> None:
     """Raises a `ConformanceError` unless the condition holds.
 
     Args:
         holds: The condition.
-        what: What is wrong when it does not hold.
-        hint: What the author can do about it.
+        what: The fault if the condition does not hold.
+        hint: What the author of the component can change.
     """
     if not holds:
         raise ConformanceError(f"{what}; {hint}")
@@ -41,35 +41,34 @@ def demand(holds: bool, what: str, *, hint: str) -> None:
 
 @dataclass(frozen=True)
 class Check:
-    """One law of a contract.
+    """The check of one requirement of a contract.
 
     Attributes:
-        kind: Which contract it belongs to.
-        name: Its name in test ids and tables.
-        law: The law in one sentence.
-        function: Raises `ConformanceError` when the law is broken, and `NotApplicableError` when there is nothing
-            to look at.
+        kind: The contract.
+        name: Name in test ids and tables.
+        requirement: The requirement in one sentence.
+        function: Raises `ConformanceError` if the requirement is broken, and `NotApplicableError` if it does not apply.
     """
 
     kind: Contract
     name: str
-    law: str
+    requirement: str
     function: Callable[[Build[Any]], None]
 
     def __call__(self, subject: Subject) -> None:
         """Runs the check.
 
         Raises:
-            ConformanceError: The law is broken.
-            NotApplicableError: There is nothing to look at.
+            ConformanceError: The component breaks the requirement.
+            NotApplicableError: The check does not apply to the component.
         """
         self.function(subject.build)
 
 
 class CheckList:
-    """The checks of one contract, in the order in which they are written.
+    """The checks of one contract, in the order of their definitions.
 
-    A function decorated with the list is on it: there is no second place in which a check could be forgotten.
+    The list is the decorator that adds a check to it, so that no check can be missing from the list.
     """
 
     def __init__(self, kind: Contract) -> None:
@@ -77,7 +76,7 @@ class CheckList:
         self.checks: list[Check] = []
 
     def __call__(self, function: Callable[[Build[Any]], None]) -> Callable[[Build[Any]], None]:
-        """Puts a function on the list; its docstring is the law."""
-        law = " ".join((function.__doc__ or "").split())
-        self.checks.append(Check(self.kind, function.__name__, law, function))
+        """Adds a check; the docstring of the function is the requirement."""
+        requirement = " ".join((function.__doc__ or "").split())
+        self.checks.append(Check(self.kind, function.__name__, requirement, function))
         return function
