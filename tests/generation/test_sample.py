@@ -123,7 +123,7 @@ def test_a_folder_of_another_run_is_refused(start, lab, changes, field):
     assert str(caught.value).splitlines() == [
         f"the folder holds images generated with another {field}",
         f"  in: {lab.folder / 'out' / 'samples.json'}",
-        "  try: --out FOLDER, with a new folder, or the options in samples.json",
+        "  try: give --out a new folder, or use the options in samples.json",
     ]
 
 
@@ -143,7 +143,7 @@ def test_a_folder_of_something_else_is_refused(start, lab):
     (lab.folder / "out" / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match="the folder is not empty and holds no generated images") as caught:
         start(never)
-    assert caught.value.hint == "--out FOLDER, with a new folder"
+    assert caught.value.hint == "give --out a new folder"
 
 
 def test_fewer_images_than_exist_are_refused(start):
@@ -151,7 +151,7 @@ def test_fewer_images_than_exist_are_refused(start):
     with pytest.raises(UsageError) as caught:
         start(never, count=3)
     assert caught.value.what == "the folder holds images up to number 4, more than --count 3"
-    assert caught.value.hint == "--count 5, or --out FOLDER, with a new folder"
+    assert caught.value.hint == "--count 5, or give --out a new folder"
 
 
 def test_a_manifest_that_cannot_be_read(start, lab):
@@ -159,7 +159,7 @@ def test_a_manifest_that_cannot_be_read(start, lab):
     (lab.folder / "out" / "samples.json").write_text("{")
     with pytest.raises(DataError, match=r"samples\.json cannot be read") as caught:
         start(never)
-    assert caught.value.hint == "--out FOLDER, with a new folder"
+    assert caught.value.hint == "give --out a new folder"
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class SampleFolder:
                 raise UsageError(
                     "the folder is not empty and holds no generated images",
                     where=str(self.root),
-                    hint=f"{self._option} FOLDER, with a new folder",
+                    hint=f"give {self._option} a new folder",
                 )
             write_bytes(path, (json.dumps({"run": run, **notes}, indent=2) + "\n").encode())
             return
@@ -69,13 +69,13 @@ class SampleFolder:
             raise DataError(
                 f"{path.name} cannot be read: {error}",
                 where=str(self.root),
-                hint=f"{self._option} FOLDER, with a new folder",
+                hint=f"give {self._option} a new folder",
             ) from error
         if changed := differing_fields(held, run):
             raise UsageError(
                 f"the folder holds images generated with another {changed}",
                 where=str(path),
-                hint=f"{self._option} FOLDER, with a new folder, or the options in {path.name}",
+                hint=f"give {self._option} a new folder, or use the options in {path.name}",
             )
 
     def present(self) -> set[int]:

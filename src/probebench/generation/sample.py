@@ -166,7 +166,7 @@ def _missing(folder: SampleFolder, count: int) -> list[int]:
         raise UsageError(
             f"the folder holds images up to number {max(present)}, more than --count {count}",
             where=str(folder.images),
-            hint=f"--count {max(present) + 1}, or --out FOLDER, with a new folder",
+            hint=f"--count {max(present) + 1}, or give --out a new folder",
         )
     return [number for number in range(count) if number not in present]
 

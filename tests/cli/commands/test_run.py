@@ -139,7 +139,7 @@ def test_a_results_folder_that_cannot_be_written(lab, probebench, option, below)
         2,
         f"error: the folder cannot be written to: {reason}",
         f"  in: --results {place}",
-        "  try: --results FOLDER, with a folder in which you may create files",
+        "  try: give --results a folder in which you may create files",
     )
     assert lab.calls == []
 
@@ -154,7 +154,7 @@ def test_a_read_only_results_folder(lab, probebench, monkeypatch):
     assert answer.err.splitlines() == [
         "error: the folder cannot be written to: Permission denied",
         "  in: --results results",
-        "  try: --results FOLDER, with a folder in which you may create files",
+        "  try: give --results a folder in which you may create files",
     ]
     assert lab.calls == []
 
