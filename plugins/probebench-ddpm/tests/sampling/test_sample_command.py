@@ -64,7 +64,7 @@ def test_another_seed_for_the_same_folder_and_a_backbone_without_sampler(start, 
     assert finish(start(tmp_path / "out", *options))[0] == 0
     code, printed, message = finish(start(tmp_path / "out", *options, "--seed", "1"))
     assert (code, printed) == (2, "")
-    assert message.startswith("error: the folder holds images drawn with another seed\n")
+    assert message.startswith("error: the folder holds images generated with another seed\n")
     code, _, message = finish(start(tmp_path / "new", "--count", "1", "--backbone", "pixels"))
     assert code == 2
-    assert message == "error: pixels draws no images\n  try: one of ddpm\n"
+    assert message == "error: pixels generates no images\n  in: --backbone\n  try: one of ddpm\n"

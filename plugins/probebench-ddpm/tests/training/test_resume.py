@@ -89,7 +89,7 @@ def test_stopped_and_resumed(job, precision, steps):
     recipe = {**RECIPE, "save_every": 3}
     whole = train(job("whole", recipe=recipe, precision=precision))
     for step in steps:
-        last = train(job("pieces", recipe=recipe, precision=precision, stop=at_step(step, job("pieces").out)))
+        last = train(job("pieces", recipe=recipe, precision=precision, should_stop=at_step(step, job("pieces").out)))
         epoch, inside = divmod(step, 3)
         assert last.name == f"epoch-{epoch:04d}" + (f"-step-{step}" if inside else "")
         state = last.with_name(last.name.replace("epoch", "state"))
@@ -109,7 +109,7 @@ def at_step(number, out):
 
 
 def test_a_stopped_run_saves_a_checkpoint(job):
-    run = job(epochs=3, stop=lambda: True)
+    run = job(epochs=3, should_stop=lambda: True)
     last = train(run)
     assert last == run.out / "epoch-0000-step-1"
     document = json.loads((last / "manifest.json").read_text())
@@ -119,7 +119,7 @@ def test_a_stopped_run_saves_a_checkpoint(job):
 
 
 def test_the_time_of_an_epoch_includes_the_time_before_a_stop(job):
-    train(job("run", stop=lambda: True))
+    train(job("run", should_stop=lambda: True))
     (state,) = job("run").out.glob("state-*/state.json")
     document = json.loads(state.read_text())
     assert 0 < document["seconds"] < 100

@@ -96,7 +96,7 @@ def test_killed_and_resumed(job):
 
 def test_stopped_inside_an_epoch_and_resumed(job):
     calls = itertools.count(1)
-    train(job(epochs=2, recipe=SHOWN, stop=lambda: next(calls) == 4))
+    train(job(epochs=2, recipe=SHOWN, should_stop=lambda: next(calls) == 4))
     last = train(job(epochs=2, recipe=SHOWN))
     shown = scalars(reader(last.parent))
     assert shown == written(last.parent)

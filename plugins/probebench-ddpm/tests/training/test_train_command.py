@@ -81,9 +81,9 @@ def test_the_checkpoint_is_read(trained, batch, at):
 
 HASTE = """
 import itertools, types
-from probebench import stopping
+from probebench.util import interrupts
 from probebench.cli import main
-stopping.time = types.SimpleNamespace(monotonic=itertools.count().__next__)
+interrupts.time = types.SimpleNamespace(monotonic=itertools.count().__next__)
 main()
 """
 """The command line with a clock that advances by a second whenever it is read, which is after each step."""
@@ -98,7 +98,7 @@ def test_time_is_up(forks, train, tmp_path, trained):
     *_, stopped, go_on = ended.stdout.splitlines()
     assert stopped == "stopped:    time is up at epoch 1 of 1, step 3 of 5"
     assert go_on == (
-        "go on:      probebench train ddpm:widths=8+8+8+8,attention=false --dataset digits --epochs 1 "
+        "resume:     probebench train ddpm:widths=8+8+8+8,attention=false --dataset digits --epochs 1 "
         f"--out {out} --recipe batch_size=256,lr=1e-3 --max-time 3s"
     )
     ended = train(out, *words)
@@ -139,7 +139,7 @@ def test_a_terminated_process_saves_first(start, tmp_path):
     process.wait_for(out, "loss.csv")
     process.send(signal.SIGTERM)
     assert process.wait() == 128 + signal.SIGTERM
-    assert process.stderr == "SIGTERM: saving after this step; once more ends it at once\n"
+    assert process.stderr == "SIGTERM: saving after this step; a second one ends the process at once\n"
     lines = process.stdout.splitlines()
     assert lines[3].startswith("stopped:    interrupted at epoch ")
     assert Path(lines[1].removeprefix("checkpoint: ")).is_dir()
