@@ -187,7 +187,7 @@ def test_progress_of_every_file_is_shown(fetched, lab, monkeypatch):
     shown = []
 
     class Bar:
-        def reach(self, done, note=""):
+        def set_completed(self, done, note=""):
             shown[-1][2].append(round(done * 1e6))
 
     class Context:
