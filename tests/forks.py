@@ -24,7 +24,12 @@ for name in (
         "probebench.harness.training",
         "probebench.generation.sample",
     ),
-    *("probebench_datasets.digits", "probebench_ddpm.backbone", "probebench_ddpm.training", "probebench_probes.knn"),
+    *(
+        "probebench_datasets.bundled.scattered_digits",
+        "probebench_ddpm.backbones.ddpm",
+        "probebench_ddpm.training.trainer",
+        "probebench_probes.neighbours.knn",
+    ),
     *("safetensors.torch", "scipy.stats"),
 ):
     importlib.import_module(name)

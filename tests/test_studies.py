@@ -20,7 +20,7 @@ def test_a_study_can_be_run(path):
     study = study_of(from_file(path))
     check(study)
     trained = {str(one.out) for one in study.trainings}
-    texts = [text for request in study.requests for text in request.backbones]
+    texts = [text for request in study.requests for text in request.backbone]
     probed = {parse_spec(text).options.get("run") for text in texts}
     assert probed - {None} == trained  # a bundled network has no run
     assert {study.results, study.boards, study.plots} == {

@@ -1,4 +1,4 @@
-"""Neighbours are kept, and any vote of them is what a run with these options gives."""
+"""Neighbours are stored, and every vote of them equals that of a run with the same options."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import torch
 
 from probebench.analysis import revote
 from probebench.api import FittedNeighbours, Neighbours, ProbebenchWarning
+from probebench.board.collect import LoadedRecord
 from probebench.records import files
 from probebench.stats import metrics
 from probebench.store.neighbours import MAX_NEIGHBOURS, file_path, load_neighbours
 from probebench.testing.fakes import ToyDataset, ToyProbe
 from probebench.util.errors import PluginError, StoreError, UsageError
 from probebench_probes.fewshot import Fewshot
-from probebench_probes.knn import Knn
+from probebench_probes.neighbours.knn import Knn
 from probebench_probes.options import FewshotOptions, KnnOptions
 
 NOISY = {"taps": ("late",), "levels": ("t=100",)}
-"""Where toy features leave something to be desired."""
+"""A point where toy features are not perfect."""
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ def lab(lab):
 
 def run(lab, probe="knn", **changes):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ProbebenchWarning)  # of toys as small as these, k = 200 is more than there are
-        (cell,) = lab.run(datasets=("many",), probes=(probe,), **changes).cells
+        warnings.simplefilter("ignore", ProbebenchWarning)  # k = 200 is more than the number of toy images
+        (cell,) = lab.run(dataset=("many",), probe=(probe,), **changes).cells
     assert cell.record.status == "success", cell.record.error
     return cell
 
 
 def scored(lab, cell, **options):
-    return revote.score(cell.record, cell.path, lab.folder / "store", **options)
+    return revote.score(LoadedRecord(cell.record, cell.path), lab.folder / "store", **options)
 
 
 def test_any_vote_is_what_a_fresh_run_gives(lab):
@@ -104,7 +105,7 @@ def test_a_k_above_what_is_kept_can_still_be_measured(lab):
     with pytest.raises(UsageError) as caught:
         scored(lab, cell, ks=(210,))
     assert str(caught.value).splitlines() == [
-        "200 neighbours are kept, and k = 210 asks for more",
+        "k = 210 is larger than 200, the number of stored neighbours",
         "  in: --ks",
         "  try: probebench run --probe knn:ks=210",
     ]
@@ -119,7 +120,7 @@ def test_a_wrapped_probe_hands_over_the_neighbours_it_searched_among(lab):
 
 
 class OwnNeighbours(FittedNeighbours):
-    """A third party's: two neighbours, by the first feature, and a vote of its own."""
+    """A third-party probe: two neighbours by the first feature, with its own vote."""
 
     k = 2
 
@@ -158,7 +159,7 @@ def test_neighbours_of_another_shape_fail_the_cell(lab):
         columns = 3
 
     lab.probe("short", Short)
-    (cell,) = lab.run(probes=("short",)).cells
+    (cell,) = lab.run(probe=("short",)).cells
     assert cell.record.error.type == PluginError.__name__
     assert "neighbours of shapes (30, 3) and (30, 3), not (30, 60)" in cell.record.error.message
 
@@ -173,29 +174,29 @@ def test_a_probe_that_finds_neighbours_now_and_then_fails_the_cell(lab):
             )
 
     lab.probe("moody", Moody)
-    (cell,) = lab.run(probes=("moody",)).cells
+    (cell,) = lab.run(probe=("moody",)).cells
     assert "fit() finds neighbours in some calls, not in all" in cell.record.error.message
 
 
 def test_a_record_ranked_by_what_no_vote_gives_is_refused(lab):
     cell = run(lab, **NOISY)
     renamed = cell.record.model_copy(update={"primary": "topp1"})
-    with pytest.raises(UsageError, match="the record is ranked by 'topp1', which no vote gives"):
-        revote.score(renamed, cell.path, lab.folder / "store")
+    with pytest.raises(UsageError, match="the record is ranked by 'topp1', which votes do not give"):
+        revote.score(LoadedRecord(renamed, cell.path), lab.folder / "store")
 
 
 def test_records_without_neighbours_are_refused(lab):
     (cell,) = lab.run().cells
     assert cell.record.neighbours == {}
-    with pytest.raises(UsageError, match="the record has no neighbours to vote again") as caught:
+    with pytest.raises(UsageError, match="the record has no stored neighbours") as caught:
         scored(lab, cell)
-    assert "older records have to be made again" in str(caught.value)
+    assert "it is from an older version: remove it and run its command again" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ks": (5, 0)}, "k = 0 leaves no neighbour to vote"),
+        ({"ks": (5, 0)}, "k = 0 is below 1"),
         ({"temperatures": (0.07, 0.0)}, "temperature 0.0 is not above 0"),
     ],
 )
@@ -231,19 +232,19 @@ def test_altered_neighbours_are_written_again(lab):
 
 
 class TestCommand:
-    def test_prints_a_table_and_says_what_is_a_selection(self, lab, cli):
+    def test_prints_a_table_and_marks_the_selection(self, lab, cli):
         cell = run(lab, **NOISY)
         answer = cli(
             "score", str(cell.path), "--ks", "1,20", "--votes", "uniform", "--store", str(lab.folder / "store")
         )
         head, columns, *rows, last = answer.out.splitlines()
         assert answer.code == 0
-        assert head == ("many, knn, net, seed 0: top-1 in %, by vote of the neighbours kept at late@t=100@gap")
+        assert head == "many, knn, net, seed 0: top-1 in %, by vote of the neighbours stored for late@t=100@gap"
         assert columns.split() == ["vote", "temperature", "k", "val", "(24)", "test", "(90)", "interval", "top-5"]
         found = scored(lab, cell, ks=(1, 20), votes=("uniform",))
         assert [row.split()[:2] for row in rows] == [["uniform", "1"], ["uniform", "20"]]
         assert [row.split()[2].endswith("*") for row in rows] == [one is revote.best_on_val(found) for one in found]
-        assert last.endswith("To take another by its test value is to select on test.")
+        assert last.endswith("Choosing another row by its test value is selection on test.")
 
     def test_json_has_every_metric(self, lab, cli):
         cell = run(lab, **NOISY)
@@ -260,7 +261,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("--votes", "tempreature"), "no vote 'tempreature'"),
+            (("--votes", "tempreature"), "no kind of votes is called 'tempreature'"),
             (("--temperatures", "warm"), "'warm' is not a list of numbers"),
             (("--ks", "few"), "'few' is not a list of whole numbers"),
         ],

@@ -1,4 +1,4 @@
-"""`probebench similarity`: the matrix of two backbones, read through the store as in a run."""
+"""`probebench similarity`: the matrix of two backbones, with features from the store as in a run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import torch
 
 from probebench.analysis.tap_similarity import compare_taps
 from probebench.api import pool_map
-from probebench.board.figures import similarity as picture
 from probebench.board.figures import style
+from probebench.board.figures.similarity import plot_similarity
+from probebench.planning.jobs import Job, Settings
+from probebench.planning.points import RequestedPoints
+from probebench.plugins.registry import resolve
 from probebench.stats.cka import cka, cknna
 from probebench.stats.tap_matrix import CKNNA_K
 from probebench.testing.fakes import ToyBackbone, ToyDataset
@@ -31,7 +34,7 @@ class Other(ToyBackbone):
 
 
 class Blind(ToyBackbone):
-    """Sees no image: the same features for all."""
+    """Gives the same features for all images."""
 
     def prepare(self, images):
         return torch.zeros_like(super().prepare(images))
@@ -45,19 +48,19 @@ def compare(lab):
     lab.backbone("other", lab.counting("other", Other))
     lab.backbone("blind", lab.counting("blind", Blind))
 
-    def run(first="net", second="other", *, a=None, b=None, split="test", minibatch=None, **shared):
-        requests = [
-            lab.request(backbones=(name,), pool="gap", **shared, **(own or {}))
-            for name, own in ((first, a), (second, b))
-        ]
-        return compare_taps(*requests, split=split, minibatch=minibatch, registry=lab.registry)
+    def run(first="net", second="other", *, a=None, b=None, split="test", minibatch=None, limit=None, **shared):
+        jobs = []
+        for name, own in ((first, a), (second, b)):
+            points = RequestedPoints(only_contender=first == second, **shared, **(own or {}))
+            settings = Settings(precision="fp32", limit=limit)
+            jobs.append(Job(resolve("backbone", name), resolve("dataset", "shades"), "features", (), points, settings))
+        return compare_taps(*jobs, store=lab.folder / "store", split=split, minibatch=minibatch)
 
     return run
 
 
 @pytest.fixture
 def similarity(compare, lab, cli, monkeypatch):
-    monkeypatch.setattr("probebench.analysis.tap_similarity.installed", lambda: lab.registry)
     monkeypatch.chdir(lab.folder)
     return lambda *words: cli("similarity", *words, "--dataset", "shades", "--device", "cpu", "--precision", "fp32")
 
@@ -145,7 +148,7 @@ def test_the_command_prints_both_tables(similarity, compare):
     ]
 
 
-def test_json_says_what_was_compared(similarity, compare):
+def test_json_states_what_was_compared(similarity, compare):
     document = json.loads(similarity("net", "other", "--levels", "clean,t=10", "--minibatch", "10", "--json").out)
     assert document["a"]["points"][1] == {"tap": "early", "level": "t=10", "pool": "gap"}
     assert document["b"]["fingerprint"] == Other().fingerprint()
@@ -158,8 +161,14 @@ def test_json_says_what_was_compared(similarity, compare):
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
-        (["nett", "other"], ["error: no backbone 'nett'", "  try: did you mean 'net'? (available: blind, net, other)"]),
-        (["net", "other", "--split", "val"], ["error: no split 'val'", "  in: --split", "  try: one of test, train"]),
+        (
+            ["nett", "other"],
+            ["error: no backbone is called 'nett'", "  try: did you mean 'net'? (available: blind, net, other)"],
+        ),
+        (
+            ["net", "other", "--split", "val"],
+            ["error: the dataset has no split 'val'", "  in: --split", "  try: one of test, train"],
+        ),
         (
             ["net", "net", "--levels", "t=11"],
             ["error: the backbone has no level 't=11'", "  in: --levels", "  try: one of clean, t=10, t=100"],
@@ -169,19 +178,25 @@ def test_json_says_what_was_compared(similarity, compare):
             [
                 "error: 9 images of test are too few to compare each with its 10 nearest neighbours",
                 "  in: --limit",
-                "  try: 11 or more",
+                "  try: use 11 images or more",
             ],
         ),
         (
             ["net", "other", "--limit", "0"],
-            ["error: --limit 0 leaves nothing to measure", "  try: 1 or more images per split"],
+            ["error: --limit 0 leaves no image to measure", "  try: --limit 1 or more images per split"],
         ),
-        (["net", "other", "--minibatch", "3"], ["error: --minibatch 3 has no unbiased CKA", "  try: 4 or more images"]),
+        (
+            ["net", "other", "--minibatch", "3"],
+            ["error: unbiased CKA needs minibatches of 4 images, not 3", "  try: --minibatch 4 or more"],
+        ),
         (
             ["net", "other", *["--taps", "late"] * 3],
-            ["error: --taps is given 3 times", "  try: once for both backbones, or once for each"],
+            ["error: --taps is given 3 times", "  try: give --taps once for both backbones, or once for each"],
         ),
-        (["net", "other", "--taps", "lat"], ["error: no tap 'lat'", "  in: --taps", "  try: did you mean 'late'?"]),
+        (
+            ["net", "other", "--taps", "lat"],
+            ["error: no tap is called 'lat'", "  in: --taps", "  try: did you mean 'late'?"],
+        ),
     ],
 )
 def test_messages(similarity, words, lines):
@@ -189,10 +204,10 @@ def test_messages(similarity, words, lines):
     assert (answer.code, answer.out, answer.err.splitlines()) == (2, "", lines)
 
 
-def test_the_picture_shows_both_matrices(compare):
+def test_the_figure_shows_both_matrices(compare):
     matrix = compare(taps=("early", "late"), a={"levels": ("clean", "t=10")})
     with style.styled():
-        figure = picture.draw(matrix)
+        figure = plot_similarity(matrix)
         style.render(figure, "png")
     for axes, values, title in zip(
         figure.axes, (matrix.cka, matrix.cknna), ("linear CKA, unbiased", "CKNNA, k = 10"), strict=False
@@ -207,15 +222,15 @@ def test_the_picture_shows_both_matrices(compare):
     assert "30 test images of shades; CKNNA by chance 0.333" in figure.get_supxlabel()
 
 
-def test_the_command_writes_the_picture(similarity, lab):
+def test_the_command_writes_the_figure(similarity, lab):
     answer = similarity("net", "blind", "--out", "new/taps.png", "--json")
     assert (answer.code, answer.err) == (0, "wrote new/taps.png\n")
     assert json.loads(answer.out)["images"] == 30
     assert (lab.folder / "new/taps.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_picture_of_another_kind_is_refused_before_any_work(similarity, lab):
+def test_a_figure_of_another_format_is_refused_before_any_work(similarity, lab):
     answer = similarity("net", "other", "--out", "taps.jpg")
     assert answer.code == 2
-    assert answer.err.splitlines()[0] == "error: 'taps.jpg' names no format that figures are written in"
+    assert answer.err.splitlines()[0] == "error: figures cannot be written in the format of 'taps.jpg'"
     assert lab.forwarded() == 0

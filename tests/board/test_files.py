@@ -12,9 +12,9 @@ import pytest
 from probebench.board import files as board
 from probebench.board.collect import load
 from probebench.board.index import BEGIN, END
-from probebench.board.pages.text import NONE, code, figures, link, size, slug
+from probebench.board.pages.text import EMPTY, code, link, size, slug, three_digits
 from probebench.board.ranking import boards
-from probebench.stats.intervals import wilson
+from probebench.stats.intervals import accuracy_interval
 from probebench.stats.significance import mcnemar
 from probebench.util.errors import RecordError, StaleBoardError, UsageError
 
@@ -39,11 +39,11 @@ def only_board(records):
 
 
 def labels(found):
-    return [place.label for place in found.places]
+    return [ranked.label for ranked in found.ranked]
 
 
 def reasons(found):
-    return [(one.entry.path.stem, one.reason) for one in found.excluded]
+    return [(one.loaded.path.stem, one.reason) for one in found.excluded]
 
 
 def page_of(records, out, name="scattered-digits/knn.md", **kwargs):
@@ -83,23 +83,23 @@ def test_a_metric_that_should_be_low_is_ranked_from_the_lowest(save_record, imag
 def test_the_row_holds_mean_deviation_and_interval_at_the_mean(save_record, images, only_board):
     for seed, right in enumerate((100, 110, 130)):
         save_record(correct=images(right), seed=seed)
-    [place] = only_board().places
+    [ranked] = only_board().ranked
     shares = np.array([0.5, 0.55, 0.65])
-    assert place.row.value == pytest.approx(shares.mean())
-    assert place.row.sd == pytest.approx(shares.std(ddof=1))
-    assert (place.row.low, place.row.high) == pytest.approx(wilson(200 * shares.mean(), 200))
-    assert place.row.metrics["top5"] == pytest.approx((shares.mean() + 1) / 2)
-    assert place.row.seeds == (0, 1, 2)
+    assert ranked.row.value == pytest.approx(shares.mean())
+    assert ranked.row.sd == pytest.approx(shares.std(ddof=1))
+    assert (ranked.row.low, ranked.row.high) == pytest.approx(accuracy_interval(200 * shares.mean(), 200))
+    assert ranked.row.metrics["top5"] == pytest.approx((shares.mean() + 1) / 2)
+    assert ranked.row.seeds == (0, 1, 2)
 
 
 def test_one_seed_has_no_deviation(save_record, only_board):
     save_record()
-    assert only_board().places[0].row.sd is None
+    assert only_board().ranked[0].row.sd is None
 
 
 def test_a_metric_without_interval_gets_none(save_record, only_board):
     save_record(method=None)
-    row = only_board().places[0].row
+    row = only_board().ranked[0].row
     assert (row.low, row.high) == (None, None)
 
 
@@ -109,22 +109,22 @@ def test_rows_that_cannot_be_told_apart_share_a_rank(save_record, images, only_b
     save_record("first", correct=first)
     save_record("near", correct=near)
     save_record("far", correct=far)
-    places = only_board().places
-    assert [(place.label, place.rank, place.tie_group, place.tied) for place in places] == [
+    ranked = only_board().ranked
+    assert [(ranked.label, ranked.rank, ranked.tie_group, ranked.tied) for ranked in ranked] == [
         ("first", 1, 1, True),
         ("near", 1, 1, True),
         ("far", 3, 2, False),
     ]
 
 
-def test_equal_accuracy_on_other_images_is_told_by_pairs_not_by_intervals(save_record, images, only_board):
+def test_ranks_are_decided_by_paired_tests_not_by_intervals(save_record, images, only_board):
     """The intervals of the two overlap by far; but one is never wrong where the other is right."""
     better, worse = images(range(110)), images(range(100))
     save_record("better", correct=better)
     save_record("worse", correct=worse)
-    places = only_board().places
-    assert places[0].row.low < places[1].row.value < places[1].row.high
-    assert [place.rank for place in places] == [1, 2]
+    ranked = only_board().ranked
+    assert ranked[0].row.low < ranked[1].row.value < ranked[1].row.high
+    assert [ranked.rank for ranked in ranked] == [1, 2]
 
 
 def test_ties_are_tested_on_the_lowest_common_seed(save_record, images, only_board):
@@ -136,27 +136,27 @@ def test_ties_are_tested_on_the_lowest_common_seed(save_record, images, only_boa
     save_record("b", correct=images(50), seed=2)
     found = only_board()
     assert labels(found) == ["a", "b"]
-    assert [place.rank for place in found.places] == [1, 1]
+    assert [ranked.rank for ranked in found.ranked] == [1, 1]
 
 
 def test_rows_without_a_common_seed_are_compared_by_their_lowest(save_record, images, only_board):
     save_record("a", correct=images(150), seed=0)
     save_record("b", correct=images(50), seed=1)
-    assert [place.rank for place in only_board().places] == [1, 2]
+    assert [ranked.rank for ranked in only_board().ranked] == [1, 2]
 
 
 def test_a_network_in_two_precisions_is_two_rows(save_record, only_board):
     save_record(precision="fp32", name="a")
     save_record(precision="bf16", name="b")
-    assert {place.row.lowest.record.cell.precision for place in only_board().places} == {"fp32", "bf16"}
+    assert {ranked.row.lowest_seed.record.cell.precision for ranked in only_board().ranked} == {"fp32", "bf16"}
 
 
-def test_two_networks_of_one_title_are_told_apart_by_fingerprint(save_record, only_board):
+def test_two_networks_with_one_title_have_their_fingerprints_in_the_labels(save_record, only_board):
     save_record(fingerprint="mine", name="a")
     save_record(fingerprint="yours", name="b")
     found = only_board()
-    assert len(found.places) == 2
-    expected = {f"ddpm #{place.row.backbone.fingerprint[:8]}" for place in found.places}
+    assert len(found.ranked) == 2
+    expected = {f"ddpm #{ranked.row.backbone.fingerprint[:8]}" for ranked in found.ranked}
     assert set(labels(found)) == expected
     assert len(expected) == 2
 
@@ -165,29 +165,31 @@ def test_the_most_frequent_point_is_shown_with_its_votes(save_record, records, o
     save_record(seed=0, tap="mid", level="t=0")
     save_record(seed=1)
     save_record(seed=2)
-    header, [row] = table_rows(page_of(records, out))
+    page = page_of(records, out)
+    header, [row] = table_rows(page)
     assert row[header.index("Point")] == "`up.1@t=50@gap` (2 of 3 seeds)"
     assert row[header.index("Sigma")] == "0.25"
+    assert "**Bold**: the point most seeds chose; where they disagree, see the column Point." in page
 
 
 def test_of_equally_frequent_points_the_lowest_seeds_is_shown(save_record, only_board):
     save_record(seed=1)
     save_record(seed=0, tap="mid", level="t=0")
-    row = only_board().places[0].row
-    assert (row.chosen.tap, row.votes) == ("mid", 1)
+    row = only_board().ranked[0].row
+    assert (row.chosen.tap, row.chosen_by) == ("mid", 1)
 
 
 def test_speed_is_of_all_records_that_forwarded_images(save_record, only_board, records):
     save_record(probe="knn", forwarded=0)
     save_record(probe="linear", forwarded=3000)
     for found in boards(load(records)):
-        assert found.places[0].row.seconds == pytest.approx(2.5)
+        assert found.ranked[0].row.seconds == pytest.approx(2.5)
 
 
 def test_speed_on_another_machine_is_another_speed(save_record, records):
     save_record(probe="knn", forwarded=0, device_name="Small CPU")
     save_record(probe="linear", forwarded=3000, device_name="Big GPU")
-    assert [found.places[0].row.seconds for found in boards(load(records))] == [None, pytest.approx(2.5)]
+    assert [found.ranked[0].row.seconds for found in boards(load(records))] == [None, pytest.approx(2.5)]
 
 
 # What is left out
@@ -198,10 +200,10 @@ def test_speed_on_another_machine_is_another_speed(save_record, records):
     [
         ({"failure": "DataError"}, "failed: DataError"),
         ({"limit": 20}, "smoke run on 20 images per split"),
-        ({"dirty": True}, "dirty tree: made from source that no commit has"),
+        ({"dirty": True}, "made from uncommitted source"),
         ({"version": 0}, "stale: version 0 of the backbone; now 1"),
         ({"dataset_version": 0}, "stale: version 0 of the dataset"),
-        ({"images_fingerprint": "former"}, "stale: the dataset had other images"),
+        ({"images_fingerprint": "former"}, "stale: the images of the dataset were different"),
         ({"test_indices": "former"}, "stale: measured on other test images, or ranked by another metric"),
         ({"primary": "mean_per_class"}, "stale: measured on other test images, or ranked by another metric"),
     ],
@@ -211,7 +213,7 @@ def test_what_is_left_out_is_listed_with_its_reason(save_record, only_board, rec
     save_record("ddpm", name="left-out", seed=7, created="2025-01-01T00:00:00Z", **changes)
     found = only_board()
     assert labels(found) == ["ddpm"]
-    assert found.places[0].row.seeds == (0,)
+    assert found.ranked[0].row.seeds == (0,)
     assert reasons(found) == [("left-out", reason)]
     _, rows = table_rows(page_of(records, out), "## Not ranked")
     assert rows == [["`ddpm`", "7", reason, "[record](../../records/left-out.json)"]]
@@ -249,7 +251,7 @@ def test_a_repeated_cell_counts_once_and_the_newest_counts(save_record, images, 
     save_record(name="first", correct=images(50), created="2026-01-01T00:00:00Z")
     save_record(name="again", correct=images(60), created="2026-01-02T00:00:00Z")
     found = only_board()
-    assert found.places[0].row.value == pytest.approx(0.3)
+    assert found.ranked[0].row.value == pytest.approx(0.3)
     assert reasons(found) == [("first", "superseded by a newer record of the same cell, again.json")]
 
 
@@ -263,7 +265,7 @@ def test_a_row_that_lacks_the_others_seeds_is_incomplete(save_record, only_board
     assert reasons(found) == [("c-scattered-digits-knn-s0", "incomplete: no seed 1, 2")]
 
 
-def test_a_seed_that_few_rows_have_is_asked_of_nobody(save_record, only_board):
+def test_a_seed_that_few_rows_have_is_not_required(save_record, only_board):
     save_record("a", seed=0)
     save_record("a", seed=1)
     save_record("b", seed=0)
@@ -292,7 +294,7 @@ def test_an_invalid_record_stops_the_build(save_record, records, out):
 
 
 @pytest.mark.parametrize("changes", [{"limit": 5}, {"failure": "DataError"}])
-def test_a_board_without_rows_says_so(save_record, records, out, changes):
+def test_a_board_without_rows_states_it(save_record, records, out, changes):
     save_record(**changes)
     text = page_of(records, out)
     assert "No record can be ranked yet." in text
@@ -304,13 +306,13 @@ def test_a_board_without_rows_says_so(save_record, records, out, changes):
 # Pages
 
 
-def test_the_table_shows_what_the_records_say(save_record, images, records, out):
+def test_the_table_shows_the_values_of_the_records(save_record, images, records, out):
     save_record("ddpm", correct=images(142), seed=0)
     save_record("ddpm", correct=images(150), seed=1)
     save_record("pixels", correct=images(50), baseline=True, parameters=0, seed=0)
     save_record("pixels", correct=images(50), baseline=True, parameters=0, seed=1)
     header, [first, second] = table_rows(page_of(records, out))
-    low, high = wilson(146, 200)
+    low, high = accuracy_interval(146, 200)
     row = dict(zip(header, first, strict=True))
     assert row == {
         "Rank": "1",
@@ -351,7 +353,7 @@ def test_every_link_leads_to_a_record(save_record, records, out):
 def test_the_heat_map_is_the_mean_over_seeds_with_the_chosen_point_bold(save_record, records, out):
     grid = {("mid", "t=0"): 0.5, ("mid", "t=50"): 0.6, ("up.1", "t=0"): 0.7, ("up.1", "t=50"): 0.8}
     save_record(seed=0, grid=grid)
-    save_record(seed=1, grid={place: value + 0.1 for place, value in grid.items()})
+    save_record(seed=1, grid={point: value + 0.1 for point, value in grid.items()})
     header, rows = table_rows(page_of(records, out), "### `ddpm`")
     assert header == ["Tap", "`t=0`", "`t=50`"]
     assert rows == [["`mid`", "55.0", "65.0"], ["`up.1`", "75.0", "**85.0**"]]
@@ -368,7 +370,7 @@ def test_baselines_with_several_points_have_a_heat_map_too(save_record, records,
 def test_a_point_that_was_not_read_is_empty_in_the_heat_map(save_record, records, out):
     save_record(grid={("mid", "t=0"): 0.5, ("up.1", "t=50"): 0.8})
     _, rows = table_rows(page_of(records, out), "### `ddpm`")
-    assert rows == [["`mid`", "50.0", NONE], ["`up.1`", NONE, "**80.0**"]]
+    assert rows == [["`mid`", "50.0", EMPTY], ["`up.1`", EMPTY, "**80.0**"]]
 
 
 def test_the_footer_states_the_rules(save_record, records, out):
@@ -444,38 +446,38 @@ def test_the_index_lists_each_board_with_its_best_row(save_record, images, recor
     assert [row[header.index("Rows")] for row in rows] == ["2", "1"]
 
 
-def test_protocols_stand_side_by_side(save_record, images, records, out):
+def test_protocols_are_side_by_side(save_record, images, records, out):
     """A line for each backbone, a column for each protocol; bold is the best and what shares its rank."""
     save_record("ours", correct=images(150))
     save_record("ours", correct=images(60), probe="linear")
     save_record("theirs", correct=images(100), name="theirs-knn")
     save_record("theirs", correct=images(64), probe="linear", name="theirs-linear")
     save_record("new", correct=images(120), probe="linear")
-    save_record("floor", correct=images(180), baseline=True)
+    save_record("baseline", correct=images(180), baseline=True)
     text = page_of(records, out, "README.md")
     header, rows = table_rows(text, "## Protocols side by side")
     assert header == ["Backbone", "[knn](scattered-digits/knn.md)", "[linear](scattered-digits/linear.md)"]
     assert rows == [
         ["`ours`", "75.0", "30.0"],
-        ["`new`", NONE, "**60.0**"],
+        ["`new`", EMPTY, "**60.0**"],
         ["`theirs`", "50.0", "32.0"],
-        ["*`floor`*", "**90.0**", NONE],
+        ["*`baseline`*", "**90.0**", EMPTY],
     ]
 
 
-def test_a_network_that_was_trained_has_a_line_of_its_own(save_record, images, records, out):
+def test_a_network_trained_with_the_probe_has_a_separate_line(save_record, images, records, out):
     save_record("ours", correct=images(150))
     save_record("ours", correct=images(60), probe="finetune", frozen=False)
     _, rows = table_rows(page_of(records, out, "README.md"), "## Protocols side by side")
-    assert rows == [["`ours`", NONE, "**75.0**"], ["`ours` (trained, not frozen)", "**30.0**", NONE]]
+    assert rows == [["`ours`", EMPTY, "**75.0**"], ["`ours` (trained, not frozen)", "**30.0**", EMPTY]]
 
 
-def test_one_board_has_nothing_beside_it(save_record, records, out):
+def test_one_board_has_no_side_by_side_table(save_record, records, out):
     save_record()
     assert "side by side" not in page_of(records, out, "README.md")
 
 
-def test_a_summary_without_rows_says_so(save_record, records, out, tmp_path):
+def test_a_summary_without_rows_states_it(save_record, records, out, tmp_path):
     save_record(limit=20)
     readme = tmp_path / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n")
@@ -485,7 +487,7 @@ def test_a_summary_without_rows_says_so(save_record, records, out, tmp_path):
 # Files
 
 
-def test_equal_records_give_equal_files_wherever_they_lie(save_record, tmp_path):
+def test_equal_records_give_equal_files_in_every_folder(save_record, tmp_path):
     texts = []
     for root in (tmp_path / "one", tmp_path / "two" / "deeper"):
         for name in ("b", "a"):
@@ -514,9 +516,9 @@ def test_check_names_the_file_and_the_command(save_record, records, out, name, f
     else:
         (out / name).unlink()
     with pytest.raises(StaleBoardError) as caught:
-        board.check(files, out, "the command that mends it")
+        board.check(files, out, "the command that updates it")
     assert str(out / name) in str(caught.value)
-    assert "the command that mends it" in str(caught.value)
+    assert "the command that updates it" in str(caught.value)
     assert caught.value.exit_code == 4
 
 
@@ -534,7 +536,7 @@ def test_a_board_that_lost_its_records_is_found_and_removed(save_record, records
     board.write(board.outputs(records, out), out)
     gone.unlink()
     files = board.outputs(records, out)
-    with pytest.raises(StaleBoardError, match="no record stands behind"):
+    with pytest.raises(StaleBoardError, match="a leaderboard has no records"):
         board.check(board.outputs(records, out) | {out / "README.md": (out / "README.md").read_text()}, out, "")
     board.write(files, out)
     assert sorted(path.name for path in (out / "scattered-digits").iterdir()) == ["knn.csv", "knn.json", "knn.md"]
@@ -557,10 +559,10 @@ def test_files_of_others_are_left_alone(save_record, records, out):
 def test_no_records_is_a_clear_message(records, out, make):
     if make:
         records.mkdir()
-    with pytest.raises(UsageError, match="no records") as caught:
+    with pytest.raises(UsageError, match="there are no records") as caught:
         board.outputs(records, out)
     assert str(caught.value).splitlines() == [
-        "no records",
+        "there are no records",
         f"  in: {records}",
         f"  try: probebench run --results {records}",
     ]
@@ -569,7 +571,7 @@ def test_no_records_is_a_clear_message(records, out, make):
 def test_a_folder_that_cannot_be_written_is_named(save_record, records, out):
     save_record()
     out.touch()
-    with pytest.raises(UsageError, match="cannot write") as caught:
+    with pytest.raises(UsageError, match="the leaderboard cannot be written") as caught:
         board.write(board.outputs(records, out), out)
     assert str(out) in str(caught.value)
 
@@ -580,8 +582,8 @@ def test_a_folder_that_cannot_be_written_is_named(save_record, records, out):
 def test_the_summary_goes_between_the_markers_and_nothing_else_changes(save_record, images, records, out, tmp_path):
     for name, right in (("a", 190), ("b", 170), ("c", 150), ("d", 130)):
         save_record(name, correct=images(right))
-    save_record("floor", correct=images(60), baseline=True)
-    save_record("cellar", correct=images(20), baseline=True)
+    save_record("baseline", correct=images(60), baseline=True)
+    save_record("weak", correct=images(20), baseline=True)
     readme = tmp_path / "README.md"
     readme.write_text(f"# Title\n\n{BEGIN}\nformer\n{END}\n\ntail, no newline at the end")
     text = board.outputs(records, out, readme)[readme]
@@ -590,7 +592,7 @@ def test_the_summary_goes_between_the_markers_and_nothing_else_changes(save_reco
     assert "former" not in text
     header, rows = table_rows(text)
     assert header == ["Backbone", "[knn](boards/scattered-digits/knn.md)"]
-    assert [row[0] for row in rows] == ["`a`", "`b`", "`c`", "`d`", "*`floor`*", "*`cellar`*"]
+    assert [row[0] for row in rows] == ["`a`", "`b`", "`c`", "`d`", "*`baseline`*", "*`weak`*"]
 
 
 def test_the_summary_is_checked_too_and_a_second_build_changes_nothing(save_record, records, out, tmp_path):
@@ -613,7 +615,7 @@ def test_a_readme_without_the_markers_is_refused(save_record, records, out, tmp_
     save_record()
     readme = tmp_path / "README.md"
     readme.write_text(text)
-    with pytest.raises(UsageError, match="no place for the leaderboard") as caught:
+    with pytest.raises(UsageError, match="the markers of the leaderboard's summary are missing") as caught:
         board.outputs(records, out, readme)
     assert BEGIN in str(caught.value)
     assert readme.read_text() == text
@@ -621,7 +623,7 @@ def test_a_readme_without_the_markers_is_refused(save_record, records, out, tmp_
 
 def test_a_missing_readme_is_refused(save_record, records, out, tmp_path):
     save_record()
-    with pytest.raises(UsageError, match="cannot read the file"):
+    with pytest.raises(UsageError, match="the file cannot be read"):
         board.outputs(records, out, tmp_path / "none.md")
 
 
@@ -638,7 +640,7 @@ def test_a_slug_is_a_file_name(text, expected):
 
 @pytest.mark.parametrize(
     ("number", "expected"),
-    [(None, NONE), (0, "0"), (999, "999"), (2_200_000, "2.2 M"), (1_500, "1.5 k"), (10**9, "1.0 G")],
+    [(None, EMPTY), (0, "0"), (999, "999"), (2_200_000, "2.2 M"), (1_500, "1.5 k"), (10**9, "1.0 G")],
 )
 def test_large_counts_are_short(number, expected):
     assert size(number) == expected
@@ -647,7 +649,7 @@ def test_large_counts_are_short(number, expected):
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, NONE),
+        (None, EMPTY),
         (0.0, "0"),
         (0.0001, "< 0.001"),
         (0.01234, "0.0123"),
@@ -657,7 +659,7 @@ def test_large_counts_are_short(number, expected):
     ],
 )
 def test_small_numbers_have_three_figures(value, expected):
-    assert figures(value) == expected
+    assert three_digits(value) == expected
 
 
 def test_names_cannot_break_a_table():

@@ -1,4 +1,4 @@
-"""Boards of drawn images: a page of their own, and a column beside what is known of the same network's features."""
+"""Boards of generated images: a separate page, and a column on the boards of the same network's features."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def painter(job):
 
 
 @pytest.fixture
-def drawn(lab):
-    """Records of two networks, of their features and of what they draw, with two seeds."""
+def generation_lab(lab):
+    """Records of two networks, of their features and of their generated images, with two seeds."""
     lab.module.sampler = painter
     lab.backbone("artist", Artist, options=ArtistOptions, sampler="laboratory_parts:sampler")
     lab.probe("gap", ToyMeasure, options=GapOptions, consumes="samples")
-    lab.run(backbones=("artist", "artist:shade=200"), probes=("means", "gap"), seeds=(0, 1), baselines=False)
+    lab.run(backbone=("artist", "artist:shade=200"), probe=("means", "gap"), seeds=(0, 1), baselines=False)
     return lab
 
 
@@ -64,8 +64,8 @@ def rows(text, header):
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 
 
-def test_the_page_has_the_best_first_and_real_images_beside(drawn):
-    files = built(drawn)
+def test_the_page_has_the_best_first_and_real_images_beside(generation_lab):
+    files = built(generation_lab)
     assert set(files) == {
         "README.md",
         "shades/means.md",
@@ -82,15 +82,17 @@ def test_the_page_has_the_best_first_and_real_images_beside(drawn):
     assert "[shades](shades/generation.md)" in files["README.md"]
 
 
-def test_means_and_deviations_are_those_of_the_records(drawn):
+def test_means_and_deviations_are_those_of_the_records(generation_lab):
     [line] = [
         line
-        for line in csv.DictReader(io.StringIO(built(drawn)["shades/generation.csv"]))
+        for line in csv.DictReader(io.StringIO(built(generation_lab)["shades/generation.csv"]))
         if (line["metric"], line["backbone"]) == (NAME, "artist")
     ]
     measures = [
         record.metrics[NAME]
-        for record in map(read_record, sorted((drawn.folder / "results" / "shades" / "artist").glob("gap*.json")))
+        for record in map(
+            read_record, sorted((generation_lab.folder / "results" / "shades" / "artist").glob("gap*.json"))
+        )
     ]
     first, second = (measure.value for measure in measures)
     assert float(line["value"]) == pytest.approx((first + second) / 2, rel=1e-5)
@@ -98,39 +100,39 @@ def test_means_and_deviations_are_those_of_the_records(drawn):
     assert float(line["floor"]) == pytest.approx(measures[0].floor, rel=1e-5)
 
 
-def test_the_column_beside_the_features_ranks_nothing(drawn):
-    files = built(drawn)
+def test_the_column_beside_the_features_ranks_nothing(generation_lab):
+    files = built(generation_lab)
     found = rows(files["shades/means.md"], "Rank")
     by_backbone = {row["Backbone"]: row for row in found}
     assert float(by_backbone["`artist`"][f"`{NAME}`"]) < float(by_backbone["`artist:shade=200`"][f"`{NAME}`"])
-    assert {row["Rank"] for row in found} == {"=1"}  # the same features, whatever is drawn
+    assert {row["Rank"] for row in found} == {"=1"}  # the same features, with different generated images
     document = json.loads(files["shades/means.json"])
     assert [set(row["drawn"]) for row in document["rows"]] == [{NAME}, {NAME}]
-    assert "Drawn images" in document["rules"]
+    assert "Generated images" in document["rules"]
     header = next(csv.reader(io.StringIO(files["shades/means.csv"])))
     assert NAME in header
 
 
-def test_boards_without_drawn_images_stay_as_they_were(lab):
+def test_boards_without_generated_images_have_no_column(lab):
     lab.run()
     files = built(lab)
     assert "shades/generation.md" not in files
-    assert "Drawn images" not in files["shades/means.md"]
+    assert "Generated images" not in files["shades/means.md"]
     assert "drawn" not in json.loads(files["shades/means.json"])["rows"][0]
 
 
-def test_numbers_of_other_counts_are_in_other_tables(drawn):
-    drawn.run(backbones=("artist",), probes=("gap:count=4",), baselines=False)
-    text = built(drawn)["shades/generation.md"]
+def test_numbers_of_other_counts_are_in_other_tables(generation_lab):
+    generation_lab.run(backbone=("artist",), probe=("gap:count=4",), baselines=False)
+    text = built(generation_lab)["shades/generation.md"]
     assert text.index("## `gap`") < text.index("## `gap:count=4`")
     assert [row["Backbone"] for row in rows(text, "gap@4")[:1]] == ["`artist`"]
 
 
-def test_two_protocols_of_one_name_of_a_number_are_told_apart(drawn):
-    drawn.probe("gap", ToyMeasure, options=GapOptions, consumes="samples")
-    drawn.probe("gap-b", ToyMeasure, options=GapOptions, consumes="samples")
-    drawn.run(backbones=("artist",), probes=("gap-b",), baselines=False)
-    [row] = [row for row in rows(built(drawn)["shades/means.md"], "Rank") if row["Backbone"] == "`artist`"]
+def test_two_protocols_with_the_same_metric_name_have_their_own_columns(generation_lab):
+    generation_lab.probe("gap", ToyMeasure, options=GapOptions, consumes="samples")
+    generation_lab.probe("gap-b", ToyMeasure, options=GapOptions, consumes="samples")
+    generation_lab.run(backbone=("artist",), probe=("gap-b",), baselines=False)
+    [row] = [row for row in rows(built(generation_lab)["shades/means.md"], "Rank") if row["Backbone"] == "`artist`"]
     assert {"`gap`", "`gap-b`"} <= set(row)
 
 
@@ -155,25 +157,25 @@ def change(lab, **updates):
     [
         ({}, "superseded by a newer record of the same cell, gap-later.json"),
         ({"protocol__hash": "a" * 64}, "stale: protocol "),
-        ({"parts__reference__count": 29}, "stale: held against other images"),
-        ({"samples__extractor__fingerprint": "b" * 64}, "stale: the extractor was another one"),
+        ({"parts__reference__count": 29}, "stale: compared with other real images"),
+        ({"samples__extractor__fingerprint": "b" * 64}, "stale: measured with another extractor"),
     ],
 )
-def test_what_does_not_belong_is_left_out_with_the_reason(drawn, updates, reason):
-    change(drawn, **updates)
-    left_out = rows(built(drawn)["shades/generation.md"], "Left out")
+def test_records_of_another_edition_are_left_out_with_the_reason(generation_lab, updates, reason):
+    change(generation_lab, **updates)
+    left_out = rows(built(generation_lab)["shades/generation.md"], "Left out")
     assert any(row["Reason"].startswith(reason) for row in left_out)
 
 
-def test_a_failed_cell_is_left_out_with_the_reason(drawn):
-    drawn.module.sampler = lambda job: iter([])
-    drawn.run(backbones=("artist",), probes=("gap:count=9",), baselines=False)
-    text = built(drawn)["shades/generation.md"]
+def test_a_failed_cell_is_left_out_with_the_reason(generation_lab):
+    generation_lab.module.sampler = lambda job: iter([])
+    generation_lab.run(backbone=("artist",), probe=("gap:count=9",), baselines=False)
+    text = built(generation_lab)["shades/generation.md"]
     assert rows(text, "Left out")[0]["Reason"] == "failed: PluginError"
 
 
-def test_the_page_is_checked_and_removed_like_any_board(drawn):
-    records, out = drawn.folder / "results", drawn.folder / "boards"
+def test_the_page_is_checked_and_removed_like_any_board(generation_lab):
+    records, out = generation_lab.folder / "results", generation_lab.folder / "boards"
     write(outputs(records, out), out)
     check(outputs(records, out), out, "build")
     for path in records.rglob("gap*.json"):
@@ -182,9 +184,11 @@ def test_the_page_is_checked_and_removed_like_any_board(drawn):
     assert not list(out.rglob("generation.*"))
 
 
-def test_a_probe_called_generation_would_take_the_page(drawn):
-    drawn.probe("generation", type(drawn.module.ProbeSpec_means()))
-    drawn.run(backbones=("artist",), probes=("generation",), baselines=False)
+def test_a_probe_called_generation_would_take_the_page(generation_lab):
+    generation_lab.probe("generation", type(generation_lab.module.ProbeSpec_means()))
+    generation_lab.run(backbone=("artist",), probe=("generation",), baselines=False)
     with pytest.raises(RecordError) as caught:
-        built(drawn)
-    assert str(caught.value).splitlines()[0] == "two boards would be one file: that of shades (lab/shades) and another"
+        built(generation_lab)
+    assert str(caught.value).splitlines()[0] == (
+        "two boards would have the same file: the generated images of shades (lab/shades) and another board"
+    )

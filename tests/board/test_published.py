@@ -26,7 +26,7 @@ def write(path: Path, *rows: str) -> Path:
     return path
 
 
-def test_a_row_stands_on_the_board_of_its_dataset_and_probe_and_has_no_rank(tmp_path):
+def test_a_row_is_on_the_board_of_its_dataset_and_probe_and_has_no_rank(tmp_path):
     save_record(tmp_path / "records", correct=images(150))
     plain = outputs(tmp_path / "records", tmp_path / "out")
     worse = ROW.replace("0.785", "0.6").replace("Someone", "Another")
@@ -41,7 +41,7 @@ def test_a_row_stands_on_the_board_of_its_dataset_and_probe_and_has_no_rank(tmp_
     assert published.count("Someone 2024") == 1
     [document] = [json.loads(text) for path, text in files.items() if path.name == "knn.json"]
     assert [row["value"] for row in document["published"]] == [0.785, 0.6]
-    # The ranking and its CSV know nothing of it.
+    # The ranking and its CSV are unchanged.
     ranking = page.split("## ")[0]
     assert any(text.split("## ")[0] == ranking for text in plain.values())
     assert {p: t for p, t in files.items() if p.suffix == ".csv"} == {
@@ -54,7 +54,7 @@ def test_without_rows_there_is_no_section(tmp_path):
     assert not any("## Published" in text for text in outputs(tmp_path / "records", tmp_path / "out").values())
 
 
-def test_a_split_that_a_work_does_not_name_is_said_to_be_unknown(tmp_path):
+def test_a_split_that_a_work_does_not_state_is_shown_as_not_stated(tmp_path):
     save_record(tmp_path / "records", correct=images(150))
     write(tmp_path / "out" / "published.csv", ROW.replace("test,test", "test,"))
     assert any("not stated" in text for text in outputs(tmp_path / "records", tmp_path / "out").values())
@@ -65,9 +65,9 @@ def test_a_split_that_a_work_does_not_name_is_said_to_be_unknown(tmp_path):
     [
         (ROW.replace("0.785", "78.5"), "value '78.5' is not a share"),
         (ROW.replace("0.785", "much"), "value 'much' is not a share"),
-        (ROW.replace("top1", "fid"), "no metric 'fid'"),
-        (ROW + ",more", "not 12 cells"),
-        (ROW.rpartition(",")[0], "not 12 cells"),
+        (ROW.replace("top1", "fid"), "no metric is called 'fid'"),
+        (ROW + ",more", "the row does not have 12 cells"),
+        (ROW.rpartition(",")[0], "the row does not have 12 cells"),
     ],
 )
 def test_a_wrong_row_is_named_by_its_line(tmp_path, row, message):
@@ -83,7 +83,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path, row, message):
 def test_wrong_columns_are_answered_with_the_right_ones(tmp_path):
     path = tmp_path / "published.csv"
     path.write_text("work,value\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="wrong columns") as caught:
+    with pytest.raises(UsageError, match="the columns are wrong") as caught:
         read_published(path)
     assert ",".join(COLUMNS) in str(caught.value)
 
@@ -91,11 +91,11 @@ def test_wrong_columns_are_answered_with_the_right_ones(tmp_path):
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "published.csv"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="the file cannot be read"):
         read_published(path)
 
 
-def test_the_rows_that_come_with_the_boards_are_sound():
+def test_the_committed_rows_can_be_read():
     from pathlib import Path
 
     rows = read_published(Path(__file__).parents[2] / "leaderboards" / "published.csv")

@@ -55,7 +55,7 @@ def test_a_group_without_a_command_prints_its_help_and_is_bad_usage(cli):
         (["show"], "error: Missing argument 'SPEC'.\n  try: probebench show --help\n"),
     ],
 )
-def test_bad_usage_is_told_in_two_lines(cli, arguments, message):
+def test_bad_usage_is_reported_in_two_lines(cli, arguments, message):
     answer = cli(*arguments)
     assert (answer.code, answer.out, answer.err) == (2, "", message)
 
@@ -83,7 +83,7 @@ def test_an_error_for_the_user_has_its_message_and_its_exit_code(cli, command, e
 def test_debug_shows_the_traceback_and_the_cause(cli, command, words):
     def boom() -> None:
         try:
-            1 / 0  # noqa: B018 - it is there to fail
+            1 / 0  # noqa: B018 - the test needs an exception
         except ZeroDivisionError as error:
             raise errors.PluginError("it is wrong") from error
 
@@ -102,7 +102,10 @@ def test_an_unexpected_error_is_one_line_and_a_request(cli, command):
     command(boom)
     answer = cli("boom")
     assert answer.code == 1
-    assert answer.err == "internal error: KeyError: 'x'\n  try: run it again with --debug, and report what it prints\n"
+    assert (
+        answer.err
+        == "internal error: KeyError: 'x'\n  try: run the command again with --debug, and report what it prints\n"
+    )
     assert "Traceback" in cli("boom", "--debug").err
 
 

@@ -1,4 +1,4 @@
-"""What a command imports before it has anything to compute: a fresh process is asked for its modules."""
+"""Light commands import no heavy modules: a fresh process reports its modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the core does for every dataset: looks for shared images and empty classes, downloads, shows."""
+"""Datasets: shared images and empty classes are found, files are downloaded, and images are shown."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from probebench.api import DataError, Dataset, DatasetSpec, Split
-from probebench.extraction.context import open_images
 from probebench.extraction.data_checks import shared_images
+from probebench.extraction.dataset import open_images
 from probebench.plugins.downloads import fetch
 from probebench.plugins.registry import resolve
 from probebench.records import files
@@ -20,7 +20,7 @@ from probebench.testing.fakes import ToyBackbone, ToyDataset
 
 
 class Listed(Split):
-    """Images and labels as they are given."""
+    """A split of these images and labels."""
 
     def __init__(self, images, labels, digests=None):
         self.images, self.given, self.sums = images, labels, digests
@@ -48,7 +48,7 @@ def grey(value):
 
 
 class Made(Dataset):
-    """Three classes; what is in the splits is set by the test."""
+    """Three classes; the test sets the content of the splits."""
 
     classes = ("dark", "medium", "light")
     image_size = (8, 8)
@@ -64,11 +64,11 @@ class Made(Dataset):
 
 @pytest.fixture
 def made(lab):
-    """A function that adds a dataset of grey values and labels, and gives its component."""
+    """A function that adds a dataset of grey values and labels, and returns its component."""
 
     def add(**content):
         lab.dataset("made", type("MadeHere", (Made,), {"content": content}))
-        return resolve("dataset", "made", lab.registry)
+        return resolve("dataset", "made")
 
     return add
 
@@ -77,22 +77,22 @@ SOUND = {"train": ([1, 2, 3, 4, 5, 6], [0, 0, 1, 1, 2, 2]), "test": ([7, 8, 9], 
 
 
 def test_a_sound_dataset_gives_no_warning(made):
-    assert open_images(made(**SOUND)).warnings == ()
+    assert open_images(made(**SOUND)).description.warnings == ()
 
 
 def test_images_in_two_splits_are_counted_by_pair(made):
     component = made(
         train=([1, 2, 3, 4, 4, 6], [0, 0, 1, 1, 2, 2]), val=([2, 10, 11], [0, 1, 2]), test=([4, 2, 4, 12], [0, 1, 2, 2])
     )
-    said = open_images(component).warnings
-    assert [line.partition(". ")[0] for line in said] == [
-        "1 image of val is in train too: val 0 is train 1",
-        "3 images of test are in train too: test 0 is train 3",
-        "1 image of test is in val too: test 1 is val 0",
+    found = open_images(component).description.warnings
+    assert [line.partition(". ")[0] for line in found] == [
+        "1 image of val is also in train: val 0 is train 1",
+        "3 images of test are also in train: test 0 is train 3",
+        "1 image of test is also in val: test 1 is val 0",
     ]
 
 
-def test_pairs_are_those_of_brute_force():
+def test_pairs_equal_those_of_a_brute_force_search():
     generator = torch.Generator().manual_seed(0)
     values = {name: torch.randint(0, 40, (30,), generator=generator).tolist() for name in ("train", "val", "test")}
     splits = {name: Listed([grey(value) for value in given], [0] * 30) for name, given in values.items()}
@@ -108,11 +108,11 @@ def test_pairs_are_those_of_brute_force():
 def test_a_dataset_without_digests_is_not_compared(made, monkeypatch):
     component = made(train=([1, 2, 3], [0, 1, 2]), test=([1, 2, 3], [0, 1, 2]))
     monkeypatch.setattr(Listed, "digests", Split.digests)
-    assert open_images(component).warnings == ()
+    assert open_images(component).description.warnings == ()
 
 
 @pytest.mark.parametrize("digests", [[b"x" * 16], [b"short"] * 3])
-def test_digests_that_are_none_are_refused(digests):
+def test_digests_of_a_wrong_number_or_length_are_refused(digests):
     from probebench.api import PluginError
 
     splits = {"train": Listed([grey(1), grey(2), grey(3)], [0, 1, 2], digests)}
@@ -122,22 +122,24 @@ def test_digests_that_are_none_are_refused(digests):
 
 def test_classes_without_train_images_are_named(made):
     component = made(train=([1, 2], [1, 1]), test=SOUND["test"])
-    assert open_images(component).warnings == ("2 classes have no image in train, and cannot be learnt: dark, light",)
+    assert open_images(component).description.warnings == (
+        "2 classes have no image in train and cannot be learnt: dark, light",
+    )
 
 
-@pytest.mark.parametrize(("labels", "reach"), [([0, 1, -1], "from -1 to 1"), ([0, 1, 3], "from 0 to 3")])
-def test_labels_out_of_range_are_an_error(made, labels, reach):
-    with pytest.raises(DataError, match=rf"labels reach {reach}, and there are 3 classes\n.*dataset made/train"):
+@pytest.mark.parametrize(("labels", "span"), [([0, 1, -1], "from -1 to 1"), ([0, 1, 3], "from 0 to 3")])
+def test_labels_out_of_range_are_an_error(made, labels, span):
+    with pytest.raises(DataError, match=rf"labels range {span}, and there are 3 classes\n.*dataset made/train"):
         open_images(made(train=([1, 2, 3], labels), test=SOUND["test"]))
 
 
-def test_what_is_wrong_with_a_dataset_is_in_the_record(lab, made):
+def test_warnings_of_a_dataset_are_recorded(lab, made):
     made(train=([1, 2, 3, 4, 90, 91], [0, 0, 1, 1, 0, 1]), test=([7, 4, 9], [0, 1, 0]))
-    record = lab.record(datasets=("made",), baselines=False)
+    record = lab.record(dataset=("made",), baselines=False)
     assert record.status == "success"
-    shown = "1 image of test is in train too: test 1 is train 3"
+    shown = "1 image of test is also in train: test 1 is train 3"
     assert [line.partition(". ")[0] for line in record.warnings] == [
-        "1 class has no image in train, and cannot be learnt: light",
+        "1 class has no image in train and cannot be learnt: light",
         shown,
     ]
     (path,) = (lab.folder / "results").rglob("means-seed0-????????.json")
@@ -159,21 +161,19 @@ def fetched(lab, monkeypatch):
     class Far(ToyDataset):
         def split(self, name):
             if not done:
-                raise DataError("far is not there", hint="probebench data download far")
+                raise DataError("far is not downloaded", hint="probebench data download far")
             return super().split(name)
 
     lab.module.download = download
     lab.dataset("far", Far, fetch=f"{lab.module.__name__}:download")
     lab.dataset("near", ToyDataset)
-    for module in ("plugins.registry", "planning.jobs"):
-        monkeypatch.setattr(f"probebench.{module}.installed", lambda: lab.registry)
     monkeypatch.chdir(lab.folder)
     return done
 
 
 def test_download_calls_the_function_of_the_dataset(fetched, cli):
     answer = cli("data", "download", "far")
-    assert (answer.code, answer.out) == (0, "far is there, and its checksums are right\n")
+    assert (answer.code, answer.out) == (0, "far is complete, and all checksums are correct\n")
     assert fetched == ["NoOptions"]
 
 
@@ -201,33 +201,33 @@ def test_progress_of_every_file_is_shown(fetched, lab, monkeypatch):
             shown[-1].append("closed")
 
     monkeypatch.setattr("probebench.plugins.downloads.bar", Context)
-    fetch(resolve("dataset", "far", lab.registry))
+    fetch(resolve("dataset", "far"))
     assert shown == [["far.tar, MB", None, [0, 10, 30], "closed"], ["labels.bin, MB", 5e-6, [5], "closed"]]
 
 
-def test_a_download_that_fails_by_a_defect_is_blamed(fetched, lab, cli):
+def test_a_download_that_fails_is_an_error_of_the_plugin(fetched, lab, cli):
     lab.module.download = lambda options, progress: 1 / 0
     answer = cli("data", "download", "far")
     assert answer.code == 3
     assert "far cannot be downloaded: ZeroDivisionError" in answer.err
 
 
-def test_run_downloads_only_when_it_is_told_to(fetched, probebench):
+def test_run_downloads_datasets_only_on_request(fetched, probebench):
     without = probebench("--dataset", "far", "--no-baselines")
     assert without.code == 1
     assert "try: probebench data download far" in without.err
     assert fetched == []
-    told = probebench("--dataset", "far", "--dataset", "near", "--no-baselines", "--download")
-    assert told.code == 0
+    with_download = probebench("--dataset", "far", "--dataset", "near", "--no-baselines", "--download")
+    assert with_download.code == 0
     assert fetched == ["NoOptions"]
 
 
-def test_run_downloads_weights_only_when_it_is_told_to(fetched, lab, probebench):
+def test_run_downloads_weights_only_on_request(fetched, lab, probebench):
     lab.backbone("far-net", ToyBackbone, fetch=f"{lab.module.__name__}:download")
     probebench("--dataset", "near", "--backbone", "far-net", "--no-baselines")
     assert fetched == []
-    told = probebench("--dataset", "near", "--backbone", "far-net", "--no-baselines", "--download")
-    assert told.code == 0
+    with_download = probebench("--dataset", "near", "--backbone", "far-net", "--no-baselines", "--download")
+    assert with_download.code == 0
     assert len(fetched) == 1
 
 
@@ -242,7 +242,6 @@ def show(made, lab, cli, monkeypatch):
 
     def run(*arguments, **content):
         made(**content)
-        monkeypatch.setattr("probebench.plugins.registry.installed", lambda: lab.registry)
         monkeypatch.chdir(lab.folder)
         return cli("data", "show", "made", *arguments)
 
@@ -255,12 +254,12 @@ def test_show_prints_counts_fingerprints_and_warnings(show, lab):
     lines = answer.out.splitlines()
     assert lines[0] == "made: 3 classes, images of 8x8 pixels"
     counts = [line.split() for line in lines[2:7]]
-    table = ["class train test", "dark 3 1", "medium 1 0", "light 0 1", "in all 4 2"]
+    table = ["class train test", "dark 3 1", "medium 1 0", "light 0 1", "total 4 2"]
     assert counts == [line.split() for line in table]
     expected = Listed([grey(value) for value in (1, 2, 3, 4)], [0, 0, 0, 1]).fingerprint()
     assert ["train", expected] in [line.split() for line in lines]
-    assert "warning: 1 class has no image in train, and cannot be learnt: light" in lines
-    assert any(line.startswith("warning: 1 image of test is in train too: test 0 is train 0.") for line in lines)
+    assert "warning: 1 class has no image in train and cannot be learnt: light" in lines
+    assert any(line.startswith("warning: 1 image of test is also in train: test 0 is train 0.") for line in lines)
     assert lines[-1] == "contact sheet: made-sheet.png"
 
 
@@ -273,7 +272,7 @@ def test_show_as_json(show, lab):
 
 
 def test_the_sheet_shows_the_images_of_each_class(show, lab):
-    """Grey values on the sheet: rows are classes, and each image is enlarged to 48 pixels."""
+    """Rows of the sheet are classes, and each image is enlarged to 48 pixels."""
     train = ([10, 20, 110, 200, 210, 220], [0, 0, 1, 2, 2, 2])
     assert show("--out", "of/mine.png", train=train, test=SOUND["test"]).code == 0
     with Image.open(lab.folder / "of" / "mine.png") as sheet:
@@ -290,8 +289,8 @@ def test_a_sheet_that_cannot_be_written(show, lab):
     (lab.folder / "file").write_text("in the way")
     answer = show("--out", "file/sheet.png", **SOUND)
     assert answer.code == 2
-    assert "the contact sheet cannot be written" in answer.err
-    assert "try: another file for --out" in answer.err
+    assert "the image cannot be written" in answer.err
+    assert "try: use another path for --out" in answer.err
 
 
 def test_a_sheet_of_many_classes_stays_low_and_long_names_are_cut(lab):

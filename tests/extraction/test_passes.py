@@ -50,8 +50,8 @@ class Noisy(Backbone):
         generator = torch.Generator().manual_seed(weights)
         self.blocks = {tap: torch.randn((192, 5 + n), generator=generator) for n, tap in enumerate(TAPS)}
         self.forwarded: list[int] = []
-        self.asked: list[set[Point]] = []
-        self.placed: list[tuple[str, str]] = []
+        self.requested: list[set[Point]] = []
+        self.moved: list[tuple[str, str]] = []
         self.grad: list[bool] = []
 
     def taps(self, image_size):
@@ -61,14 +61,14 @@ class Noisy(Backbone):
         return (Level("t=0", 0.01), Level("t=10", 0.1))
 
     def move_to(self, device, precision):
-        self.placed.append((device, precision))
+        self.moved.append((device, precision))
 
     def prepare(self, images):
         return images.float() / 127.5 - 1
 
     def extract(self, batch, points, *, seed):
         self.forwarded += batch.index.tolist()
-        self.asked.append(set(points))
+        self.requested.append(set(points))
         self.grad.append(torch.is_grad_enabled())
         clean = self.prepare(batch.images).flatten(1)
         noise = normal((192,), seed=seed, source=batch.source, index=batch.index.tolist())
@@ -125,15 +125,15 @@ def test_a_second_run_forwards_and_reads_nothing(store):
     first = read_all(run(Noisy(), Images(25), store))
     backbone, split = Noisy(), Images(25)
     again = run(backbone, split, store)
-    assert (again.forwarded, backbone.forwarded, split.read, backbone.placed) == (0, [], [], [])
+    assert (again.forwarded, backbone.forwarded, split.read, backbone.moved) == (0, [], [], [])
     assert all(torch.equal(rows, first[point]) for point, rows in read_all(again).items())
 
 
-def test_only_missing_points_are_asked_for(store):
+def test_only_missing_points_are_requested(store):
     run(Noisy(), Images(25), store, points=POINTS[:2])
     backbone = Noisy()
     assert run(backbone, Images(25), store, points=POINTS[:4]).forwarded == 25
-    assert set().union(*backbone.asked) == set(POINTS[2:4])
+    assert set().union(*backbone.requested) == set(POINTS[2:4])
 
 
 def test_only_missing_shards_are_forwarded(store):
@@ -146,8 +146,8 @@ def test_only_missing_shards_are_forwarded(store):
         again = run(backbone, Images(25), store)
     assert again.forwarded == 15
     assert backbone.forwarded == list(range(10, 25))
-    assert backbone.asked[0] == set(POINTS[:2])
-    assert backbone.asked[-1] == {POINTS[1]}
+    assert backbone.requested[0] == set(POINTS[:2])
+    assert backbone.requested[-1] == {POINTS[1]}
     assert all(torch.equal(rows, whole[point]) for point, rows in read_all(again).items())
 
 
@@ -168,7 +168,7 @@ def test_features_do_not_depend_on_the_other_points(tmp_path, points):
 
 
 def test_rows_follow_the_index_and_keep_their_noise(tmp_path):
-    """A validation set that is carved from train gets the features that its images have in train."""
+    """Images of a carved validation part have the features that they have in train."""
     whole = read_all(run(Noisy(), Images(25), Store(tmp_path / "whole")))
     index = torch.tensor([24, 3, 17, 0, 3])
     some = read_all(run(Noisy(), Images(25), Store(tmp_path / "some"), index=index))
@@ -176,7 +176,7 @@ def test_rows_follow_the_index_and_keep_their_noise(tmp_path):
         torch.testing.assert_close(some[point], whole[point][index], rtol=1e-5, atol=1e-5)
 
 
-def test_an_index_of_all_images_in_order_is_no_index(store):
+def test_an_index_of_all_images_in_order_equals_none(store):
     run(Noisy(), Images(25), store)
     assert run(Noisy(), Images(25), store, index=torch.arange(25)).forwarded == 0
 
@@ -197,7 +197,7 @@ def test_an_index_of_all_images_in_order_is_no_index(store):
     ],
     ids=["weights", "images", "count", "seed", "precision", "source", "order", "version", "options", "pool"],
 )
-def test_whatever_changes_a_feature_is_a_miss(store, backbone, split, changes):
+def test_everything_that_changes_a_feature_changes_its_key(store, backbone, split, changes):
     run(Noisy(), Images(25), store)
     assert run(backbone, split, store, **changes).forwarded == len(split)
 
@@ -217,16 +217,16 @@ def test_features_broken_after_the_pass_are_computed_again_when_read(store):
     with pytest.warns(ProbebenchWarning, match=f"{broken.name} is truncated or altered"):
         assert torch.equal(handle.read(), whole[POINTS[0]])
     assert extraction.forwarded == 30
-    assert backbone.asked[-1] == {POINTS[0]}
+    assert backbone.requested[-1] == {POINTS[0]}
     assert torch.equal(handle.read(), whole[POINTS[0]])
     assert extraction.forwarded == 30
 
 
-def test_the_backbone_is_placed_once(store):
+def test_the_backbone_is_moved_once(store):
     backbone = Noisy()
     run(backbone, Images(25), store)
     run(backbone, Images(5), store, source="toy/test")
-    assert backbone.placed == [("cpu", "fp32")]
+    assert backbone.moved == [("cpu", "fp32")]
     with pytest.raises(ValueError, match="cannot be moved to cpu in bf16"):
         run(backbone, Images(25), store, precision="bf16")
 
@@ -244,7 +244,7 @@ def test_progress_counts_images_to_the_total(store):
 
 
 def test_memory_is_bounded_by_one_shard(store, monkeypatch):
-    """Counts the rows of features that are alive, whoever holds them."""
+    """Counts the rows of features that are alive."""
     point = POINTS[0]
 
     class Watched(Noisy):
@@ -267,7 +267,7 @@ def test_memory_is_bounded_by_one_shard(store, monkeypatch):
     peak: list[int] = []
     held: list[int] = []
     monkeypatch.setattr("probebench.extraction.forward.torch.empty", watch)
-    gc.disable()  # reference counting alone must do
+    gc.disable()  # reference counting must be enough
     try:
         run(Watched(), Images(200), store, points=[point])
     finally:
@@ -277,7 +277,7 @@ def test_memory_is_bounded_by_one_shard(store, monkeypatch):
     assert max(held) <= 20
 
 
-# Images that are not right
+# Faulty images
 
 
 class Broken(Images):
@@ -301,11 +301,11 @@ class Broken(Images):
         (torch.zeros(3, 8, 8), r"is torch.float32 \(3, 8, 8\), not uint8 \(3, H, W\)"),
         (torch.zeros(1, 8, 8, dtype=torch.uint8), r"is torch.uint8 \(1, 8, 8\), not uint8"),
         (torch.zeros(8, 8, dtype=torch.uint8), r"is torch.uint8 \(8, 8\), not uint8"),
-        (torch.zeros(3, 8, 9, dtype=torch.uint8), r"is \(3, 8, 9\), the ones before are \(3, 8, 8\)"),
+        (torch.zeros(3, 8, 9, dtype=torch.uint8), r"has shape \(3, 8, 9\), and the images before it have \(3, 8, 8\)"),
         (None, "is NoneType, not uint8"),
     ],
 )
-def test_a_bad_image_is_named_and_what_is_stored_stays(store, image, words):
+def test_a_bad_image_is_named_and_stored_features_are_kept(store, image, words):
     with pytest.raises(DataError, match=f"^image 17 of toy/train {words}") as caught:
         run(Noisy(), Broken(25, 17, image), store)
     if isinstance(image, Exception):
@@ -328,11 +328,11 @@ def test_an_index_outside_the_split_is_refused(store, index):
         run(Noisy(), Images(25), store, index=torch.tensor(index))
 
 
-# Backbones that are not right
+# Faulty backbones
 
 
 class Spoilt(Noisy):
-    """Does something to the features, the batch, or both."""
+    """Changes the features, the batch, or both."""
 
     def __init__(self, spoil):
         super().__init__()
@@ -405,13 +405,13 @@ def fail(*_):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (modify_images, "modifies the batch it is given"),
-        (modify_index, "modifies the batch it is given"),
-        (leave_out, "gives no features of down.0@t=10@gap"),
+        (modify_images, "modifies its input batch"),
+        (modify_index, "modifies its input batch"),
+        (leave_out, "returns no features of down.0@t=10@gap"),
         (fail, "fails: RuntimeError: mat1 and mat2 cannot be multiplied$"),
     ],
 )
-def test_a_backbone_that_breaks_its_contract_is_blamed(store, spoil, words):
+def test_a_backbone_that_breaks_its_contract_is_named(store, spoil, words):
     with pytest.raises(PluginError) as caught:
         run(Spoilt(spoil), Images(25), store)
     assert caught.match(f"(?m)^backbone acme/noisy {words}")
@@ -433,7 +433,7 @@ def test_an_error_with_a_message_for_the_user_passes(store):
         run(Spoilt(refuse), Images(25), store)
 
 
-def test_a_fingerprint_that_changes_when_placed_is_refused(store):
+def test_a_fingerprint_that_changes_on_the_device_is_refused(store):
     class Shifting(Noisy):
         def move_to(self, device, precision):
             self.blocks = {tap: weight.bfloat16().float() for tap, weight in self.blocks.items()}
@@ -442,12 +442,12 @@ def test_a_fingerprint_that_changes_when_placed_is_refused(store):
         run(Shifting(), Images(25), store)
 
 
-def test_a_backbone_that_cannot_be_placed_is_blamed(store):
+def test_a_backbone_that_cannot_be_moved_is_named(store):
     class Immovable(Noisy):
         def move_to(self, device, precision):
             raise RuntimeError("no such device")
 
-    with pytest.raises(PluginError, match="cannot be placed on cpu in fp32: RuntimeError: no such device"):
+    with pytest.raises(PluginError, match="cannot be moved to cpu in fp32: RuntimeError: no such device"):
         run(Immovable(), Images(25), store)
 
 
@@ -467,7 +467,7 @@ def test_an_input_out_of_range_is_refused_before_anything_is_stored(store, scale
     assert not store.root.exists()
 
 
-def test_the_range_is_said_as_found_and_as_expected():
+def test_the_error_states_the_range_of_the_input_and_of_the_backbone():
     images = torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1).expand(2, 3, 8, 8)
     with pytest.raises(FeatureError) as caught:
         check_input_range(Scaled(1.1), images)
@@ -478,10 +478,10 @@ def test_the_range_is_said_as_found_and_as_expected():
         check_input_range(Scaled("1"), images)
 
 
-# Stores that are not right
+# Faulty stores
 
 
-def test_a_full_disk_stops_the_pass_and_the_rerun_goes_on(store, monkeypatch):
+def test_a_full_disk_stops_the_pass_and_the_next_run_resumes(store, monkeypatch):
     fsync, calls = os.fsync, []
     first_shard = 2 * 2 * len(POINTS)  # a key document and a shard of each point; every file syncs its folder too
 
@@ -499,6 +499,6 @@ def test_a_full_disk_stops_the_pass_and_the_rerun_goes_on(store, monkeypatch):
     backbone = Noisy()
     again = run(backbone, Images(25), store)
     assert again.forwarded == 15
-    assert backbone.asked[0] == set(POINTS[2:])
+    assert backbone.requested[0] == set(POINTS[2:])
     fresh = read_all(run(Noisy(), Images(25), Store(store.root.parent / "fresh")))
     assert all(torch.equal(rows, fresh[point]) for point, rows in read_all(again).items())

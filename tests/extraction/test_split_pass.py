@@ -1,10 +1,11 @@
-"""Every image goes through a backbone once, whatever is asked for, and never again."""
+"""Every image goes through a backbone once for all points, probes and seeds, and never again."""
 
 from __future__ import annotations
 
 import pytest
 
-from probebench.testing.fakes import ToyDataset, ToyProbe
+from probebench.extraction import workbench
+from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
 
 TRAIN, TEST = 60, 30
 
@@ -13,7 +14,7 @@ TRAIN, TEST = 60, 30
 def product(lab):
     """Two probes with two seeds on both default taps and all three levels."""
     lab.probe("other", ToyProbe)
-    return {"probes": ("means", "other"), "seeds": (0, 1)}
+    return {"probe": ("means", "other"), "seeds": (0, 1)}
 
 
 def test_one_pass_serves_all_points_probes_and_seeds(lab, product):
@@ -38,7 +39,7 @@ def test_a_second_call_forwards_nothing_and_writes_nothing(lab, product, files):
     assert files(lab.folder / "results") == before
 
 
-@pytest.mark.parametrize("change", [{"seeds": (0, 7)}, {"probes": ("means", "other")}])
+@pytest.mark.parametrize("change", [{"seeds": (0, 7)}, {"probe": ("means", "other")}])
 def test_another_probe_or_seed_forwards_nothing(lab, change):
     lab.run()
     lab.calls.clear()
@@ -50,7 +51,7 @@ def test_another_probe_or_seed_forwards_nothing(lab, change):
     assert result.cells[1].record.timing.extract_s == 0
 
 
-def test_another_tap_forwards_for_that_tap_alone(lab):
+def test_another_tap_forwards_for_that_tap_only(lab):
     lab.run(taps=("early",))
     lab.calls.clear()
     result = lab.run(taps=("early", "late", "head"))
@@ -63,7 +64,7 @@ def test_another_tap_forwards_for_that_tap_alone(lab):
     ]
 
 
-def test_another_level_forwards_for_that_level_alone(lab):
+def test_another_level_forwards_for_that_level_only(lab):
     lab.run(levels=("clean",))
     lab.calls.clear()
     lab.run(levels=("clean", "t=100"))
@@ -88,7 +89,7 @@ def test_a_limited_run_forwards_its_images_only(lab):
 def test_each_backbone_and_dataset_has_its_own_pass(lab):
     lab.backbone("twin", lab.counting("twin"))
     lab.dataset("more-shades", lambda options: ToyDataset(options, train=90))
-    result = lab.run(backbones=("net", "twin"), datasets=("shades", "more-shades"))
+    result = lab.run(backbone=("net", "twin"), dataset=("shades", "more-shades"))
     assert result.forwarded == {
         (backbone, dataset): train + TEST
         for dataset, train in (("shades", TRAIN), ("more-shades", 90))
@@ -96,15 +97,32 @@ def test_each_backbone_and_dataset_has_its_own_pass(lab):
     }
 
 
-def test_a_backbone_is_built_twice_and_a_dataset_once(lab):
+def test_each_component_is_built_once(lab):
+    """By two seeds, two probes that read different points, and two datasets."""
     built = []
     lab.backbone("net", lambda options: built.append("net") or lab.counting("net")(options))
     lab.dataset("shades", lambda options: built.append("shades") or ToyDataset(options))
-    lab.run(seeds=(0, 1))
-    assert sorted(built) == ["net", "net", "shades"]  # to plan and to run: no two backbones are in memory at once
+    lab.dataset("tints", lambda options: built.append("tints") or ToyDataset(options))
+    lab.probe("maximal", ToyProbe, pool="max")
+    result = lab.run(seeds=(0, 1), probe=("means", "maximal"), dataset=("shades", "tints"))
+    assert (len(result.cells), result.failed) == (8, [])
+    assert sorted(built) == ["net", "shades", "tints"]
 
 
-def test_the_store_broken_during_a_run_is_mended_and_counted(lab):
+def test_networks_beyond_the_bound_are_built_again_and_not_held(lab, monkeypatch):
+    monkeypatch.setattr(workbench, "HELD_BYTES", 0)
+    built = []
+
+    class Weighty(ToyBackbone):
+        parameters = 1
+
+    for name in ("first", "second"):
+        lab.backbone(name, lambda options, name=name: built.append(name) or Weighty(options))
+    assert not lab.run(backbone=("first", "second")).failed
+    assert sorted(built) == ["first", "first", "second", "second"]
+
+
+def test_shards_that_are_broken_during_a_run_are_computed_again_and_counted(lab):
     """The shards of all six points are lost after the pass, before the probe reads them."""
 
     class Vandal(ToyProbe):
@@ -113,16 +131,16 @@ def test_the_store_broken_during_a_run_is_mended_and_counted(lab):
                 path.write_bytes(b"broken")
 
     lab.probe("vandal", Vandal)
-    with pytest.warns(UserWarning, match="truncated or altered") as heard:
-        result = lab.run(probes=("vandal",))
+    with pytest.warns(UserWarning, match="truncated or altered") as caught:
+        result = lab.run(probe=("vandal",))
     assert not result.failed
-    assert result.cells[0].record.warnings == ()  # it says nothing about the number
-    again = 6 * TRAIN + TEST  # every point of train, and of test the chosen one
-    assert len(heard) == 6 + 1
+    assert result.cells[0].record.warnings == ()  # the number does not depend on it
+    again = 6 * TRAIN + TEST  # every point of train, and the chosen one of test
+    assert len(caught) == 6 + 1
     assert lab.forwarded() == result.forwarded["net", "shades"] == TRAIN + TEST + again
 
 
-def test_a_stored_file_that_is_broken_is_named_and_made_again(lab, comparable):
+def test_a_broken_file_of_the_store_is_named_and_computed_again(lab, comparable):
     lab.run()
     before = comparable(lab.folder / "results")
     lab.calls.clear()
@@ -130,5 +148,5 @@ def test_a_stored_file_that_is_broken_is_named_and_made_again(lab, comparable):
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.warns(UserWarning, match=shard.name):
         lab.run(results=lab.folder / "again")
-    assert lab.forwarded() in (TRAIN, TEST)  # the split it belongs to
+    assert lab.forwarded() in (TRAIN, TEST)  # the images of its split
     assert comparable(lab.folder / "again") == before

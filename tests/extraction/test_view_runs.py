@@ -1,4 +1,4 @@
-"""Runs whose probes are trained on views of train images: what is read, stored, handed over and recorded."""
+"""Runs whose probes are trained on views of train images: features, their store, the probe's input, and records."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ class Viewing(ViewOptions):
 
 @pytest.fixture
 def seen(lab):
-    """What the probe `viewer` was given to tune on, to choose on and to fit on in the end."""
-    told = {"tuned": [], "fitted": []}
+    """The features that the probe `viewer` gets for the search and for the last fit."""
+    given = {"searched": [], "fitted": []}
 
     class Viewer(ToyProbe):
         def search(self, train, val, *, metric, seed):
-            told["tuned"].append((train, val))
+            given["searched"].append((train, val))
             trials = super().search(train, val, metric=metric, seed=seed)
-            told["fitted"].clear()  # of the trials
+            given["fitted"].clear()  # fits of trials
             return trials
 
         def fit(self, train, params, *, seed):
-            told["fitted"].append(train)
+            given["fitted"].append(train)
             return super().fit(train, params, seed=seed)
 
     lab.probe("viewer", Viewer, options=Viewing)
-    return told
+    return given
 
 
 def features(split, source) -> torch.Tensor:
-    """Of all images of a split, read directly."""
+    """Returns the features of all images of a split, read directly."""
     index = torch.arange(len(split))
     batch = Batch(torch.stack([split.image(int(one)) for one in index]), index, source)
     point = Point("late", "t=10", "gap")
@@ -54,21 +54,21 @@ def crop(number: int) -> torch.Tensor:
     return features(view, view.source)
 
 
-def test_a_probe_is_handed_crops_of_train_and_val_as_it_is(lab, seen):
-    assert lab.record(probes=("viewer:views=crop2",), **ONE).status == "success"
-    ((train, val),), (final,) = seen["tuned"], seen["fitted"]
+def test_a_probe_gets_crops_of_train_and_val_unchanged(lab, seen):
+    assert lab.record(probe=("viewer:views=crop2",), **ONE).status == "success"
+    ((train, val),), (final,) = seen["searched"], seen["fitted"]
     on, off = carve(torch.arange(TRAIN) % 3, 0.1, seed=0)
-    as_they_are = features(ToySplit("train", TRAIN), SOURCE)
+    unchanged = features(ToySplit("train", TRAIN), SOURCE)
     for number in range(2):
         assert torch.allclose(train.views[number], crop(number)[on])
         assert torch.allclose(final.views[number], crop(number))
-    assert torch.allclose(val.vectors, as_they_are[off])
-    assert torch.allclose(train.vectors, as_they_are[on])
+    assert torch.allclose(val.vectors, unchanged[off])
+    assert torch.allclose(train.vectors, unchanged[on])
     assert (len(train.views), len(final.views), val.views) == (2, 2, ())
 
 
-def test_a_flip_goes_in_turns_with_the_image_as_it_is(lab, seen):
-    lab.run(probes=("viewer:views=flip",), **ONE)
+def test_mirrored_images_take_turns_with_unchanged_ones(lab, seen):
+    lab.run(probe=("viewer:views=flip",), **ONE)
     (final,) = seen["fitted"]
     upright, mirrored = final.views
     assert torch.equal(upright, final.vectors)
@@ -79,15 +79,15 @@ def test_a_flip_goes_in_turns_with_the_image_as_it_is(lab, seen):
 
 
 def test_each_view_is_forwarded_once_and_never_again(lab, seen):
-    first = lab.run(probes=("viewer:views=crop3", "means"), seeds=(0, 1), baselines=False)
+    first = lab.run(probe=("viewer:views=crop3", "means"), seeds=(0, 1), baselines=False)
     assert lab.forwarded() == TRAIN + TEST + 3 * TRAIN
     assert first.forwarded == {("net", "shades"): TRAIN + TEST + 3 * TRAIN}
-    again = {"probes": ("viewer:views=crop3",), "results": lab.folder / "elsewhere", "baselines": False}
+    again = {"probe": ("viewer:views=crop3",), "results": lab.folder / "elsewhere", "baselines": False}
     lab.run(**again)
     assert lab.forwarded() == 0
-    lab.run(**again | {"probes": ("viewer:views=crop4",)})
+    lab.run(**again | {"probe": ("viewer:views=crop4",)})
     assert lab.forwarded() == TRAIN
-    lab.run(**again, noise_seed=1)  # which seeds crops, too
+    lab.run(**again, noise_seed=1)  # it seeds crops too
     assert lab.forwarded() == TRAIN + TEST + 3 * TRAIN
 
 
@@ -99,7 +99,7 @@ def test_test_images_and_an_official_val_have_no_views(lab, seen):
             self.sizes = {"train": TRAIN, "val": 21, "test": TEST}
 
     lab.dataset("official", Official)
-    lab.run(datasets=("official",), probes=("viewer:views=crop2",), **ONE)
+    lab.run(dataset=("official",), probe=("viewer:views=crop2",), **ONE)
     assert {call.source for call in lab.calls} == {
         *(f"lab/official/{split}" for split in ("train", "val", "test")),
         *(f"lab/official/train/crop{number}" for number in range(2)),
@@ -110,36 +110,36 @@ def test_test_images_and_an_official_val_have_no_views(lab, seen):
     assert not torch.equal(final.views[0][:TRAIN], final.vectors[:TRAIN])
 
 
-def test_without_views_a_probe_is_what_it_was(lab, seen):
-    """A probe that learnt to use views is, without them, the probe that it was: same keys, same records."""
+def test_without_views_keys_and_records_do_not_change(lab, seen):
+    """A probe that gets the option `views` keeps its protocol and its stored features where the option is not set."""
 
     class Before(Options):
         share: float = Field(0.5, description="a share")
 
-    after = plain("viewer", lab.registry).protocol
-    lab.record(probes=("viewer",), **ONE)
-    (train, _), *_ = seen["tuned"]
+    after = plain("viewer").protocol
+    lab.record(probe=("viewer",), **ONE)
+    (train, _), *_ = seen["searched"]
     assert train.views == ()
     assert train == Features(train.vectors, train.labels, train.classes, train.shape)
     lab.probe("viewer", ToyProbe, options=Before)
-    assert plain("viewer", lab.registry).protocol == after
+    assert plain("viewer").protocol == after
     assert lab.forwarded() == TRAIN + TEST
 
 
-def test_records_say_which_views_and_are_known_by_them(lab, seen):
+def test_records_name_the_views_and_differ_by_them(lab, seen):
     without, crops, flip = (
         cell.record
-        for cell in lab.run(probes=("viewer", "viewer:views=crop2", "viewer:views=flip"), baselines=False).cells
+        for cell in lab.run(probe=("viewer", "viewer:views=crop2", "viewer:views=flip"), baselines=False).cells
     )
     assert "views" not in without.cell.probe.options
     assert crops.cell.probe.options["views"] == "crop2"
     assert crops.protocol.name == "viewer:views=crop2"
     assert len({record.protocol.hash for record in (without, crops, flip)}) == 3
     assert crops.parts["train"].count == without.parts["train"].count  # images, not views
-    assert without.grid == lab.record(probes=("means",), baselines=False).grid
+    assert without.grid == lab.record(probe=("means",), baselines=False).grid
 
 
-def test_the_probe_inside_another_may_ask_for_views(lab, seen):
+def test_a_wrapped_probe_may_use_views(lab, seen):
     class Wrapping(Options):
         probe: str = Field("viewer", description="what is wrapped")
 
@@ -151,23 +151,23 @@ def test_the_probe_inside_another_may_ask_for_views(lab, seen):
             return self.inner.search(train, val, metric=metric, seed=seed)
 
     lab.probe("around", Around, options=Wrapping, wraps="probe")
-    lab.run(probes=("around:probe=[viewer:views=crop2]",), **ONE)
-    ((train, _),) = seen["tuned"]
+    lab.run(probe=("around:probe=[viewer:views=crop2]",), **ONE)
+    ((train, _),) = seen["searched"]
     assert len(train.views) == 2
 
 
-def test_mirror_images_that_are_none_of_the_dataset_are_refused_and_no_crop_is_mirrored(lab, seen):
+def test_images_of_a_dataset_without_flips_are_not_mirrored(lab, seen):
     class Digits(ToyDataset):
         flips = False
 
     lab.dataset("written", Digits)
     with pytest.raises(UsageError) as caught:
-        lab.run(datasets=("written",), probes=("viewer:views=flip",), baselines=False)
+        lab.run(dataset=("written",), probe=("viewer:views=flip",), baselines=False)
     assert str(caught.value).splitlines() == [
-        "a mirrored image is none of written",
+        "mirrored images do not belong to written",
         "  in: option views of viewer:views=flip",
-        "  try: views=crop10, whose crops are not mirrored there",
+        "  try: views=crop10, which does not mirror images of this dataset",
     ]
-    lab.run(datasets=("written",), probes=("viewer:views=crop1",), **ONE)
+    lab.run(dataset=("written",), probe=("viewer:views=crop1",), **ONE)
     view = Cropped(ToySplit("train", TRAIN), "lab/written/train", 0, flips=False, seed=0)
     assert torch.allclose(seen["fitted"][-1].views[0], features(view, view.source))

@@ -1,4 +1,4 @@
-"""Views of images: what is cropped and mirrored, that it is seeded for each image, and what a view is known by."""
+"""Views of images: crops and mirrored images, their seeds, and the identity of a view."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from probebench.api import Split, ViewOptions
-from probebench.extraction.views import Cropped, Mirrored, views
+from probebench.extraction.views import Cropped, Mirrored, make_views
 
 
 class Pictures(Split):
-    """Images in which no two pixels are alike."""
+    """Images in which all pixels differ."""
 
     def __init__(self, height: int = 16, width: int = 8, count: int = 40) -> None:
         self.height, self.width, self.count = height, width, count
@@ -34,7 +34,7 @@ class Pictures(Split):
 
 
 def crops_of(image: torch.Tensor, *, flips: bool) -> set[bytes]:
-    """Every crop that may be drawn, by numpy."""
+    """Returns every possible crop, computed with numpy."""
     _, height, width = image.shape
     rows, columns = height // 8, width // 8
     padded = np.pad(image.numpy(), ((0, 0), (rows, rows), (columns, columns)))
@@ -48,7 +48,7 @@ def crops_of(image: torch.Tensor, *, flips: bool) -> set[bytes]:
 
 @settings(max_examples=20)
 @given(st.integers(4, 24), st.integers(4, 24), st.booleans(), st.integers(0, 5), st.integers(0, 9))
-def test_a_crop_is_one_of_those_that_padding_by_an_eighth_gives(height, width, flips, number, seed):
+def test_every_crop_is_a_crop_of_the_image_padded_by_an_eighth(height, width, flips, number, seed):
     split = Pictures(height, width)
     view = Cropped(split, "lab/pictures/train", number, flips=flips, seed=seed)
     for index in range(5):
@@ -58,20 +58,20 @@ def test_a_crop_is_one_of_those_that_padding_by_an_eighth_gives(height, width, f
         assert image.numpy().tobytes() in crops_of(split.image(index), flips=flips)
 
 
-def test_all_crops_are_drawn_and_half_of_them_mirrored():
+def test_all_crops_occur_and_half_of_them_are_mirrored():
     split = Pictures(8, 8, count=200)
-    drawn = [
+    crops = [
         (view.image(index), split.image(index))
-        for view in views("crop5", split, "s", flips=True, seed=0)
+        for view in make_views("crop5", split, "s", flips=True, seed=0)
         for index in range(200)
     ]
-    places = {tuple(sorted(crops_of(image, flips=True))).index(crop.numpy().tobytes()) for crop, image in drawn[:300]}
+    places = {tuple(sorted(crops_of(image, flips=True))).index(crop.numpy().tobytes()) for crop, image in crops[:300]}
     assert len(places) == 2 * 9
-    upright = [crop.numpy().tobytes() in crops_of(image, flips=False) for crop, image in drawn]
+    upright = [crop.numpy().tobytes() in crops_of(image, flips=False) for crop, image in crops]
     assert 0.45 < np.mean(upright) < 0.55
 
 
-def test_an_image_is_the_same_whatever_else_is_read_and_another_in_every_view_and_seed():
+def test_a_crop_depends_on_seed_source_position_and_number_only():
     split = Pictures()
 
     def read(number=0, seed=0, source="lab/pictures/train"):
@@ -85,45 +85,45 @@ def test_an_image_is_the_same_whatever_else_is_read_and_another_in_every_view_an
         assert not torch.equal(read(), other)
 
 
-def test_mirrored_images_and_labels_that_stay():
+def test_mirrored_images_keep_their_labels():
     split = Pictures()
-    (view,) = views("flip", split, "lab/pictures/train", flips=True, seed=0)
+    (view,) = make_views("flip", split, "lab/pictures/train", flips=True, seed=0)
     assert isinstance(view, Mirrored)
     assert np.array_equal(view.image(3).numpy(), split.image(3).numpy()[:, :, ::-1])
     assert torch.equal(view.labels(), split.labels())
     assert len(view) == 40
 
 
-def test_no_view_is_taken_for_another_or_for_the_images():
+def test_views_have_different_fingerprints_and_sources():
     split = Pictures()
     found = [
         view
         for text in ("flip", "crop3")
         for flips in (True, False)
         for seed in (0, 1)
-        for view in views(text, split, "lab/pictures/train", flips=flips, seed=seed)
+        for view in make_views(text, split, "lab/pictures/train", flips=flips, seed=seed)
     ]
     prints = {split.fingerprint(), *(view.fingerprint() for view in found)}
-    assert len(prints) == 1 + 1 + 3 * 2 * 2  # the mirror image is one, whatever seeds and flips say
+    assert len(prints) == 1 + 1 + 3 * 2 * 2  # mirrored images depend on no seed and no flips
     assert {len(one) for one in prints} == {64}
     assert {view.source for view in found} == {
         "lab/pictures/train/mirrored",
         *(f"lab/pictures/train/crop{number}" for number in range(3)),
     }
-    assert views("none", split, "lab/pictures/train", flips=True, seed=0) == ()
+    assert make_views("none", split, "lab/pictures/train", flips=True, seed=0) == ()
 
 
-def test_more_crops_are_those_of_fewer_and_others():
-    few, many = (views(text, Pictures(), "s", flips=True, seed=0) for text in ("crop2", "crop5"))
+def test_more_crops_include_those_of_fewer():
+    few, many = (make_views(text, Pictures(), "s", flips=True, seed=0) for text in ("crop2", "crop5"))
     assert [view.fingerprint() for view in many[:2]] == [view.fingerprint() for view in few]
 
 
 @pytest.mark.parametrize(("text", "count"), [("none", 1), ("flip", 2), ("crop1", 1), ("crop10", 10)])
-def test_the_views_that_there_are(text, count):
+def test_number_of_views(text, count):
     assert ViewOptions(views=text).view_count == count
 
 
 @pytest.mark.parametrize("text", ["", "crop", "crop0", "crops3", "crop1000", "flips", "10"])
-def test_views_that_there_are_not(text):
+def test_invalid_views_are_refused(text):
     with pytest.raises(ValidationError, match="is not none, flip or cropN, such as crop10"):
         ViewOptions(views=text)

@@ -1,4 +1,4 @@
-"""Probes that consume samples: images are drawn once, read by an extractor, and held against real ones."""
+"""Measures of generation: images are generated once, read by an extractor, and compared with real ones."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def painter(job, batch=2):
 
 @pytest.fixture
 def atelier(lab):
-    """The laboratory with a backbone that draws and a measure of what it draws; notes which images are drawn."""
-    lab.drawn = []
+    """The laboratory with a generative backbone and a measure of generation; notes the numbers of generated images."""
+    lab.generated = []
 
     def sampler(job):
         for index, images in lab.module.painter(job):
-            lab.drawn += index
+            lab.generated += index
             yield index, images
 
     lab.module.painter, lab.module.sampler = painter, sampler
@@ -67,9 +67,9 @@ def atelier(lab):
     return lab
 
 
-def run(lab, probe="gap:point=early@clean", **changes):
-    settings = {"backbones": ("artist",), "probes": (probe,), "baselines": False} | changes
-    return lab.run(**settings)
+def run(lab, *probes, **changes):
+    settings = {"backbone": ("artist",), "probe": probes or ("gap:point=early@clean",), "baselines": False}
+    return lab.run(**settings | changes)
 
 
 def record_of(lab, *args, **changes):
@@ -85,7 +85,7 @@ def failure(lab, *args, **changes):
     return str(cell.error).splitlines()
 
 
-def test_a_record_says_what_was_measured(atelier):
+def test_a_record_names_what_was_measured(atelier):
     record = record_of(atelier, "gap:count=6,sampling=[shade=90],point=early@clean")
     name = "gap@6/test30[net@early@clean]"
     assert (record.primary, list(record.metrics)) == (name, [name, "shade@6/test30[net@early@clean]"])
@@ -104,7 +104,7 @@ def test_a_record_says_what_was_measured(atelier):
     assert 0 < measure.floor < measure.value
 
 
-def test_value_and_floor_are_what_the_features_give(atelier):
+def test_the_values_of_generated_and_of_real_images_are_those_of_the_features(atelier):
     record = record_of(atelier)
     shades = record.metrics["shade@5/test30[net@early@clean]"]
     dataset, images = ToyDataset(), [picture(number, 0, 128) for number in range(5)]
@@ -113,40 +113,40 @@ def test_value_and_floor_are_what_the_features_give(atelier):
     from probebench.extraction.subsets import limit
 
     split = dataset.split("train")
-    floor = torch.stack([split.image(n) for n in limit(split.labels(), 5).tolist()]).double().mean()
-    assert shades.floor == pytest.approx(abs(float(floor - test)), rel=1e-6)
+    baseline = torch.stack([split.image(n) for n in limit(split.labels(), 5).tolist()]).double().mean()
+    assert shades.floor == pytest.approx(abs(float(baseline - test)), rel=1e-6)
 
 
-def test_images_are_drawn_once_for_all_measures_and_more_add_to_fewer(atelier):
+def test_images_are_generated_once_for_all_measures_and_more_add_to_fewer(atelier):
     atelier.probe("gap-too", ToyMeasure, options=GapOptions, consumes="samples")
-    result = run(atelier, probes=("gap:point=early@clean", "gap-too:point=late@t=10"))
+    result = run(atelier, "gap:point=early@clean", "gap-too:point=late@t=10")
     assert [cell.record.status for cell in result.cells] == ["success"] * 2
-    assert atelier.drawn == [0, 1, 2, 3, 4]
+    assert atelier.generated == [0, 1, 2, 3, 4]
     assert result.forwarded == {("artist", "shades"): 5}
-    assert not any(cell.fresh for cell in run(atelier, probes=("gap:point=early@clean",)).cells)
+    assert not any(cell.fresh for cell in run(atelier, "gap:point=early@clean").cells)
     run(atelier, "gap:count=7,point=early@clean")
-    assert atelier.drawn == [0, 1, 2, 3, 4, 5, 6]
+    assert atelier.generated == [0, 1, 2, 3, 4, 5, 6]
     fewer = record_of(atelier, "gap:count=3,point=early@clean")
-    assert (fewer.samples.count, len(atelier.drawn)) == (3, 7)
+    assert (fewer.samples.count, len(atelier.generated)) == (3, 7)
 
 
-def test_another_seed_is_another_set_of_images(atelier):
+def test_another_seed_gives_other_images(atelier):
     cells = run(atelier, seeds=(0, 1)).cells
     assert len({cell.record.samples.fingerprint for cell in cells}) == 2
     assert len({next(iter(cell.record.metrics.values())).floor for cell in cells}) == 1
 
 
-def test_an_interrupted_run_goes_on_and_ends_in_the_same_record(atelier, comparable):
+def test_an_interrupted_run_resumes_and_ends_in_the_same_record(atelier, comparable):
     def dies(job):
         yield next(iter(painter(job)))
         raise RuntimeError("power cut")
 
     atelier.module.painter = dies
     assert failure(atelier)[0].startswith("sampling from artist fails: RuntimeError: power cut")
-    assert atelier.drawn == [0, 1]
+    assert atelier.generated == [0, 1]
     atelier.module.painter = painter
     record_of(atelier)
-    assert atelier.drawn == [0, 1, 2, 3, 4]
+    assert atelier.generated == [0, 1, 2, 3, 4]
     folder = atelier.folder / "uninterrupted"
     record_of(atelier, results=folder, store=atelier.folder / "another")
     there, again = comparable(atelier.folder / "results"), comparable(folder)
@@ -155,7 +155,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_record(atelier, compara
     assert there == again
 
 
-def test_the_network_with_random_weights_is_measured_too_and_floors_have_nothing_to_draw(atelier):
+def test_the_untrained_network_is_measured_too_and_fixed_baselines_are_left_out(atelier):
     atelier.backbone("grey", ToyBackbone, baseline=True)
     result = run(atelier, baselines=True)
     titles = [cell.record.cell.backbone.title for cell in result.cells]
@@ -165,60 +165,61 @@ def test_the_network_with_random_weights_is_measured_too_and_floors_have_nothing
     assert values[0] < values[1]
 
 
-def test_a_smoke_run_takes_few_images_on_both_sides(atelier):
+def test_a_smoke_run_uses_few_generated_and_few_real_images(atelier):
     record = record_of(atelier, "gap:count=20,point=early@clean", limit=4)
     assert (record.smoke, record.primary) == (True, "gap@4/test4[net@early@clean]")
 
 
-def test_features_and_samples_in_one_run(atelier):
-    result = run(atelier, probes=("means", "gap:point=early@clean"))
+def test_features_and_generation_in_one_run(atelier):
+    result = run(atelier, "means", "gap:point=early@clean")
     assert [cell.record.generation for cell in result.cells] == [False, True]
     assert result.forwarded == {("artist", "shades"): 90 + 5}
 
 
-def test_written_differently_and_the_same(atelier):
+def test_equal_options_give_the_same_cell(atelier):
     first = record_of(atelier, "gap:point=early@clean,extractor=[net],sampling=[shade=128]")
     assert record_of(atelier, "gap:sampling=shade=128,point=early@clean").id == first.id
     assert record_of(atelier, "gap:sampling=shade=129,point=early@clean").id != first.id
 
 
-# What goes wrong
+# Errors
 
 
-def test_a_backbone_that_draws_nothing_is_refused_before_any_work(atelier):
+def test_a_backbone_that_generates_no_images_is_refused_before_any_work(atelier):
     with pytest.raises(UsageError) as caught:
-        run(atelier, backbones=("artist", "net"))
+        run(atelier, backbone=("artist", "net"))
     assert str(caught.value).splitlines() == [
-        "net draws no images, and gap:point=early@clean measures drawn ones",
+        "net generates no images, and gap:point=early@clean measures generated images",
         "  in: --backbone",
-        "  try: run it with backbones that draw, such as ddpm, and the others in a run of their own",
+        "  try: run net in a separate command, without gap:point=early@clean",
     ]
     assert not (atelier.folder / "results").exists()
 
 
-@pytest.mark.parametrize(("asked", "option"), [("optimism", "--optimism"), ("soft_vote", "--soft-vote")])
-def test_what_is_of_features_is_refused(atelier, asked, option):
+@pytest.mark.parametrize(("name", "option"), [("optimism", "--optimism"), ("soft_vote", "--soft-vote")])
+def test_options_of_probes_of_features_are_refused(atelier, name, option):
     with pytest.raises(UsageError) as caught:
-        run(atelier, **{asked: True})
+        run(atelier, **{name: True})
     assert str(caught.value).splitlines() == [
-        f"gap:point=early@clean measures drawn images, and {option} is of frozen features",
+        f"{option} applies to probes of frozen features, and gap:point=early@clean measures generated images",
         f"  in: {option}",
-        "  try: run gap:point=early@clean without it",
+        f"  try: run gap:point=early@clean in a separate command, without {option}",
     ]
 
 
-def test_without_as_many_real_images_there_is_no_floor(atelier):
+def test_a_dataset_with_too_few_images_gives_no_value_for_real_images(atelier):
     record = record_of(atelier, "gap:count=40,reference=train,point=early@clean")
     assert record.metrics["gap@40/train60[net@early@clean]"].floor is None
     assert set(record.parts) == {"reference"}
-    assert record.warnings == ("no floor: test of shades has 30 images, and 40 are drawn",)
+    assert record.warnings == ("no value for real images: split test of shades has 30 images, and 40 are generated",)
 
 
 def test_images_of_another_size_than_the_datasets(atelier):
     atelier.module.painter = lambda job: iter([(job.index, torch.zeros(5, 3, 16, 8, dtype=torch.uint8))])
     assert failure(atelier) == [
-        "artist draws images of 16x8, and those of shades are 8x8",
-        "  try: the dataset that it was trained on, at that size",
+        "artist generates images of 16x8, and those of shades are 8x8",
+        "  in: --dataset",
+        "  try: name the dataset that the backbone was trained on, at its image size",
     ]
 
 
@@ -233,22 +234,22 @@ def test_images_of_several_sizes(atelier):
 
 
 class Washed(Artist):
-    """Learnt images from -1.1 to 1.1, which are drawn washed-out."""
+    """Prepares images from -1.1 to 1.1, so that generated images are washed out."""
 
     def prepare(self, images):
         return super().prepare(images) * 1.1
 
 
 @pytest.mark.parametrize("where", ["generator", "extractor"])
-def test_another_range_is_caught_before_anything_is_drawn(atelier, where):
+def test_a_wrong_input_range_is_found_before_any_image_is_generated(atelier, where):
     atelier.backbone("washed", Washed, **atelier.card)
-    changes = {"backbones": ("washed",)} if where == "generator" else {}
+    changes = {"backbone": ("washed",)} if where == "generator" else {}
     assert failure(atelier, "gap:point=early@clean" + ",extractor=washed" * (where == "extractor"), **changes) == [
         "the input ranges from -1.1 to 1.1, not within -1 to 1",
         "  in: Washed.prepare",
         "  try: correct prepare(), or set input_range to the range that the network was trained on",
     ]
-    assert atelier.drawn == []
+    assert atelier.generated == []
 
 
 @pytest.mark.parametrize(
@@ -257,19 +258,19 @@ def test_another_range_is_caught_before_anything_is_drawn(atelier, where):
         (
             "gap:extractor=nett",
             [
-                "no backbone 'nett'",
+                "no backbone is called 'nett'",
                 "  in: option extractor of gap",
                 "  try: did you mean 'net'? (available: artist, net)",
             ],
         ),
         (
             "gap:point=middle",
-            ["no tap 'middle'", "  in: option point of net, an extractor", "  try: one of early, late"],
+            ["no tap is called 'middle'", "  in: option point of net, an extractor", "  try: one of early, late"],
         ),
         (
             "gap:point=early",
             [
-                "it has 3 noise levels, and a measure is taken at one",
+                "the extractor has 3 noise levels, and a measure is computed at one",
                 "  in: option point of net, an extractor",
                 "  try: point=early@clean",
             ],
@@ -284,7 +285,7 @@ def test_another_range_is_caught_before_anything_is_drawn(atelier, where):
         ),
     ],
 )
-def test_an_extractor_that_cannot_be_read_so(atelier, probe, lines):
+def test_a_wrong_extractor_or_point_is_refused(atelier, probe, lines):
     with pytest.raises(UsageError) as caught:
         run(atelier, probe)
     assert str(caught.value).splitlines() == lines
@@ -292,50 +293,50 @@ def test_an_extractor_that_cannot_be_read_so(atelier, probe, lines):
 
 def test_options_that_the_sampler_does_not_have(atelier):
     assert failure(atelier, "gap:sampling=[shde=3],point=early@clean") == [
-        "no option 'shde'",
+        "there is no option 'shde'",
         "  in: artist",
         "  try: did you mean 'shade'? (options: shade)",
     ]
     assert failure(atelier, "gap:sampling=fast,point=early@clean") == [
         "'fast' is not of the form option=value",
         "  in: option sampling",
-        "  try: [steps=50]",
+        "  try: sampling=[steps=50]",
     ]
 
 
-def test_a_measure_that_gives_nothing_or_no_number(atelier):
+def test_a_measure_without_a_finite_number_fails(atelier):
     from probebench.api import Measured
 
     class Silent(ToyMeasure):
-        def measure(self, drawn, real):
+        def measure(self, generated, real):
             return {}
 
     class Endless(ToyMeasure):
-        def measure(self, drawn, real):
+        def measure(self, generated, real):
             return {"gap": Measured(float("nan"))}
 
     atelier.probe("silent", Silent, options=GapOptions, consumes="samples")
     atelier.probe("endless", Endless, options=GapOptions, consumes="samples")
     assert failure(atelier, "silent:point=early@clean") == [
-        "the probe measured nothing",
+        "measure() returns no number",
         "  in: Silent",
-        "  try: measure() gives one number or more",
+        "  try: return at least one number",
     ]
     assert failure(atelier, "endless:point=early@clean") == [
         "gap is nan with sd None",
         "  in: Endless",
-        "  try: finite numbers only",
+        "  try: return finite numbers",
     ]
 
 
-def test_housekeeping_sees_drawn_images_and_may_remove_them(atelier):
+def test_generated_images_are_listed_in_the_store_and_may_be_removed(atelier):
     run(atelier)
     root = atelier.folder / "store"
-    (drawn,) = [one for one in stored_items(root) if one.split == "samples"]
+    (item,) = [one for one in stored_items(root) if one.split == "samples"]
     [folder] = (root / "samples").iterdir()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    assert (drawn.key, drawn.point, drawn.rows, drawn.size) == (folder.name, "seed 0", 5, size)
-    assert drawn.backbone.startswith("artist ")
+    assert (item.key, item.point, item.rows, item.size) == (folder.name, "seed 0", 5, size)
+    assert item.backbone.startswith("artist ")
     (folder / "mine.txt").write_text("not of the store")
     for path in (folder / ".samples.json.tmp", folder / "images" / ".000009.png.tmp"):
         path.write_bytes(b"left by a run that was killed")
@@ -346,21 +347,21 @@ def test_housekeeping_sees_drawn_images_and_may_remove_them(atelier):
     collect_garbage(root, max_size=0)
     assert [path.name for path in folder.rglob("*")] == ["mine.txt"]
     (folder / "mine.txt").unlink()
-    atelier.drawn.clear()
+    atelier.generated.clear()
     assert record_of(atelier, "gap:count=6,point=early@clean").samples.count == 6
-    assert atelier.drawn == [0, 1, 2, 3, 4, 5]
+    assert atelier.generated == [0, 1, 2, 3, 4, 5]
 
 
-def test_drawn_images_of_which_nothing_tells_the_origin_are_listed_all_the_same(atelier):
+def test_generated_images_without_a_readable_manifest_are_listed(atelier):
     run(atelier)
     root = atelier.folder / "store"
     [folder] = (root / "samples").iterdir()
     (folder / "samples.json").write_text("{")
-    (drawn,) = [one for one in stored_items(root) if one.split == "samples"]
-    assert (drawn.backbone, drawn.point, drawn.rows) == ("?", "?", 5)
+    (item,) = [one for one in stored_items(root) if one.split == "samples"]
+    assert (item.backbone, item.point, item.rows) == ("?", "?", 5)
 
 
-def test_what_is_left_of_a_removal_that_was_cut_short_is_a_set_of_fewer(atelier, monkeypatch):
+def test_an_interrupted_removal_leaves_a_set_of_fewer_images(atelier, monkeypatch):
     run(atelier)
     root = atelier.folder / "store"
     unlink, calls = Path.unlink, []
@@ -375,9 +376,9 @@ def test_what_is_left_of_a_removal_that_was_cut_short_is_a_set_of_fewer(atelier,
         patch.setattr(Path, "unlink", cut_short)
         with pytest.raises(KeyboardInterrupt):
             collect_garbage(root, max_size=0)
-    atelier.drawn.clear()
+    atelier.generated.clear()
     assert record_of(atelier, "gap:count=6,point=early@clean").samples.count == 6
-    assert len(atelier.drawn) == 3  # the two that are gone, and the sixth
+    assert len(atelier.generated) == 3  # the two that were removed, and the sixth
 
 
 def test_a_damaged_image_names_its_file(atelier):
@@ -389,7 +390,7 @@ def test_a_damaged_image_names_its_file(atelier):
     assert lines[1].endswith("000001.png")
 
 
-def test_a_card_of_a_probe_says_what_it_consumes():
+def test_the_spec_of_a_probe_is_checked_for_what_it_consumes():
     common = {"name": "gap", "factory": "a:b", "summary": "s"}
     with pytest.raises(ValueError, match="gap consumes 'images', not 'features', 'samples' or 'backbone'"):
         ProbeSpec(consumes="images", **common)
@@ -420,36 +421,35 @@ def test_the_report_shows_the_value_beside_that_of_real_images(atelier, probeben
     answer = probebench("--backbone", "artist", "--probe", GAP, "--seeds", "0,1")
     assert answer.code == 0
     head, _, header, first, *_ = answer.out.splitlines()
-    assert head == f"shades, {GAP}: 5 images drawn, held against 30 of test"
-    assert header.split("  ")[0] == "measure"
+    assert head == f"shades, {GAP}: 5 generated images, compared with 30 images of test"
+    assert header.split("  ")[0] == "metric"
     assert "real images" in header
     assert "sd over seeds" in header
     assert first.startswith("gap@5/test30[net@early@clean]")
     assert "20 images forwarded" in answer.out
 
 
-def test_a_dry_run_has_no_points_to_tell(atelier, probebench):
+def test_a_dry_run_shows_no_points(atelier, probebench):
     answer = probebench("--backbone", "artist", "--probe", GAP, "--dry-run", "--json", "--no-baselines")
     [cell] = answer.json["cells"]
     assert (cell["probe"], cell["points"], cell["state"]) == (GAP, None, "to run")
 
 
 def test_download_fetches_the_extractor(atelier, probebench, monkeypatch):
-    asked = []
-    monkeypatch.setattr("probebench.plugins.registry.installed", lambda: atelier.registry)
+    fetched = []
     monkeypatch.setattr(
-        "probebench.plugins.downloads.fetch_missing", lambda found: asked.extend(one.title for one in found)
+        "probebench.plugins.downloads.fetch_missing", lambda components: fetched.extend(one.title for one in components)
     )
     assert probebench("--backbone", "artist", "--probe", GAP, "--download").code == 0
-    assert asked == ["shades", "artist", "net"]
+    assert fetched == ["shades", "artist", "net"]
 
 
-def test_records_of_drawn_images_are_not_compared_image_by_image(atelier, cli):
+def test_records_of_generation_are_not_compared_image_by_image(atelier, cli):
     path = run(atelier).cells[0].path
     answer = cli("compare", str(path), str(path))
     assert answer.code == 2
     assert answer.err.splitlines() == [
-        "error: it measures drawn images, and has no predictions to compare",
+        "error: a record that measures generated images has no predictions to compare",
         f"  in: {path}",
-        "  try: probebench leaderboard build puts such records side by side",
+        "  try: probebench leaderboard build shows such records side by side",
     ]

@@ -1,4 +1,4 @@
-"""`probebench sample`: the sampler gets its job, the folder its images, whatever happens."""
+"""`probebench sample`: the job of the sampler, the folder of the images, and errors."""
 
 from __future__ import annotations
 
@@ -35,20 +35,19 @@ def painter(job):
 
 @pytest.fixture
 def start(lab, monkeypatch):
-    """Draws with a sampler of the test's own."""
-    monkeypatch.setattr("probebench.plugins.registry.installed", lambda: lab.registry)
+    """Generates images with the sampler of a test."""
     lab.backbone("artist", ToyBackbone, sampler="laboratory_parts:sampler", sampling=Sampling)
 
     def run(sampler=painter, backbone="artist", **changes):
         lab.module.sampler = sampler
         settings = {"sampling": {}, "count": 5, "out": lab.folder / "out", "device": "cpu"} | changes
-        return sample(resolve("backbone", backbone, lab.registry), **settings)
+        return sample(resolve("backbone", backbone), **settings)
 
     return run
 
 
 def never(job):
-    raise AssertionError("nothing was to be drawn")
+    raise AssertionError("no image was to be generated")
 
 
 def test_the_sampler_gets_the_whole_job(start, lab):
@@ -67,33 +66,33 @@ def test_the_sampler_gets_the_whole_job(start, lab):
     assert jobs[1].batch_size == ToyBackbone.batch_size
 
 
-def test_images_are_kept_as_they_are(start):
-    drawn = start()
-    assert drawn.made == 5
-    assert sorted(path.name for path in drawn.folder.images.iterdir()) == [f"00000{n}.png" for n in range(5)]
+def test_images_are_stored_without_loss(start):
+    result = start()
+    assert result.made == 5
+    assert sorted(path.name for path in result.folder.images.iterdir()) == [f"00000{n}.png" for n in range(5)]
     for number in range(5):
-        kept = np.asarray(Image.open(drawn.folder.images / f"00000{number}.png"))
+        kept = np.asarray(Image.open(result.folder.images / f"00000{number}.png"))
         assert np.array_equal(kept, picture(number).permute(1, 2, 0).numpy())
-    manifest = json.loads((drawn.folder.root / "samples.json").read_text())
+    manifest = json.loads((result.folder.root / "samples.json").read_text())
     assert manifest["title"] == "artist"
     assert (manifest["run"]["seed"], manifest["run"]["sampling"]) == (0, {"shade": 100})
 
 
-def test_what_is_there_is_not_drawn_again(start, lab):
+def test_existing_images_are_not_generated_again(start, lab):
     def killed(job):
         yield [3, 0], torch.stack([picture(3), picture(0)])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         start(killed)
-    asked = []
+    requested = []
 
     def sampler(job):
-        asked.extend(job.index)
+        requested.extend(job.index)
         return painter(job)
 
     assert start(sampler).made == 3
-    assert asked == [1, 2, 4]
+    assert requested == [1, 2, 4]
     assert start(never).made == 0
     assert start(count=7).made == 2
     whole = start(count=7, out=lab.folder / "whole").folder
@@ -101,7 +100,7 @@ def test_what_is_there_is_not_drawn_again(start, lab):
         assert path.read_bytes() == (lab.folder / "out" / "images" / path.name).read_bytes()
 
 
-def test_a_warning_is_told_as_those_of_a_run_are(start, lab, cli):
+def test_a_warning_is_printed_as_by_a_run(start, lab, cli):
     class Talker(ToyBackbone):
         def __init__(self, options):
             warnings.warn("read at its newest checkpoint", ProbebenchWarning, stacklevel=1)
@@ -122,9 +121,9 @@ def test_a_folder_of_another_run_is_refused(start, lab, changes, field):
     with pytest.raises(UsageError) as caught:
         start(never, **changes)
     assert str(caught.value).splitlines() == [
-        f"the folder holds images drawn with another {field}",
+        f"the folder holds images generated with another {field}",
         f"  in: {lab.folder / 'out' / 'samples.json'}",
-        "  try: the options they were drawn with, or a new --out",
+        "  try: give --out a new folder, or use the options in samples.json",
     ]
 
 
@@ -135,43 +134,45 @@ def test_other_weights_are_another_run(start, lab):
 
     start()
     lab.backbone("artist", Retrained, sampler="laboratory_parts:sampler", sampling=Sampling)
-    with pytest.raises(UsageError, match="drawn with another fingerprint"):
+    with pytest.raises(UsageError, match="generated with another fingerprint"):
         start(never)
 
 
 def test_a_folder_of_something_else_is_refused(start, lab):
     (lab.folder / "out").mkdir()
     (lab.folder / "out" / "letter.txt").write_text("dear")
-    with pytest.raises(UsageError, match="the folder is not empty and holds no drawn images"):
+    with pytest.raises(UsageError, match="the folder is not empty and holds no generated images") as caught:
         start(never)
+    assert caught.value.hint == "give --out a new folder"
 
 
-def test_fewer_images_than_there_are(start):
+def test_fewer_images_than_exist_are_refused(start):
     start()
     with pytest.raises(UsageError) as caught:
         start(never, count=3)
     assert caught.value.what == "the folder holds images up to number 4, more than --count 3"
-    assert caught.value.hint == "--count 5 or more, or a new --out"
+    assert caught.value.hint == "--count 5, or give --out a new folder"
 
 
 def test_a_manifest_that_cannot_be_read(start, lab):
     start()
     (lab.folder / "out" / "samples.json").write_text("{")
-    with pytest.raises(DataError, match=r"samples\.json cannot be read"):
+    with pytest.raises(DataError, match=r"samples\.json cannot be read") as caught:
         start(never)
+    assert caught.value.hint == "give --out a new folder"
 
 
 @pytest.mark.parametrize(
     ("changes", "lines"),
     [
-        ({"backbone": "net"}, ["net draws no images", "  try: one of artist"]),
-        ({"count": 0}, ["--count 0 draws nothing", "  try: 1 or more"]),
-        ({"batch_size": 0}, ["--batch-size 0 draws nothing", "  try: 1 or more"]),
+        ({"backbone": "net"}, ["net generates no images", "  in: --backbone", "  try: one of artist"]),
+        ({"count": 0}, ["--count 0 generates nothing", "  try: --count 1 or more"]),
+        ({"batch_size": 0}, ["--batch-size 0 generates nothing", "  try: --batch-size 1 or more"]),
         ({"sampling": {"shade": "300"}}, ["option shade=300 should be less than or equal to 255", "  in: artist"]),
-        ({"device": "tpu"}, ["no device 'tpu'", "  in: --device"]),
+        ({"device": "tpu"}, ["there is no device 'tpu'", "  in: --device"]),
     ],
 )
-def test_bad_usage_is_told_before_anything_is_drawn(start, lab, changes, lines):
+def test_bad_usage_is_reported_before_any_image_is_generated(start, lab, changes, lines):
     with pytest.raises(UsageError) as caught:
         start(never, **changes)
     assert str(caught.value).splitlines()[: len(lines)] == lines
@@ -185,8 +186,8 @@ def test_bad_usage_is_told_before_anything_is_drawn(start, lab, changes, lines):
         (([0], None), "images are NoneType, not uint8 (B, 3, H, W)"),
         (([0, 0], torch.zeros(2, 3, 4, 4, dtype=torch.uint8)), "2 images come with 1 numbers"),
         (([0], torch.zeros(2, 3, 4, 4, dtype=torch.uint8)), "2 images come with 1 numbers"),
-        (([9], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)), "image 9 was not asked for, or came before"),
-        (([1], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)), "4 of 5 images never came, such as image 0"),
+        (([9], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)), "image 9 was not requested, or was yielded twice"),
+        (([1], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)), "it did not yield 4 of 5 images, such as image 0"),
     ],
 )
 def test_a_sampler_that_breaks_its_contract(start, batch, fault):
@@ -213,7 +214,7 @@ def test_all_images_in_one_array(start):
     assert folder.write_npz(5).read_bytes() == first, "equal images make equal bytes"
 
 
-def test_an_image_that_does_not_fit_into_the_array(start):
+def test_an_image_of_another_size_does_not_fit_into_the_array(start):
     folder = start().folder
     Image.new("RGB", (9, 9)).save(folder.images / "000002.png")
     with pytest.raises(DataError, match="the image is 9x9, the first one 4x5"):
@@ -226,7 +227,7 @@ def test_an_image_that_does_not_fit_into_the_array(start):
     assert list(folder.root.glob("*.npz")) == list(folder.root.glob(".*.tmp")) == []
 
 
-def test_a_grid_shows_every_picture_where_it_belongs():
+def test_a_grid_shows_every_image_in_order():
     colours = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 9, 9)]
     grid = image_grid([Image.new("RGB", (16, 16), colour) for colour in colours])
     seen = [grid.getpixel((4 + 52 * (n % 3) + 24, 4 + 52 * (n // 3) + 24)) for n in range(6)]

@@ -1,4 +1,4 @@
-"""Records of runs: repeated, damaged, failed, and done again."""
+"""Records of runs: equal in repeated runs, made again when damaged or failed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_damaged_record_is_made_again_from_stored_features(lab, files, compara
     assert [path.read_bytes() for path in predictions] == bytes_before
 
 
-def test_cells_come_in_the_order_of_the_plan_whatever_is_done(lab):
+def test_cells_are_in_the_order_of_the_plan_even_if_some_were_finished(lab):
     lab.run(seeds=(1,))
     cells = lab.run(seeds=(0, 1, 2)).cells
     assert [cell.record.cell.seed for cell in cells] == [0, 1, 2]
@@ -96,15 +96,15 @@ def test_a_failed_cell_leaves_its_reason_and_a_later_success_removes_it(lab, fil
             return super().search(train, val, metric=metric, seed=seed)
 
     lab.probe("moody", Moody)
-    failed, sound = lab.run(probes=("moody", "means")).cells
+    failed, sound = lab.run(probe=("moody", "means")).cells
     assert (failed.record.status, sound.record.status) == ("error", "success")
     assert failed.path.name.endswith(".failed.json")
     assert read_record(failed.path).error.message.startswith("probe moody fails: ValueError: bad mood\n  try:")
     state["broken"] = False
     lab.calls.clear()
-    mended, sound = lab.run(probes=("moody", "means")).cells
+    mended, sound = lab.run(probe=("moody", "means")).cells
     assert (mended.fresh, sound.fresh) == (True, False)
-    assert lab.calls == []  # the features were good
+    assert lab.calls == []  # the features are stored
     assert not failed.path.exists()
     assert len(files(lab.folder / "results")) == 4
 
@@ -119,7 +119,7 @@ def test_a_failed_cell_is_tried_again(lab):
 
     lab.probe("hopeless", Hopeless)
     for _ in range(2):
-        assert len(lab.run(probes=("hopeless",)).failed) == 1
+        assert len(lab.run(probe=("hopeless",)).failed) == 1
     assert tried == [0, 0]
 
 
@@ -128,25 +128,11 @@ def test_a_backbone_that_cannot_be_built_fails_its_cells_and_no_others(lab):
         raise RuntimeError("no weights")
 
     lab.backbone("mine", explode)
-    result = lab.run(backbones=("mine", "net"), seeds=(0, 1))
+    result = lab.run(backbone=("mine", "net"), seeds=(0, 1))
     assert [cell.record.status for cell in result.cells] == ["error", "error", "success", "success"]
     record = result.cells[0].record
     assert record.error.message.splitlines()[0] == "backbone mine cannot be built: RuntimeError: no weights"
     assert record.cell.backbone.fingerprint is None
-
-
-def test_a_backbone_that_can_be_built_once_only_fails_its_cells(lab):
-    built = []
-
-    def once(options):
-        if built:
-            raise RuntimeError("out of memory")
-        built.append(1)
-        return ToyBackbone()
-
-    lab.backbone("mine", once)
-    result = lab.run(backbones=("mine", "net"))
-    assert [cell.record.status for cell in result.cells] == ["error", "success"]
 
 
 class Torn(ToySplit):
@@ -167,7 +153,7 @@ def test_an_image_that_cannot_be_read_is_named(lab):
             return Torn(name, self.sizes[name])
 
     lab.dataset("album", Album)
-    torn, sound = lab.run(datasets=("album", "shades")).cells
+    torn, sound = lab.run(dataset=("album", "shades")).cells
     assert torn.record.error.type == "DataError"
     assert torn.record.error.message.splitlines()[:2] == [
         "image 17 of lab/album/train cannot be read: truncated JPEG",
@@ -177,7 +163,7 @@ def test_an_image_that_cannot_be_read_is_named(lab):
 
 
 def bad_split(**methods):
-    """A dataset whose splits answer these questions wrongly."""
+    """Returns a dataset whose splits have these methods."""
 
     class Bad(ToyDataset):
         def split(self, name):
@@ -196,14 +182,14 @@ def raises(*_):
         ({"labels": raises}, "PluginError", "dataset bad cannot be read: ValueError: index file is gone"),
         ({"fingerprint": raises}, "PluginError", "dataset bad cannot be read: ValueError: index file is gone"),
         ({"fingerprint": lambda _: "v1"}, "PluginError", "fingerprint 'v1' is not a SHA-256 in hexadecimal"),
-        ({"labels": lambda self: ToySplit.labels(self) + 1}, "DataError", "labels reach from 1 to 3, and there are 3"),
-        ({"labels": lambda self: ToySplit.labels(self)[1:]}, "DataError", "labels of shape (59,) for 60 images"),
+        ({"labels": lambda self: ToySplit.labels(self) + 1}, "DataError", "labels range from 1 to 3, and there are 3"),
+        ({"labels": lambda self: ToySplit.labels(self)[1:]}, "DataError", "labels have shape (59,) for 60 images"),
         ({"__len__": lambda _: 0}, "DataError", "the split has no image"),
     ],
 )
 def test_a_dataset_that_breaks_its_contract_fails_its_cells_and_no_others(lab, methods, kind, message):
     lab.dataset("bad", bad_split(**methods))
-    bad, sound = lab.run(datasets=("bad", "shades")).cells
+    bad, sound = lab.run(dataset=("bad", "shades")).cells
     assert bad.record.error.type == kind
     assert bad.record.error.message.startswith(message)
     assert sound.record.status == "success"
@@ -212,31 +198,35 @@ def test_a_dataset_that_breaks_its_contract_fails_its_cells_and_no_others(lab, m
 @pytest.mark.parametrize("splits", [("train",), ("test",), ("train", "val")])
 def test_a_dataset_needs_train_and_test(lab, splits):
     lab.dataset("partial", type("Partial", (ToyDataset,), {"splits": splits}))
-    record = lab.record(datasets=("partial",))
+    record = lab.record(dataset=("partial",))
     absent = "test" if "train" in splits else "train"
     assert record.error.message.splitlines()[0] == f"dataset partial has no split {absent}"
 
 
-def test_a_backbone_whose_fingerprint_is_none_is_refused(lab):
+def test_a_fingerprint_that_is_not_a_sha256_is_refused(lab):
     lab.backbone("vague", type("Vague", (ToyBackbone,), {"fingerprint": lambda _: "latest"}))
-    assert lab.record(backbones=("vague",)).error.message.startswith("fingerprint 'latest' is not a SHA-256")
+    assert lab.record(backbone=("vague",)).error.message.startswith("fingerprint 'latest' is not a SHA-256")
 
 
-def test_a_backbone_whose_trained_is_something_else_is_blamed(lab):
-    """A network may well keep a flag of that name."""
-    flagged = type("Flagged", (ToyBackbone,), {"trained": True})
+def test_a_training_stage_of_another_type_is_refused(lab):
+    flagged = type("Flagged", (ToyBackbone,), {"training_stage": True})
     lab.backbone("flagged", flagged)
-    error = lab.record(backbones=("flagged",)).error
-    assert (error.type, error.message.splitlines()[0]) == ("PluginError", "trained is True")
+    error = lab.record(backbone=("flagged",)).error
+    assert error.type == "PluginError"
+    assert error.message.splitlines() == [
+        "training_stage is True",
+        "  in: backbone flagged",
+        "  try: set Backbone.training_stage to a probebench.api.TrainingStage or None",
+    ]
 
 
-def test_a_backbone_without_a_default_tap_says_so(lab):
+def test_a_backbone_without_a_default_tap_is_an_error(lab):
     class Shy(ToyBackbone):
         def taps(self, image_size):
             return super().taps(image_size)[2:] * 2
 
     lab.backbone("shy", Shy)
-    assert lab.record(backbones=("shy",)).error.message.splitlines()[0] == "no tap is read by default"
+    assert lab.record(backbone=("shy",)).error.message.splitlines()[0] == "the backbone has no default tap"
 
 
 def test_features_that_are_not_finite_are_refused(lab):
@@ -247,12 +237,12 @@ def test_features_that_are_not_finite_are_refused(lab):
             return features
 
     lab.backbone("diverged", Diverged)
-    record = lab.record(backbones=("diverged",))
+    record = lab.record(backbone=("diverged",))
     assert record.error.type == "FeatureError"
     assert record.error.message.startswith("early@clean@gap is NaN or infinite for image 4 of lab/shades/train")
 
 
-def test_a_sigma_that_no_record_can_hold_fails_the_cell_alone(lab):
+def test_a_sigma_that_no_record_can_hold_fails_that_cell_only(lab):
     class Endless(ToyBackbone):
         def level(self, text):
             return type(super().level("clean"))(text, float("inf"))
@@ -261,12 +251,12 @@ def test_a_sigma_that_no_record_can_hold_fails_the_cell_alone(lab):
             return self.prepare(batch.images)
 
     lab.backbone("endless", Endless)
-    result = lab.run(backbones=("endless", "net"), levels=("clean",))
+    result = lab.run(backbone=("endless", "net"), levels=("clean",))
     assert [cell.record.status for cell in result.cells] == ["error", "success"]
-    assert result.cells[0].record.error.message.startswith("what means or endless gave does not fit in a record")
+    assert result.cells[0].record.error.message.startswith("a value of means or endless does not fit in a record")
 
 
-def test_what_a_component_says_about_the_number_stands_in_the_record_once(lab):
+def test_warnings_of_components_are_recorded_once(lab):
     import warnings
 
     class Talker(ToyProbe):
@@ -281,11 +271,11 @@ def test_what_a_component_says_about_the_number_stands_in_the_record_once(lab):
 
     lab.probe("talker", Talker)
     lab.backbone("doubter", Doubter)
-    record = lab.record(backbones=("doubter",), probes=("talker",))
+    record = lab.record(backbone=("doubter",), probe=("talker",))
     assert record.warnings == ("these weights were trained on other images", "k is clamped to 54")
 
 
-def test_foreign_warnings_reach_the_user_even_when_the_cell_fails(lab):
+def test_other_warnings_reach_the_user_even_when_the_cell_fails(lab):
     import warnings
 
     class Old(ToyProbe):
@@ -295,7 +285,7 @@ def test_foreign_warnings_reach_the_user_even_when_the_cell_fails(lab):
 
     lab.probe("old", Old)
     with pytest.warns(FutureWarning, match="soon gone"):
-        assert lab.record(probes=("old",)).status == "error"
+        assert lab.record(probe=("old",)).status == "error"
 
 
 def test_a_class_absent_from_test_has_no_accuracy(lab):
@@ -307,7 +297,7 @@ def test_a_class_absent_from_test_has_no_accuracy(lab):
             return split
 
     lab.dataset("partial", TwoTestClasses)
-    record = lab.record(datasets=("partial",))
+    record = lab.record(dataset=("partial",))
     assert record.status == "success"
     assert record.per_class[2] is None
     assert None not in record.per_class[:2]
@@ -323,7 +313,7 @@ def test_calibration_is_measured_where_scores_are_logits(lab):
             return Stating(super().fit(train, params, seed=seed).means)
 
     lab.probe("stating", StatingProbe)
-    plain, stating = lab.record(), lab.record(probes=("stating",))
+    plain, stating = lab.record(), lab.record(probe=("stating",))
     assert "ece15" not in plain.metrics
     measure = stating.metrics["ece15"]
     assert 0 < measure.value < 1
@@ -331,7 +321,7 @@ def test_calibration_is_measured_where_scores_are_logits(lab):
     assert {name: stating.metrics[name] for name in plain.metrics} == plain.metrics
 
 
-def test_two_classes_are_enough(lab):
+def test_top_5_of_two_classes_is_1(lab):
     class TwoClasses(ToyDataset):
         classes = ("dark", "light")
 
@@ -341,7 +331,7 @@ def test_two_classes_are_enough(lab):
             return split
 
     lab.dataset("two", TwoClasses)
-    record = lab.record(datasets=("two",))
+    record = lab.record(dataset=("two",))
     assert len(record.per_class) == 2
     assert record.metrics["top5"].value == 1
 
@@ -365,18 +355,18 @@ def test_changed_weights_make_new_features_and_records(lab):
     assert lab.forwarded() == 90
 
 
-def test_titles_longer_than_a_file_name_may_be(lab):
+def test_titles_longer_than_a_file_name(lab):
     class Long(Options):
         checkpoint: str = Field("", description="a path")
 
     lab.backbone("net", lambda options: ToyBackbone(), options=Long)
     first, second = ("net:checkpoint=" + "/a/long/path" * 40 + end for end in "xy")
-    cells = lab.run(backbones=(first, second), baselines=False).cells
+    cells = lab.run(backbone=(first, second), baselines=False).cells
     assert [cell.record.status for cell in cells] == ["success", "success"]
     assert cells[0].path != cells[1].path
 
 
-def test_a_record_that_cannot_be_written_ends_the_run_and_keeps_what_is_there(lab, monkeypatch):
+def test_a_record_that_cannot_be_written_ends_the_run_and_keeps_earlier_records(lab, monkeypatch):
     lab.run(seeds=(0,))
     wrote = []
 
@@ -393,5 +383,5 @@ def test_a_record_that_cannot_be_written_ends_the_run_and_keeps_what_is_there(la
 
 def test_names_are_looked_up_before_a_folder_is_made(lab):
     with pytest.raises(Exception, match="no backbone"):
-        lab.run(backbones=("nett",))
+        lab.run(backbone=("nett",))
     assert not (lab.folder / "results").exists()

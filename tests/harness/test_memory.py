@@ -22,7 +22,8 @@ from probebench.harness.runner import run
 from probebench.plugins.loading import Plugin
 from probebench.planning.request import Request
 from probebench.plugins.discovery import Discovery
-from probebench.plugins.registry import Registry
+from probebench.plugins import registry
+from probebench.planning.jobs import jobs
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
 
 torch.set_num_threads(1)
@@ -63,12 +64,13 @@ plugin = Plugin(
     import_seconds=0,
     heavy=(),
 )
-registry = Registry(Discovery((plugin,), ()))
+registry.discover = lambda: Discovery((plugin,), ())
 peaks = []
 for count in map(int, sys.argv[2:]):
     folder = Path(sys.argv[1]) / str(count)
-    names = dict(backbones=("net",), datasets=("images",), probes=("means",), results=folder / "r", store=folder / "s")
-    result = run(Request(**names, precision="fp32", device="cpu", levels=("clean",)), registry=registry)
+    names = dict(backbone=("net",), dataset=("images",), probe=("means",), levels=("clean",))
+    listed = jobs(Request(**names, precision="fp32", device="cpu"))
+    result = run(listed, results=folder / "r", store=folder / "s")
     assert not result.failed, result.failed[0].error
     assert result.forwarded["net", "images"] == count + 300
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -122,5 +124,5 @@ def test_a_probe_is_not_held_up_by_copies(lab, matrices):
             return super().fit(train, params, seed=seed)
 
     lab.probe("watch", Watch)
-    assert lab.record(probes=("watch",)).status == "success"
+    assert lab.record(probe=("watch",)).status == "success"
     assert alive == [[], [True]]

@@ -1,4 +1,4 @@
-"""What is wrong in a study is said before it trains for hours."""
+"""Studies: errors are found before hours of training, and runs share what is equal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from probebench.api import Options, PluginError, UsageError
 from probebench.cli.settings import from_file, study_of
 from probebench.harness import runner
 from probebench.harness.study import check, planned, report, run, train
+from probebench.planning.jobs import jobs
 from probebench.testing.fakes import ToyBackbone
 
 
@@ -22,7 +23,7 @@ class Series(Options):
 
 
 class Flat(ToyBackbone):
-    """One without noise levels."""
+    """A backbone without noise levels."""
 
     def levels(self):
         return super().levels()[:1]
@@ -35,7 +36,7 @@ TRAIN = '[[train]]\nbackbone = "learner"\ndataset = "shades"\nepochs = 2\nout = 
 
 @pytest.fixture
 def study(lab, monkeypatch):
-    """Reads a study from its text; its trainer notes what it was asked for."""
+    """Reads a study from its text; its trainer notes the jobs."""
     monkeypatch.chdir(lab.folder)
     lab.jobs = []
 
@@ -67,14 +68,15 @@ def study(lab, monkeypatch):
     ("text", "message", "where"),
     [
         ("trian = 1", "unknown key 'trian'", "study.toml"),
-        ("boards = 1", "boards = 1 is not a text", "study.toml"),
+        ("boards = 1", "boards = 1 is not a string", "study.toml"),
         ("train = [1]", "train is not a table", "[[train]] 1 of study.toml"),
         (TRAIN + 'recipes = ""', "unknown key 'recipes'", "[[train]] 1 of study.toml"),
-        ("run = 1", "run is not a table", "[[run]] 1 of study.toml"),
-        (RUN + 'results = "elsewhere"', "'results' is the same for all runs", "[[run]] 1 of study.toml"),
+        ("run = 1", "run is not a list of tables", "study.toml"),
+        ("train = 1", "train is not a list of tables", "study.toml"),
+        (RUN + 'results = "elsewhere"', "'results' holds for all runs", "[[run]] 1 of study.toml"),
         (RUN + 'probes = "knn"', "unknown key 'probes'", "[[run]] 1 of study.toml"),
-        (RUN + RUN + "probe = [1]", "probe is not a list of texts", "[[run]] 2 of study.toml"),
-        (RUN + "seeds = [0.5]", "seeds are whole numbers", "[[run]] 1 of study.toml"),
+        (RUN + RUN + "probe = [1]", "probe is not a list of strings", "[[run]] 2 of study.toml"),
+        (RUN + "seeds = [0.5]", "seeds is not a list of whole numbers", "[[run]] 1 of study.toml"),
         (TRAIN + "seed = true", "seed = True is not a whole number", "[[train]] 1 of study.toml"),
         (TRAIN + TRAIN.replace("epochs = 2\n", ""), "epochs is missing", "[[train]] 2 of study.toml"),
     ],
@@ -88,93 +90,94 @@ def test_a_wrong_key_or_value_in_the_file(study, text, message, where):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEAD.replace("learner", "lerner") + TRAIN, "no backbone 'lerner'"),
-        (HEAD.replace("shades", "shadow") + TRAIN, "no dataset 'shadow'"),
-        (HEAD.replace("means", "mean") + TRAIN, "no probe 'mean'"),
-        (HEAD + "limit = 0\n" + TRAIN, "--limit 0 leaves nothing"),
+        (HEAD.replace("learner", "lerner") + TRAIN, "no backbone is called 'lerner'"),
+        (HEAD.replace("shades", "shadow") + TRAIN, "no dataset is called 'shadow'"),
+        (HEAD.replace("means", "mean") + TRAIN, "no probe is called 'mean'"),
+        (HEAD + "limit = 0\n" + TRAIN, "--limit 0 leaves no image"),
         (HEAD + TRAIN.replace('"learner"', '"net"'), "net cannot be trained"),
         (HEAD + TRAIN.replace("2", "0"), "--epochs 0 trains nothing"),
         (HEAD + TRAIN + 'recipe = "rate=1"', "no option 'rate'"),
-        (HEAD + TRAIN + RUN + RUN + 'probe = ["mean"]', "no probe 'mean'"),
-        (HEAD + TRAIN + TRAIN, "two trainings share a folder"),
+        (HEAD + TRAIN + RUN + RUN + 'probe = ["mean"]', "no probe is called 'mean'"),
+        (HEAD + TRAIN + TRAIN, "two trainings have the same folder"),
     ],
 )
 def test_a_wrong_name_before_any_training(study, lab, text, message):
     with pytest.raises(UsageError, match=message):
-        check(study(text), lab.registry)
+        check(study(text))
 
 
-def test_figures_that_cannot_be_drawn_are_known_before_any_training(study, lab, monkeypatch):
+def test_a_missing_plotting_library_is_reported_before_any_training(study, lab, monkeypatch):
     monkeypatch.setattr("probebench.board.figures.files.find_spec", lambda _: None)
     with pytest.raises(UsageError, match="matplotlib"):
-        check(study('plots = "plots"\n' + HEAD + TRAIN), lab.registry)
+        check(study('plots = "plots"\n' + HEAD + TRAIN))
 
 
-def test_a_series_need_not_be_there_before_its_training(study, lab):
+def test_a_series_may_be_missing_before_its_training(study, lab):
     one = study(HEAD + TRAIN + 'seed = 3\nrecipe = "lr=0.5"\nprecision = "fp32"\ndevice = "cpu"')
-    check(one, lab.registry)
+    check(one)
     with pytest.raises(PluginError, match="cannot be listed"):
-        lab.plan(backbones=one.requests[0].backbones)
-    [(training, ended)] = train(one, lambda _: None, lab.registry)
-    assert (training.out, ended.checkpoint, ended.place) == (Path("out"), Path("out/done"), None)
+        lab.plan(backbone=one.requests[0].backbone)
+    [(training, ended)] = train(one, lambda _: None)
+    assert (training.out, ended.checkpoint, ended.stopped_at) == (Path("out"), Path("out/done"), None)
     [job] = lab.jobs
     assert (job.epochs, job.seed, job.recipe.lr, job.device) == (2, 3, 0.5, "cpu")
-    assert lab.plan(backbones=one.requests[0].backbones)
+    assert lab.plan(backbone=one.requests[0].backbone)
 
 
-def test_a_training_that_was_stopped_is_the_last(study, lab):
+def test_after_a_stopped_training_no_other_starts(study, lab):
     one = study(HEAD + TRAIN + "seed = 9\n" + TRAIN.replace('"out"', '"other"'))
-    [(_, ended)] = train(one, lambda _: None, lab.registry)
-    assert ended.place == "epoch 1 of 2, step 1 of 1"
+    [(_, ended)] = train(one, lambda _: None)
+    assert ended.stopped_at == "epoch 1 of 2, step 1 of 1"
     assert len(lab.jobs) == 1
 
 
-def test_a_run_without_reports_writes_none(study, lab):
+def test_a_study_without_boards_and_plots_writes_none(study, lab):
     assert report(study(HEAD)) == []
 
 
-def test_runs_differ_in_what_they_say_and_share_the_rest(study):
+def test_each_run_overrides_the_shared_options(study):
     one = study(HEAD + "seeds = [0, 1]\n" + RUN + 'dataset = "tones"\nlevels = [10]\n' + RUN + "baselines = false")
-    assert [request.datasets for request in one.requests] == [("tones",), ("shades",)]
+    assert [request.dataset for request in one.requests] == [("tones",), ("shades",)]
     assert [request.levels for request in one.requests] == [("10",), ()]
     assert [request.baselines for request in one.requests] == [True, False]
     assert {(request.seeds, request.results) for request in one.requests} == {((0, 1), Path("results"))}
 
 
-def test_the_command_line_wins_over_every_run(study):
+def test_the_command_line_overrides_every_run(study):
     one = study(HEAD + RUN + 'probe = ["nearest"]\n' + RUN + "seeds = [5]", probe=["other"], results="elsewhere")
-    assert [request.probes for request in one.requests] == [("other",), ("other",)]
+    assert [request.probe for request in one.requests] == [("other",), ("other",)]
     assert [request.seeds for request in one.requests] == [(0,), (5,)]
     assert one.results == Path("elsewhere")
 
 
-def test_a_backbone_in_place_of_a_files_is_read_where_it_can_be(study, lab):
-    """The levels of a file are those of its backbones; levels on the command line are meant for what is named there."""
+def test_levels_of_a_file_do_not_bind_a_backbone_of_the_command_line(study, lab):
+    """Levels in a file were written for its backbones; levels on the command line for those that are named there."""
     lab.backbone("flat", Flat)
     text = HEAD + 'levels = ["t=10"]\n'
     [request] = study(text, backbone=["flat"]).requests
-    assert request.borrowed
-    assert not any(cell.error for cell in planned(study(text, backbone=["flat"]), lab.registry))
+    assert not request.only_contender
+    assert not any(cell.error for cell in planned(study(text, backbone=["flat"])))
     for other in (study(text), study(text, backbone=["flat"], levels=["t=10"])):
-        assert not other.requests[0].borrowed
+        assert other.requests[0].only_contender
     with pytest.raises(UsageError, match="no level 't=10'"):
-        planned(study(text, backbone=["flat"], levels=["t=10"]), lab.registry)
+        planned(study(text, backbone=["flat"], levels=["t=10"]))
 
 
-def test_a_cell_that_two_runs_share_is_done_and_told_of_once(study, lab):
+def test_a_cell_that_two_runs_share_is_run_and_reported_once(study, lab):
     text = 'backbone = ["net"]\ndataset = ["shades"]\nprobe = ["means"]\nresults = "results"\nstore = "store"\n'
     one = study(text + RUN + RUN + "seeds = [0, 1]")
-    to_do = planned(one, lab.registry)
-    outcome = run(one, ("run",), lab.registry)
+    to_do = planned(one)
+    outcome = run(one, ("run",))
     seeds = [(cell.record.cell.backbone.title, cell.record.cell.seed, cell.fresh) for cell in outcome.cells]
     assert len(seeds) == len(set(seeds)) == len(to_do)
     assert all(fresh for _, _, fresh in seeds)
     assert {seed for name, seed, _ in seeds if name == "net"} == {0, 1}
-    images = runner.run(one.requests[1], registry=lab.registry).forwarded
-    assert not any(images.values())
+    again = runner.run(jobs(one.requests[1]), results=one.results, store=one.requests[1].store)
+    assert (len(again.cells), again.forwarded) == (len(to_do), {})
+    assert not any(cell.fresh for cell in again.cells)
 
 
-def test_what_is_wrong_in_the_second_run_is_known_before_the_first(study, lab):
+def test_an_error_in_the_second_run_is_found_before_the_first(study, lab):
     one = study(
         'backbone = ["net"]\ndataset = ["shades"]\nresults = "results"\n'
         + RUN
@@ -182,6 +185,6 @@ def test_what_is_wrong_in_the_second_run_is_known_before_the_first(study, lab):
         + RUN
         + 'probe = ["mean"]'
     )
-    with pytest.raises(UsageError, match="no probe 'mean'"):
-        run(one, (), lab.registry)
+    with pytest.raises(UsageError, match="no probe is called 'mean'"):
+        run(one, ())
     assert not Path("results").exists()

@@ -1,4 +1,4 @@
-"""`probebench.harness.training`: the trainer is found, handed its job, and blamed for its own faults only."""
+"""`probebench.harness.training`: the trainer gets the whole job, its errors name it, and signals stop it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ class Recipe(Options):
 
 @pytest.fixture
 def start(lab, monkeypatch):
-    """Trains `learner` with a trainer of the test's own."""
-    monkeypatch.setattr("probebench.plugins.registry.installed", lambda: lab.registry)
+    """Trains `learner` with the trainer of a test."""
 
     def run(trainer=lambda job: job.out, backbone="learner", dataset="shades", **changes):
         lab.module.trainer = trainer
         lab.backbone("learner", ToyBackbone, trainer="laboratory_parts:trainer", recipe=Recipe)
         settings = {"recipe": {}, "epochs": 2, "out": lab.folder / "out", "device": "cpu", "precision": "fp32"}
-        components = resolve("backbone", backbone, lab.registry), resolve("dataset", dataset, lab.registry)
+        components = resolve("backbone", backbone), resolve("dataset", dataset)
         return train(*components, **settings | changes)
 
     return run
@@ -56,14 +55,14 @@ def test_the_trainer_gets_the_whole_job(start, lab):
 @pytest.mark.parametrize(
     ("changes", "lines"),
     [
-        ({"backbone": "net"}, ["net cannot be trained", "  try: one of learner"]),
-        ({"epochs": 0}, ["--epochs 0 trains nothing", "  try: 1 or more"]),
+        ({"backbone": "net"}, ["net cannot be trained", "  in: SPEC", "  try: one of learner"]),
+        ({"epochs": 0}, ["--epochs 0 trains nothing", "  try: --epochs 1 or more"]),
         ({"recipe": {"lr": "0"}}, ["option lr=0 should be greater than 0", "  in: the recipe of learner"]),
-        ({"device": "tpu"}, ["no device 'tpu'", "  in: --device"]),
-        ({"precision": "fp7"}, ["no precision 'fp7'", "  in: --precision"]),
+        ({"device": "tpu"}, ["there is no device 'tpu'", "  in: --device"]),
+        ({"precision": "fp7"}, ["'fp7' is not a precision", "  in: --precision"]),
     ],
 )
-def test_bad_usage_is_told_before_training(start, changes, lines):
+def test_bad_usage_is_reported_before_training(start, changes, lines):
     def never(job):
         raise AssertionError
 
@@ -86,7 +85,7 @@ def test_a_generator_is_trained_on_images_without_labels(start, lab):
     jobs = []
     start(lambda job: (jobs.append(job), job.out)[1], dataset="more", split="rest")
     (job,) = jobs
-    assert (job.dataset, len(job.images)) == ("more/rest", 30), "its manifest must say which images they were"
+    assert (job.dataset, len(job.images)) == ("more/rest", 30), "its manifest names the images"
 
 
 @pytest.mark.parametrize(("split", "dataset", "hint"), [("rest", "shades", "train"), ("test", "more", "train or rest")])
@@ -110,7 +109,7 @@ def test_an_output_folder_that_cannot_be_written(start, lab):
 
 
 def steps(job, done=lambda epoch, step: None):
-    """A trainer of three steps an epoch; the checkpoint's name tells how many it made."""
+    """Trains with three steps an epoch; the name of the checkpoint is the number of steps that were made."""
     count = 0
     for epoch in range(1, job.epochs + 1):
         for step in range(1, 4):
@@ -127,11 +126,11 @@ def test_a_finished_training_was_not_stopped(start, lab):
     assert start(steps, max_seconds=1000.0) == TrainingResult(lab.folder / "out" / "end")
 
 
-def test_time_is_counted_from_the_call_and_one_step_is_made_at_least(start, lab):
+def test_the_time_limit_counts_from_the_call_and_at_least_one_step_is_made(start, lab):
     assert start(steps, max_seconds=1e-9) == TrainingResult(lab.folder / "out" / "after-1", "epoch 1 of 2, step 1 of 3")
 
 
-def test_time_that_runs_out_in_the_last_step_stopped_nothing(start, lab):
+def test_a_time_limit_in_the_last_step_stops_nothing(start, lab):
     def trainer(job):
         return steps(job, lambda epoch, step: time.sleep(0.5) if (epoch, step) == (2, 3) else None)
 
@@ -140,7 +139,7 @@ def test_time_that_runs_out_in_the_last_step_stopped_nothing(start, lab):
 
 @pytest.fixture
 def usual_signals():
-    """As in a terminal; a test run that a shell has put in its background ignores Ctrl-C."""
+    """The signal handlers of a terminal: a test run in the background of a shell ignores Ctrl-C."""
     handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
@@ -160,21 +159,21 @@ def test_a_signal_that_is_ignored_stays_ignored(start, lab, usual_signals):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_after_the_step(start, lab, number, usual_signals):
-    usual, heard = signal.getsignal(number), []
+    usual, received = signal.getsignal(number), []
     once = iter([number])
 
     def trainer(job):
         return steps(job, lambda *_: [signal.raise_signal(this) for this in once])
 
-    assert start(trainer, heard=heard.append) == TrainingResult(
+    assert start(trainer, on_signal=received.append) == TrainingResult(
         lab.folder / "out" / "after-1", "epoch 1 of 2, step 1 of 3", number
     )
-    assert heard == [number]
+    assert received == [number]
     assert signal.getsignal(number) is usual
 
 
 def test_a_second_signal_ends_it_at_once(start, usual_signals):
-    """A trainer that does not ask, or takes long over its step, must not hold the process."""
+    """A trainer that ignores `should_stop`, or takes long for a step, must not keep the process alive."""
 
     def trainer(job):
         signal.raise_signal(signal.SIGINT)
@@ -187,7 +186,7 @@ def test_a_second_signal_ends_it_at_once(start, usual_signals):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_in_a_thread_signals_are_left_alone(start, lab):
+def test_in_a_thread_signal_handlers_are_not_changed(start, lab):
     ended = []
     thread = threading.Thread(target=lambda: ended.append(start(steps)))
     thread.start()
@@ -195,7 +194,7 @@ def test_in_a_thread_signals_are_left_alone(start, lab):
     assert ended == [TrainingResult(lab.folder / "out" / "end")]
 
 
-def test_a_trainer_that_fails_is_blamed(start):
+def test_a_trainer_that_fails_is_named(start):
     def diverges(job):
         raise RuntimeError("loss is NaN")
 

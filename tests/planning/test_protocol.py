@@ -51,7 +51,7 @@ reason = "a misprint says 77"
 
 @pytest.fixture
 def paper(site):
-    """Installs a plugin with this text as its protocol, and gives the registry."""
+    """Installs a plugin with this text as its protocol, and returns the registry."""
 
     def install(text: str = PAPER, source: str = PROBES + PROTOCOLS):
         site.add("fake", source, version="1.5")
@@ -62,8 +62,8 @@ def paper(site):
 
 
 def test_a_third_party_ships_a_protocol(paper):
-    registry = paper()
-    (ruled,) = find("paper", registry).ruled(None, registry)
+    paper()
+    (ruled,) = find("paper").ruled(None)
     assert ruled.protocol.name == "paper:near"
     assert ruled.probe.title == "near:k=7"
 
@@ -73,22 +73,21 @@ def test_a_document_inside_a_package(paper, site):
     (site.folder / "fake_papers" / "__init__.py").write_text("")
     (site.folder / "fake_papers" / "paper.toml").write_text(PAPER)
     source = PROTOCOLS.replace('Path(__file__).with_name("paper.toml")', '"fake_papers:paper.toml"')
-    registry = paper("not read", PROBES + source)
-    assert find("fake/paper", registry).document.summary == "as printed"
+    paper("not read", PROBES + source)
+    assert find("fake/paper").document.summary == "as printed"
 
 
-def test_a_plugin_that_knows_no_protocols_loads_as_before(paper):
-    """The hook is new, the number of the API is not."""
+def test_a_plugin_without_protocols_loads_under_the_same_api_version(paper):
     registry = paper(source=PROBES)
     assert API_VERSION == 1
     assert registry.discovery.problems == ()
     assert registry.discovery.plugins[0].protocols == ()
 
 
-def test_a_probe_of_the_own_distribution_comes_first(paper, site):
+def test_a_probe_of_the_protocols_own_distribution_comes_first(paper, site):
     site.add("stranger", PROBES)
-    registry = paper()
-    (ruled,) = find("paper", registry).ruled(None, registry)
+    paper()
+    (ruled,) = find("paper").ruled(None)
     assert ruled.probe.entry.qualified == "fake/near"
 
 
@@ -98,18 +97,18 @@ def test_two_distributions_with_one_name(paper, site, cli):
     answer = cli("protocol", "show", "paper")
     assert answer.code == 2
     assert answer.err.splitlines() == [
-        "error: protocol 'paper' is given by fake 1.5 and stranger 1.0",
-        "  try: say which: fake/paper or stranger/paper",
+        "error: several distributions have a protocol 'paper': fake 1.5 and stranger 1.0",
+        "  try: write fake/paper or stranger/paper",
     ]
 
 
-def test_the_hash_moves_with_every_setting_and_with_no_word(paper, site):
+def test_the_hash_changes_with_every_setting_and_not_with_the_text(paper, site):
     def hashed(old, new):
         (site.folder / "paper.toml").write_text(PAPER.replace(old, new))
-        (ruled,) = find("paper", registry).ruled(None, registry)
+        (ruled,) = find("paper").ruled(None)
         return ruled.protocol.hash
 
-    registry = paper()
+    paper()
     first = hashed("", "")
     assert hashed("a misprint", "an old misprint") == first
     assert hashed("as printed", "as it was printed") == first
@@ -146,9 +145,9 @@ def test_the_hash_moves_with_every_setting_and_with_no_word(paper, site):
     ],
 )
 def test_a_document_that_is_not_valid(paper, old, new, what, hint):
-    registry = paper(PAPER.replace(old, new))
+    paper(PAPER.replace(old, new))
     with pytest.raises(PluginError) as caught:
-        find("paper", registry)
+        find("paper")
     assert caught.value.what == f"protocol paper: {what}"
     assert caught.value.where.endswith("paper.toml of fake 1.5")
     assert caught.value.hint == hint
@@ -162,7 +161,7 @@ def test_a_document_that_is_not_toml(paper, cli):
     assert len(answer.err.splitlines()) == 2
 
 
-def test_a_document_that_is_not_there(paper, site, cli):
+def test_a_missing_document(paper, site, cli):
     paper()
     (site.folder / "paper.toml").unlink()
     answer = cli("protocol", "show", "paper")
@@ -172,27 +171,28 @@ def test_a_document_that_is_not_there(paper, site, cli):
 
 
 def test_a_document_of_another_name(paper):
-    registry = paper(PAPER.replace('name = "paper"', 'name = "pager"'))
-    with pytest.raises(PluginError, match="protocol paper calls itself 'pager'"):
-        find("paper", registry)
+    paper(PAPER.replace('name = "paper"', 'name = "pager"'))
+    with pytest.raises(PluginError, match="the document of protocol paper has the name 'pager'") as caught:
+        find("paper")
+    assert caught.value.hint == 'name = "paper"'
 
 
 @pytest.mark.parametrize(
     "changes", [{"name": "No"}, {"document": "folder/file.toml"}, {"document": "package:file.json"}]
 )
-def test_a_card_that_means_nothing(changes):
+def test_a_spec_with_an_invalid_name_or_document(changes):
     with pytest.raises(ValueError, match="is not"):
         ProtocolSpec(**{"name": "paper", "document": "package:paper.toml"} | changes)
 
 
-def test_a_protocol_given_twice_is_a_problem_of_its_plugin(paper):
+def test_a_protocol_provided_twice_is_a_problem_of_its_plugin(paper):
     registry = paper(source=PROBES + PROTOCOLS + PROTOCOLS.splitlines()[-1])
     (problem,) = registry.discovery.problems
-    assert problem.error == "protocol paper is given by 'main' and again by 'main'"
-    assert find("paper", registry).label == "paper"
+    assert problem.error == "protocol paper is provided twice, by entry points 'main' and 'main'"
+    assert find("paper").label == "paper"
 
 
-def test_the_list_names_the_broken_one_and_goes_on(paper, site, cli):
+def test_the_list_names_an_invalid_document_and_shows_the_others(paper, site, cli):
     site.add("good", PROTOCOLS.replace("paper", "works"))
     paper("name = 3")
     (site.folder / "works.toml").write_text(PAPER.replace('"paper"', '"works"'))
@@ -203,7 +203,7 @@ def test_the_list_names_the_broken_one_and_goes_on(paper, site, cli):
     assert answer.err.startswith("error: protocol paper: name: ")
 
 
-def test_show_marks_what_the_source_leaves_open(paper, cli):
+def test_show_marks_the_settings_that_the_source_leaves_open(paper, cli):
     paper()
     out = cli("protocol", "show", "paper").out
     assert "A. Author, A title, 2020" in out
@@ -213,14 +213,14 @@ def test_show_marks_what_the_source_leaves_open(paper, cli):
 
 
 def test_show_as_json(paper, cli):
-    registry = paper()
-    (ruled,) = find("paper", registry).ruled(None, registry)
+    paper()
+    (ruled,) = find("paper").ruled(None)
     shown = cli("protocol", "show", "paper:near", "--json").json
     assert shown["hashes"] == {"near": ruled.protocol.hash}
     assert shown["document"]["probes"]["near"]["options"] == {"k": 7}
 
 
-def test_diff_sets_settings_side_by_side(paper, site, cli):
+def test_diff_shows_settings_side_by_side(paper, site, cli):
     source = PROTOCOLS + PROTOCOLS.splitlines()[-1].replace("paper", "reprint")
     reprint = PAPER.replace("paper", "reprint").replace("7", "9").replace("k = 9", "far = true\nk = 9")
     (site.folder / "reprint.toml").write_text(reprint)
@@ -252,14 +252,14 @@ def test_list_as_json(paper, cli):
     }
 
 
-def test_one_probe_is_run_in_two_ways_under_names_of_the_documents_own(paper):
+def test_a_document_may_run_one_probe_in_two_ways_under_two_names(paper):
     ways = (
         PAPER + '\n[probes.near-wide]\nprobe = "near"\npool = "grid2"\nversion = 1\n[probes.near-wide.options]\nk = 7\n'
     )
-    registry = paper(ways)
-    first, second = find("paper", registry).ruled(None, registry)
+    paper(ways)
+    first, second = find("paper").ruled(None)
     assert (first.protocol.name, second.protocol.name) == ("paper:near", "paper:near-wide")
     assert first.probe == second.probe
     assert (first.pool, second.pool) == ("gap", "grid2")
     assert first.protocol.hash != second.protocol.hash
-    assert settings(find("paper", registry).document)["probes.near-wide.pool"] == "grid2"
+    assert settings(find("paper").document)["probes.near-wide.pool"] == "grid2"

@@ -1,4 +1,4 @@
-"""Runs under named protocols: what is run, what the records state, and what is refused."""
+"""Runs under named protocols: the cells, their records, and the requests that are refused."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def fixing(lab, name, more):
     lab.protocol(name, HEAD.format(name=name, more=more) + KNOB.format(share=0.25))
 
 
-def test_a_record_states_the_protocol_and_the_options_it_gave(lab):
-    record = lab.record(probes=(), protocols=("paper",))
+def test_a_record_names_the_protocol_and_the_options_that_it_sets(lab):
+    record = lab.record(probe=(), protocol=("paper",))
     assert record.protocol.name == "paper:knob"
     assert record.cell.probe.options == {"share": 0.25}
     assert record.protocol.document["protocol"] == {"name": "paper:knob", "version": 3}
@@ -54,8 +54,8 @@ def test_a_record_states_the_protocol_and_the_options_it_gave(lab):
 
 
 def test_the_same_probe_beside_it_keeps_its_title_as_protocol(lab):
-    """Boards that were made without named protocols go on to be what their records give."""
-    plain, named = (cell.record for cell in lab.run(probes=("knob:share=0.25",), protocols=("paper",)).cells)
+    """So boards that were built without named protocols stay as they are."""
+    plain, named = (cell.record for cell in lab.run(probe=("knob:share=0.25",), protocol=("paper",)).cells)
     assert (plain.protocol.name, named.protocol.name) == ("knob:share=0.25", "paper:knob")
     assert plain.protocol.hash != named.protocol.hash
     assert set(plain.protocol.document) == {"version", "probe", "selection", "final_fit", "measured"}
@@ -63,33 +63,33 @@ def test_the_same_probe_beside_it_keeps_its_title_as_protocol(lab):
 
 
 def test_probes_with_and_without_protocol_share_one_pass(lab):
-    lab.run(probes=("means",), protocols=("paper",))
+    lab.run(probe=("means",), protocol=("paper",))
     once = lab.forwarded()
-    lab.run(probes=("means",), results=lab.folder / "elsewhere", store=lab.folder / "other")
+    lab.run(probe=("means",), results=lab.folder / "elsewhere", store=lab.folder / "other")
     assert once == lab.forwarded() > 0
 
 
 def test_a_second_run_finds_the_record(lab):
-    lab.run(probes=(), protocols=("paper",))
-    assert [cell.fresh for cell in lab.run(probes=(), protocols=("paper",)).cells] == [False]
+    lab.run(probe=(), protocol=("paper",))
+    assert [cell.fresh for cell in lab.run(probe=(), protocol=("paper",)).cells] == [False]
 
 
-def test_a_protocol_asked_for_twice_is_run_once(lab):
-    assert len(lab.run(probes=(), protocols=("paper", "lab/paper", "paper:knob")).cells) == 1
+def test_a_protocol_that_is_named_twice_is_run_once(lab):
+    assert len(lab.run(probe=(), protocol=("paper", "lab/paper", "paper:knob")).cells) == 1
 
 
 def test_options_may_differ_on_a_dataset(lab):
     lab.dataset("flowers", ToyDataset)
     special = "[probes.knob.datasets.flowers]\nshare = 0.75\n"
     lab.protocol("floral", HEAD.format(name="floral", more="") + KNOB.format(share=0.25) + special)
-    records = [c.record for c in lab.run(probes=(), protocols=("floral",), datasets=("shades", "flowers")).cells]
+    records = [c.record for c in lab.run(probe=(), protocol=("floral",), dataset=("shades", "flowers")).cells]
     assert [record.cell.probe.options["share"] for record in records] == [0.25, 0.75]
     assert {record.protocol.name for record in records} == {"floral:knob"}
 
 
 def test_a_protocol_fixes_what_is_read(lab):
     fixing(lab, "exact", 'pool = "max"\ntaps = ["late"]\nlevels = ["t=10"]')
-    free, fixed = (cell.record for cell in lab.run(probes=("means",), protocols=("exact",)).cells)
+    free, fixed = (cell.record for cell in lab.run(probe=("means",), protocol=("exact",)).cells)
     assert [str(point) for point in fixed.grid_points()] == ["late@t=10@max"]
     assert fixed.candidates.pool == "max"
     assert fixed.protocol.document["points"] == {"pool": "max", "taps": ["late"], "levels": ["t=10"]}
@@ -98,24 +98,24 @@ def test_a_protocol_fixes_what_is_read(lab):
 
 
 @pytest.mark.parametrize(
-    ("more", "asked", "words"),
+    ("more", "requested", "words"),
     [
         ('pool = "max"', {"pool": "gap"}, "fixes pool max"),
         ('taps = ["late"]', {"taps": ("early",)}, "fixes taps late"),
         ('levels = ["t=10", "t=100"]', {"levels": ("clean",)}, "fixes levels t=10+t=100"),
     ],
 )
-def test_what_a_protocol_fixes_cannot_be_asked_for_otherwise(lab, more, asked, words):
+def test_an_option_that_contradicts_the_protocol_is_refused(lab, more, requested, words):
     fixing(lab, "exact", more)
     with pytest.raises(UsageError, match=re.escape(f"protocol exact:knob {words}")) as caught:
-        lab.run(probes=(), protocols=("exact",), **asked)
-    (option,) = asked
+        lab.run(probe=(), protocol=("exact",), **requested)
+    (option,) = requested
     assert caught.value.where == f"--{option}"
 
 
-def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
+def test_an_option_that_repeats_the_protocol_is_accepted(lab):
     fixing(lab, "exact", 'pool = "max"')
-    assert lab.record(probes=(), protocols=("exact",), pool="max").candidates.pool == "max"
+    assert lab.record(probe=(), protocol=("exact",), pool="max").candidates.pool == "max"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
             HEAD.format(name="odd", more="") + KNOB.format(share=0.25) + "shares = 1\n",
             3,
             [
-                "error: knob: no option 'shares'",
+                "error: knob: there is no option 'shares'",
                 "  in: protocol odd of lab 1.0",
                 "  try: did you mean 'share'? (options: share)",
             ],
@@ -139,7 +139,7 @@ def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
             HEAD.format(name="odd", more="") + KNOB.replace("knob", "forest").format(share=0.5),
             3,
             [
-                "error: it needs the probe 'forest': no probe 'forest'",
+                "error: the protocol needs the probe 'forest': no probe is called 'forest'",
                 "  in: protocol odd of lab 1.0",
                 "  try: probebench list probes",
             ],
@@ -152,24 +152,27 @@ def test_what_a_protocol_fixes_may_be_asked_for_the_same_way(lab):
         (
             HEAD.format(name="odd", more='taps = ["lat"]') + KNOB.format(share=0.5),
             2,
-            ["error: no tap 'lat'", "  in: protocol odd:knob", "  try: did you mean 'late'?"],
+            ["error: no tap is called 'lat'", "  in: protocol odd:knob", "  try: did you mean 'late'?"],
         ),
     ],
 )
-def test_a_protocol_that_cannot_be_run_is_told_before_any_work(lab, probebench, document, code, lines):
+def test_a_protocol_that_cannot_be_run_is_reported_before_any_work(lab, probebench, document, code, lines):
     lab.protocol("odd", document)
     answer = probebench("--protocol", "odd", "--probe", "means")
     assert (answer.code, answer.out) == (code, "")
     assert len(answer.err.splitlines()) == len(lines)
-    assert all(told.startswith(line) for told, line in zip(answer.err.splitlines(), lines, strict=True))
+    assert all(found.startswith(line) for found, line in zip(answer.err.splitlines(), lines, strict=True))
     assert not list((lab.folder / "results").rglob("*.json"))
 
 
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
-        ("papers", ["error: no protocol 'papers'", "  try: did you mean 'paper'? (available: paper)"]),
-        ("other/paper", ["error: no protocol 'other/paper'", "  try: did you mean 'paper'? (available: paper)"]),
+        ("papers", ["error: no protocol is called 'papers'", "  try: did you mean 'paper'? (available: paper)"]),
+        (
+            "other/paper",
+            ["error: no protocol is called 'other/paper'", "  try: did you mean 'paper'? (available: paper)"],
+        ),
         (
             "paper:knop",
             [
@@ -180,12 +183,12 @@ def test_a_protocol_that_cannot_be_run_is_told_before_any_work(lab, probebench, 
         ),
     ],
 )
-def test_an_unknown_protocol_is_told_with_what_there_is(probebench, name, lines):
+def test_an_unknown_protocol_is_reported_with_those_that_are_installed(probebench, name, lines):
     answer = probebench("--protocol", name)
     assert (answer.code, answer.err.splitlines()) == (2, lines)
 
 
-def test_without_probe_a_protocol_stands_alone(lab, probebench):
+def test_a_protocol_without_probe_is_run_alone(lab, probebench):
     answer = probebench("--backbone", "net", "--dataset", "shades", "--protocol", "paper", "--dry-run", config=True)
     assert [line.split()[2] for line in answer.out.splitlines()] == ["probe", "paper:knob"]
 
@@ -200,8 +203,8 @@ def test_a_config_file_names_protocols(lab, probebench):
 
 
 def test_a_level_that_only_some_backbones_have(lab):
-    """Beside another backbone one without noise is read clean, as with --levels."""
+    """Beside another backbone, one without noise levels is read clean, as with --levels."""
     lab.backbone("quiet", Quiet)
     fixing(lab, "noisy", 'levels = ["t=10"]')
-    noisy, quiet = (c.record for c in lab.run(probes=(), protocols=("noisy",), backbones=("net", "quiet")).cells)
+    noisy, quiet = (c.record for c in lab.run(probe=(), protocol=("noisy",), backbone=("net", "quiet")).cells)
     assert (noisy.candidates.levels, quiet.candidates.levels) == (("t=10",), ("clean",))

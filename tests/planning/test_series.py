@@ -1,4 +1,4 @@
-"""One spec, several backbones: what the core does with the series that a plugin declares."""
+"""Series: one spec that means several backbones."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ def registry(site):
 
 
 def titles(text, registry):
-    return [component.title for component in expand(text, registry)]
+    return [component.title for component in expand(text)]
 
 
-def test_a_series_is_its_members(registry):
+def test_a_series_expands_to_its_members(registry):
     assert titles("net:run=a", registry) == ["net:checkpoint=a/0", "net:checkpoint=a/1"]
     assert titles("acme-nets/net:run=a,last=1", registry) == ["net:checkpoint=a/0"]
 
 
-def test_a_member_is_the_backbone_that_is_named_by_itself(registry):
-    first, _ = expand("net:run=a", registry)
-    assert first == resolve("backbone", "net:checkpoint=a/0", registry)
-    assert first.identity()["options"] == {"checkpoint": "a/0", "noise": 0.0}, "nothing of the series is kept"
+def test_a_member_equals_the_backbone_that_is_named_alone(registry):
+    first, _ = expand("net:run=a")
+    assert first == resolve("backbone", "net:checkpoint=a/0")
+    assert first.identity()["options"] == {"checkpoint": "a/0", "noise": 0.0}, "no option of the series is kept"
 
 
-def test_other_options_are_shared(registry):
+def test_members_share_the_other_options(registry):
     assert titles("net:noise=0.5,run=a", registry) == [f"net:checkpoint=a/{n},noise=0.5" for n in range(2)]
 
 
-def test_what_is_no_series_is_one(registry):
+def test_a_spec_without_options_of_a_series_is_one_backbone(registry):
     assert titles("net:noise=0.5", registry) == ["net:noise=0.5"]
     assert titles("plain", registry) == ["plain"]
 
@@ -65,41 +65,41 @@ def test_what_is_no_series_is_one(registry):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("net:run=a,last=0", "the series is empty"),
+        ("net:run=a,last=0", "the series has no member"),
         ("net:run=a,checkpoint=b", "option checkpoint=b contradicts the series, which has checkpoint=a/0"),
         ("net:run=a,last=many", "option last=many should be an integer"),
         ("net:run=a,noisy=1", "no option 'noisy'"),
         ("plain:run=a", "no option 'run'"),
     ],
 )
-def test_what_is_wrong_is_said(registry, text, message):
+def test_errors_in_a_spec_are_reported(registry, text, message):
     with pytest.raises(UsageError, match=message) as raised:
-        expand(text, registry)
+        expand(text)
     assert len(str(raised.value).splitlines()) <= 3
 
 
-def test_a_failing_function_is_the_plugins_fault(registry):
+def test_a_failing_function_is_an_error_of_the_plugin(registry):
     with pytest.raises(PluginError, match="the series net:run=broken cannot be listed: RuntimeError: disk on fire"):
-        expand("net:run=broken", registry)
+        expand("net:run=broken")
 
 
-def test_where_one_backbone_is_wanted_a_series_is_refused(registry):
-    with pytest.raises(UsageError, match=r"net:run=\.\.\. is a series of backbones, and one is wanted here"):
-        resolve("backbone", "net:run=a", registry)
+def test_a_series_is_refused_where_one_backbone_is_needed(registry):
+    with pytest.raises(UsageError, match=r"net:run=\.\.\. is a series of backbones, but one backbone is needed here"):
+        resolve("backbone", "net:run=a")
 
 
-def test_before_the_series_is_there_its_spec_can_be_checked(registry):
-    validate("net:run=broken,noise=0.5", registry)
+def test_a_spec_can_be_checked_before_the_series_exists(registry):
+    validate("net:run=broken,noise=0.5")
     for text in ("net:run=broken,noisy=1", "net:run=broken,last=many", "nett:run=a"):
         with pytest.raises(UsageError):
-            validate(text, registry)
+            validate(text)
 
 
 class Shared(Options):
     run: str = ""
 
 
-def test_a_card_is_refused_whose_options_mean_two_things():
+def test_a_spec_whose_options_are_ambiguous_is_refused():
     with pytest.raises(ValueError, match="option 'run' of net is also an option of its series"):
         BackboneSpec(name="net", factory="a:b", summary="", options=Shared, series="a:b", series_options=Shared)
     with pytest.raises(ValueError, match="series 'list it' of net is not of the form"):

@@ -1,4 +1,4 @@
-"""Probes that wrap another: what is built, what the protocol's hash covers, and what is refused."""
+"""Probes that wrap another: how they are built, the hash of their protocol, and the specs that are refused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from probebench.api import Options, ProbeSpec, UsageError
 from probebench.planning.protocol import plain
+from probebench.plugins.registry import installed
 from probebench.testing.fakes import ToyProbe
 
 
@@ -22,7 +23,7 @@ class Knobs(Options):
 
 @pytest.fixture(autouse=True)
 def built(lab):
-    """What the wrapper `around` was built with."""
+    """The arguments that the wrapper `around` was built with."""
     inside = []
 
     class Around(ToyProbe):
@@ -35,35 +36,36 @@ def built(lab):
 
 
 def test_the_factory_gets_the_other_probe_built(lab, built):
-    assert lab.record(probes=("around",), baselines=False).status == "success"
-    assert lab.record(probes=("around:probe=knob:share=0.25",), baselines=False).status == "success"
+    assert lab.record(probe=("around",), baselines=False).status == "success"
+    assert lab.record(probe=("around:probe=knob:share=0.25",), baselines=False).status == "success"
     assert [(text, kind.__name__) for text, kind in built] == [("means", "ToyProbe"), ("knob:share=0.25", "Knob")]
 
 
 def test_the_hash_covers_options_and_version_of_the_other_probe(lab):
-    first = plain("around:probe=knob", lab.registry).protocol
+    first = plain("around:probe=knob").protocol
     assert first.document["probe"]["wraps"] == {"name": "lab/knob", "version": 1, "options": {"share": 0.5}}
     lab.specs[ProbeSpec, "knob"] = dataclasses.replace(lab.specs[ProbeSpec, "knob"], version=2)
-    assert plain("around:probe=knob", lab.registry).protocol.hash != first.hash
+    installed.cache_clear()
+    assert plain("around:probe=knob").protocol.hash != first.hash
 
 
-def test_a_probe_that_is_not_there_is_found_out_before_the_run(lab):
-    with pytest.raises(UsageError, match="no probe 'nothing'"):
-        plain("around:probe=nothing", lab.registry)
+def test_an_unknown_wrapped_probe_is_reported_before_the_run(lab):
+    with pytest.raises(UsageError, match="no probe is called 'nothing'"):
+        plain("around:probe=nothing")
 
 
-def test_what_is_not_fitted_on_features_is_not_wrapped(lab):
+def test_a_probe_that_is_not_fitted_on_features_cannot_be_wrapped(lab):
     lab.probe("tuned", ToyProbe, consumes="backbone")
     with pytest.raises(UsageError, match="around cannot wrap tuned, which is not fitted on features"):
-        plain("around:probe=tuned", lab.registry)
+        plain("around:probe=tuned")
 
 
-def test_a_wrapper_does_not_wrap_a_wrapper(lab):
+def test_a_wrapper_cannot_wrap_a_wrapper(lab):
     with pytest.raises(UsageError, match="around cannot wrap around, which wraps means") as error:
-        plain("around:probe=around", lab.registry)
+        plain("around:probe=around")
     assert error.value.hint == "around:probe=means"
 
 
-def test_a_card_that_wraps_by_an_option_it_has_not():
+def test_a_spec_that_wraps_by_an_unknown_option_is_refused():
     with pytest.raises(ValueError, match="reader has no option 'other', which is set as wraps"):
         ProbeSpec(name="reader", factory="nowhere:Reader", summary="reads", wraps="other")

@@ -64,32 +64,43 @@ def test_a_component_is_found_by_both_names(registry, name):
 
 
 def test_an_unknown_name_says_what_was_meant_and_what_there_is(registry):
-    assert fails(UsageError, registry.find, "probe", "knobb")[0] == "no probe 'knobb'"
+    assert fails(UsageError, registry.find, "probe", "knobb")[0] == "no probe is called 'knobb'"
     hint = fails(UsageError, registry.find, "probe", "knobb")[1]
     assert hint.startswith("  try: did you mean 'knob'? (available: knob, needy, plain)")
+
+
+def test_a_path_in_place_of_a_name_hints_at_the_components_that_take_one(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "shapes").mkdir(parents=True)
+    assert fails(UsageError, resolve, "probe", "data/shapes") == [
+        "no probe is called 'data/shapes'",
+        "  try: for images in a folder or file write folder:path=data/shapes",
+    ]
+    assert fails(UsageError, resolve, "probe", "data/absent")[1] == "  try: one of famous, folder"
 
 
 def test_an_unknown_name_points_at_broken_plugins(site):
     site.add("fake", spec("plain"))
     site.add("broken", "import absent_dependency")
     assert fails(UsageError, site.registry().find, "probe", "zebra") == [
-        "no probe 'zebra'",
-        "  try: one of plain; broken had a problem: probebench plugins doctor",
+        "no probe is called 'zebra'",
+        "  try: one of plain; for the problems of broken run: probebench plugins doctor",
     ]
 
 
 def test_a_name_of_another_kind_is_recognised(registry):
-    assert (
-        fails(UsageError, registry.find, "dataset", "plain")[0] == "no dataset 'plain'; there is a probe of that name"
-    )
+    assert fails(UsageError, registry.find, "dataset", "plain")[0] == "no dataset is called 'plain', but a probe is"
 
 
-def test_nothing_installed_is_said_and_so_is_the_restriction(monkeypatch):
+def test_the_error_without_components_names_the_restriction(monkeypatch):
     empty = Registry(Discovery((), ()))
     monkeypatch.delenv("PROBEBENCH_PLUGINS", raising=False)
-    assert fails(UsageError, empty.find, "probe", "knn") == ["no probe 'knn'", "  try: none is installed"]
+    assert fails(UsageError, empty.find, "probe", "knn") == [
+        "no probe is called 'knn'",
+        "  try: install a plugin with a probe",
+    ]
     monkeypatch.setenv("PROBEBENCH_PLUGINS", "")
-    assert "PROBEBENCH_PLUGINS restricts what is loaded" in fails(UsageError, empty.find, "probe", "knn")[1]
+    assert "unset PROBEBENCH_PLUGINS, which restricts" in fails(UsageError, empty.find, "probe", "knn")[1]
 
 
 def test_two_packages_with_one_name_are_usable_by_qualified_name(site):
@@ -97,11 +108,11 @@ def test_two_packages_with_one_name_are_usable_by_qualified_name(site):
     site.add("two", spec("twin"), version="2.0")
     registry = site.registry()
     assert fails(UsageError, registry.find, "probe", "twin") == [
-        "probe 'twin' is given by one 1.0 and two 2.0",
-        "  try: say which: one/twin or two/twin",
+        "several distributions have a probe called 'twin': one 1.0 and two 2.0",
+        "  try: write one/twin or two/twin",
     ]
     for name in ("one/twin", "two/twin"):
-        component = resolve("probe", name, registry)
+        component = resolve("probe", name)
         assert component.title == component.identity()["name"] == name
 
 
@@ -124,10 +135,10 @@ def test_a_component_of_a_plugin_that_does_not_load_is_refused_with_the_cause(si
 def test_a_component_given_twice_is_refused_rather_than_chosen(site):
     site.add("fake", spec("twin") + spec("twin").splitlines()[2])
     lines = fails(PluginError, site.registry().find, "probe", "twin")
-    assert "probe twin is given by 'main' and again by 'main'" in lines[0]
+    assert "probe twin is provided twice, by entry points 'main' and 'main'" in lines[0]
 
 
-def test_a_component_refused_at_discovery_says_why(site):
+def test_a_component_refused_at_discovery_gives_the_reason(site):
     site.add(
         "fake", "class Needy(Options):\n    path: str\n" + spec("bad").replace("summary=", "options=Needy, summary=")
     )
@@ -135,7 +146,7 @@ def test_a_component_refused_at_discovery_says_why(site):
 
 
 def test_a_usable_component_of_a_plugin_with_another_problem_works(registry):
-    assert resolve("probe", "knob", registry).title == "knob"
+    assert resolve("probe", "knob").title == "knob"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +164,7 @@ def test_a_usable_component_of_a_plugin_with_another_problem_works(registry):
 )
 def test_the_title_is_canonical(registry, text, title):
     """N3: CLIP_benchmark reads `--flag False` as true, as any text that is not empty is."""
-    assert resolve("probe", text, registry).title == title
+    assert resolve("probe", text).title == title
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -172,7 +183,7 @@ def test_the_title_is_canonical(registry, text, title):
 def test_a_title_means_the_component_it_was_made_from(registry, options):
     entry = registry.find("probe", "knob")
     component = Component(entry, entry.spec.options(**options))
-    assert resolve("probe", component.title, registry).identity() == component.identity()
+    assert resolve("probe", component.title).identity() == component.identity()
 
 
 def test_a_preset_that_fixes_other_options_is_written_alone(site):
@@ -190,12 +201,12 @@ class Preset(Options):
         return self
 """
     site.add("fake", preset + spec("p").replace("summary=", "options=Preset, summary="))
-    registry = site.registry()
-    component = resolve("probe", "p:protocol=paper", registry)
+    site.registry()
+    component = resolve("probe", "p:protocol=paper")
     assert component.title == "p:protocol=paper"
     assert component.identity()["options"] == {"protocol": "paper", "k": 50}
-    assert resolve("probe", component.title, registry) == component
-    assert fails(UsageError, resolve, "probe", "p:protocol=paper,k=50", registry) == [
+    assert resolve("probe", component.title) == component
+    assert fails(UsageError, resolve, "probe", "p:protocol=paper,k=50") == [
         "protocol=paper fixes k",
         "  in: p",
         "  try: probebench show p",
@@ -214,15 +225,15 @@ class Preset(Options):
         return {**data, "k": 50} if data.get("protocol") == "paper" else data
 """
     site.add("fake", preset + spec("p").replace("summary=", "options=Preset, summary="))
-    registry = site.registry()
-    assert resolve("probe", "p:protocol=paper", registry).title == "p:protocol=paper"
-    assert resolve("probe", "p:protocol=paper,k=50", registry).title == "p:protocol=paper"
-    assert resolve("probe", "p:k=50", registry).title == "p:k=50"
+    site.registry()
+    assert resolve("probe", "p:protocol=paper").title == "p:protocol=paper"
+    assert resolve("probe", "p:protocol=paper,k=50").title == "p:protocol=paper"
+    assert resolve("probe", "p:k=50").title == "p:k=50"
 
 
 @pytest.fixture
 def folders(site) -> Registry:
-    """A component whose options say where it lies, and give it a name of its own."""
+    """A component whose options have a location and an alias."""
     site.add(
         "folders",
         """
@@ -254,41 +265,39 @@ def probebench_probes():
         ("folder:path=/tmp/a,name=mine,size=16", "mine:size=16"),
     ],
 )
-def test_a_place_is_no_part_of_a_title_and_an_alias_stands_for_the_name(folders, text, title):
-    assert resolve("probe", text, folders).title == title
+def test_a_location_is_no_part_of_a_title_and_an_alias_replaces_the_name(folders, text, title):
+    assert resolve("probe", text).title == title
 
 
-def test_a_place_is_no_part_of_the_identity(folders):
-    here, there = (resolve("probe", f"folder:path={path},name=mine", folders) for path in ("/tmp/a", "/tmp/b"))
+def test_a_location_is_no_part_of_the_identity(folders):
+    here, there = (resolve("probe", f"folder:path={path},name=mine") for path in ("/tmp/a", "/tmp/b"))
     assert here.identity() == there.identity()
     assert here.identity()["options"] == {"name": "mine", "size": 32}
     assert here != there
 
 
 def test_an_alias_cannot_be_the_name_of_another_component(folders):
-    lines = fails(UsageError, resolve, "probe", "folder:name=famous", folders)
-    assert "would be called 'famous', which is another probe" in lines[0]
+    lines = fails(UsageError, resolve, "probe", "folder:name=famous")
+    assert "would be called 'famous', which is the name of another probe" in lines[0]
     assert "name=famous-copy" in lines[-1]
 
 
 def test_the_identity_holds_all_options_in_json(registry):
-    assert resolve("probe", "knob:widths=8", registry).identity() == {
+    assert resolve("probe", "knob:widths=8").identity() == {
         "name": "fake/knob",
         "version": 3,
         "options": {"flag": True, "widths": [8], "rate": 0.1, "grid": "full", "path": ""},
     }
 
 
-def test_an_unknown_option_says_what_was_meant_and_what_there_is(registry):
-    assert fails(UsageError, resolve, "probe", "knob:flog=true", registry) == [
-        "no option 'flog'",
+def test_an_unknown_option_is_an_error_with_suggestions(registry):
+    assert fails(UsageError, resolve, "probe", "knob:flog=true") == [
+        "there is no option 'flog'",
         "  in: knob",
         "  try: did you mean 'flag'? (options: flag, grid, path, rate, widths)",
     ]
-    assert (
-        fails(UsageError, resolve, "probe", "knob:zzz=1", registry)[2] == "  try: one of flag, grid, path, rate, widths"
-    )
-    assert fails(UsageError, resolve, "probe", "plain:flag=true", registry)[2] == "  try: plain has no options"
+    assert fails(UsageError, resolve, "probe", "knob:zzz=1")[2] == "  try: one of flag, grid, path, rate, widths"
+    assert fails(UsageError, resolve, "probe", "plain:flag=true")[2] == "  try: plain has no options"
 
 
 @pytest.mark.parametrize(
@@ -303,8 +312,8 @@ def test_an_unknown_option_says_what_was_meant_and_what_there_is(registry):
         ("flag=", "option flag= should be a boolean"),
     ],
 )
-def test_a_wrong_value_says_option_value_and_what_is_expected(registry, option, message):
-    assert fails(UsageError, resolve, "probe", f"knob:{option}", registry) == [
+def test_a_wrong_value_is_an_error_with_the_expected_values(registry, option, message):
+    assert fails(UsageError, resolve, "probe", f"knob:{option}") == [
         message,
         "  in: knob",
         "  try: probebench show knob",
@@ -312,9 +321,10 @@ def test_a_wrong_value_says_option_value_and_what_is_expected(registry, option, 
 
 
 def test_all_wrong_options_are_named_at_once(registry):
-    lines = fails(UsageError, resolve, "probe", "knob:flag=maybe,flog=1,rate=9", registry)
+    lines = fails(UsageError, resolve, "probe", "knob:flag=maybe,flog=1,rate=9")
     assert lines[0] == (
-        "no option 'flog'; option flag=maybe should be a boolean; option rate=9 should be less than or equal to 1"
+        "there is no option 'flog'; option flag=maybe should be a boolean; "
+        "option rate=9 should be less than or equal to 1"
     )
 
 
@@ -338,7 +348,8 @@ def build(site):
 
     def build(factory: str):
         site.add("fake", spec("p", factory), version="0.7")
-        return resolve("probe", "p", site.registry()).build()
+        site.load()
+        return resolve("probe", "p").build()
 
     return build
 
@@ -346,7 +357,8 @@ def build(site):
 def test_a_component_is_built_with_its_options(site):
     (site.folder / "fake_factories.py").write_text(FACTORIES)
     site.add("fake", SOURCE)
-    component = resolve("probe", "knob:rate=0.5", site.registry())
+    site.load()
+    component = resolve("probe", "knob:rate=0.5")
     probe = component.build()
     assert probe.options.rate == 0.5
     assert component.build() is not probe
@@ -398,7 +410,7 @@ def test_find_all_gives_one_of_each_kind(site):
     registry = site.registry()
     assert [entry.kind for entry in registry.find_all("both")] == ["dataset", "probe"]
     assert fails(UsageError, registry.find_all, "bth") == [
-        "no component 'bth'",
+        "no component is called 'bth'",
         "  try: did you mean 'both'? (available: both)",
     ]
 

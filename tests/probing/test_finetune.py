@@ -1,4 +1,4 @@
-"""Probes that train the backbone: what they are given, what is chosen, and what records and boards say of it."""
+"""Probes that train the backbone: their input, the choice on val, and their records and boards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from probebench.api import Batch, Point, TrainingError, Trial, UsageError, ViewOptions, hash63
 from probebench.board.collect import load
-from probebench.board.pages.markdown import page
+from probebench.board.pages.markdown import board_page
 from probebench.board.ranking import boards
 from probebench.extraction.subsets import carve
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyFinetuned, ToyFinetuning, ToySplit
@@ -19,26 +19,27 @@ ONE = {"taps": ("late",), "levels": ("t=10",)}
 
 class Head(ToyFinetuned):
     def scores(self, images):
-        told["scored"].append(images)
+        given["scored"].append(images)
         return super().scores(images)
 
 
 class Tuner(ToyFinetuning):
     def search(self, backbone, train, val, *, metric, seed):
-        told["tuned"].append((train, val))
+        given["searched"].append((train, val))
         return super().search(backbone, train, val, metric=metric, seed=seed)
 
     def fit(self, backbone, train, params, *, seed):
-        told["fitted"].append(train)
+        given["fitted"].append(train)
         return Head(super().fit(backbone, train, params, seed=seed).network)
 
 
-told: dict[str, list] = {}
+given: dict[str, list] = {}
+"""The images that the probe `tuner` was given."""
 
 
 @pytest.fixture(autouse=True)
 def _parts(lab):
-    told.update(tuned=[], fitted=[], scored=[])
+    given.update(searched=[], fitted=[], scored=[])
     lab.backbone("net", lab.counting("net"), finetunable=True)
     lab.backbone("fixed", ToyBackbone)
     lab.probe("tuner", Tuner, consumes="backbone", options=ViewOptions)
@@ -49,10 +50,10 @@ def inputs(split, source, positions, *, seed) -> torch.Tensor:
     return ToyBackbone().inputs(Batch(images, torch.as_tensor(positions), source), "t=10", seed=seed)
 
 
-def test_what_it_is_given_to_train_to_choose_and_to_measure_on(lab):
-    assert lab.record(probes=("tuner",), **ONE).status == "success"
+def test_a_probe_gets_train_and_val_images_and_test_images_without_labels(lab):
+    assert lab.record(probe=("tuner",), **ONE).status == "success"
     on, off = carve(torch.arange(TRAIN) % 3, 0.1, seed=0)
-    ((train, val),), split = told["tuned"], ToySplit("train", TRAIN)
+    ((train, val),), split = given["searched"], ToySplit("train", TRAIN)
     assert train.labels.tolist() == (on % 3).tolist()
     assert val.labels.tolist() == (off % 3).tolist()
     rows = torch.tensor([5, 0, 17])
@@ -60,8 +61,8 @@ def test_what_it_is_given_to_train_to_choose_and_to_measure_on(lab):
         expected = inputs(split, "lab/shades/train", on[rows], seed=hash63("epoch", 0, epoch))
         assert torch.equal(train.inputs(rows, epoch), expected)
     assert torch.equal(val.inputs(torch.arange(6), None), inputs(split, "lab/shades/train", off, seed=0))
-    assert len(told["fitted"][-1].labels) == TRAIN
-    test = told["scored"][-1]
+    assert len(given["fitted"][-1].labels) == TRAIN
+    test = given["scored"][-1]
     expected = inputs(ToySplit("test", TEST), "lab/shades/test", range(TEST), seed=0)
     assert torch.equal(test.inputs(torch.arange(TEST), None), expected)
     assert test.labels.tolist() == [0] * TEST  # no test label reaches a probe
@@ -75,18 +76,18 @@ def test_an_official_val_comes_after_train_in_the_last_training(lab):
             self.sizes = {"train": TRAIN, "val": 21, "test": TEST}
 
     lab.dataset("official", Official)
-    record = lab.record(datasets=("official",), probes=("tuner",), **ONE)
+    record = lab.record(dataset=("official",), probe=("tuner",), **ONE)
     assert {name: part.count for name, part in record.parts.items()} == {"train": TRAIN, "val": 21, "test": TEST}
-    final = told["fitted"][-1]
+    final = given["fitted"][-1]
     assert final.labels.tolist() == [*(torch.arange(TRAIN) % 3).tolist(), *(torch.arange(21) % 3).tolist()]
     mixed = final.inputs(torch.tensor([TRAIN + 4, 7]), None)
     assert torch.equal(mixed[:1], inputs(ToySplit("val", 21), "lab/official/val", [4], seed=0))
     assert torch.equal(mixed[1:], inputs(ToySplit("train", TRAIN), "lab/official/train", [7], seed=0))
 
 
-def test_views_of_train_in_turns_and_of_nothing_else(lab):
-    lab.run(probes=("tuner:views=flip",), **ONE)
-    ((train, val),), on = told["tuned"], carve(torch.arange(TRAIN) % 3, 0.1, seed=0)[0]
+def test_views_of_train_take_turns_and_val_has_none(lab):
+    lab.run(probe=("tuner:views=flip",), **ONE)
+    ((train, val),), on = given["searched"], carve(torch.arange(TRAIN) % 3, 0.1, seed=0)[0]
     rows, split = torch.arange(4), ToySplit("train", TRAIN)
     seed = hash63("epoch", 0, 2)
     assert torch.equal(train.inputs(rows, 2), inputs(split, "lab/shades/train", on[rows], seed=seed))
@@ -96,30 +97,30 @@ def test_views_of_train_in_turns_and_of_nothing_else(lab):
     assert torch.equal(val.inputs(rows, 1), val.inputs(rows, 1))
 
 
-def test_the_backbone_stays_as_it_is_and_nothing_is_forwarded_or_stored(lab):
-    first = lab.run(probes=("tuner", "means"), **ONE)
-    assert lab.forwarded() == TRAIN + TEST  # of the probe of frozen features
-    again = lab.run(probes=("tuner",), results=lab.folder / "again", **ONE)
+def test_the_backbone_does_not_change_and_nothing_is_forwarded_or_stored(lab):
+    first = lab.run(probe=("tuner", "means"), **ONE)
+    assert lab.forwarded() == TRAIN + TEST  # for the probe of frozen features
+    again = lab.run(probe=("tuner",), results=lab.folder / "again", **ONE)
     assert again.cells[0].record.metrics == first.cells[0].record.metrics
     assert again.forwarded == {}
-    assert [cell.fresh for cell in lab.run(probes=("tuner",), **ONE).cells] == [False]
+    assert [cell.fresh for cell in lab.run(probe=("tuner",), **ONE).cells] == [False]
 
 
-def test_a_record_says_that_the_backbone_was_trained(lab):
-    tuned, frozen = (cell.record for cell in lab.run(probes=("tuner", "means"), **ONE).cells)
-    assert (tuned.frozen, frozen.frozen) == (False, True)
-    assert tuned.protocol.document["frozen"] is False
+def test_a_record_marks_a_backbone_that_was_trained(lab):
+    trained, frozen = (cell.record for cell in lab.run(probe=("tuner", "means"), **ONE).cells)
+    assert (trained.frozen, frozen.frozen) == (False, True)
+    assert trained.protocol.document["frozen"] is False
     assert "frozen" not in frozen.protocol.document
-    assert tuned.chosen.params["rate"] in (0.0, 0.1)
-    assert len(tuned.grid) == 2
-    assert tuned.chosen.dim == 8
+    assert trained.chosen.params["rate"] in (0.0, 0.1)
+    assert len(trained.grid) == 2
+    assert trained.chosen.dim == 8
 
 
-def test_it_has_a_board_of_its_own_that_says_so(lab):
-    lab.run(probes=("tuner", "means"), **ONE)
+def test_its_board_is_separate_and_marks_the_training(lab):
+    lab.run(probe=("tuner", "means"), **ONE)
     found = {board.newest.protocol.name: board for board in boards(load(lab.folder / "results"))}
     assert set(found) == {"tuner", "means"}
-    texts = {name: page(board, lab.folder) for name, board in found.items()}
+    texts = {name: board_page(board, lab.folder) for name, board in found.items()}
     assert "**not frozen**" in texts["tuner"]
     assert "`net` (trained, not frozen)" in texts["tuner"]
     assert "not frozen" not in texts["means"]
@@ -131,32 +132,32 @@ def test_a_training_that_diverges_is_a_failed_cell_that_no_board_ranks(lab):
             raise TrainingError("it diverges", where="option rates of diverging", hint="smaller ones")
 
     lab.probe("diverging", Diverging, consumes="backbone", options=ViewOptions)
-    (cell,) = lab.run(probes=("diverging",), **ONE).cells
+    (cell,) = lab.run(probe=("diverging",), **ONE).cells
     assert str(cell.error).splitlines() == ["it diverges", "  in: option rates of diverging", "  try: smaller ones"]
     assert (cell.record.status, cell.record.error.type) == ("error", "TrainingError")
     (board,) = boards(load(lab.folder / "results"))
-    assert (board.places, len(board.excluded)) == ((), 1)
+    assert (board.ranked, len(board.excluded)) == ((), 1)
 
 
 def test_a_backbone_without_a_network_to_train_is_refused_before_any_work(lab):
     with pytest.raises(UsageError) as caught:
-        lab.run(backbones=("net", "fixed"), probes=("tuner",), **ONE)
+        lab.run(backbone=("net", "fixed"), probe=("tuner",), **ONE)
     assert str(caught.value).splitlines() == [
-        "fixed has no network to train, and tuner trains it",
+        "fixed has no network to train, and tuner trains the backbone",
         "  in: --backbone",
-        "  try: run it with backbones that give theirs, such as ddpm, and the others in a run of their own",
+        "  try: run fixed in a separate command, without tuner",
     ]
     with pytest.raises(UsageError, match="Backbone has no network to train at late@t=10@gap"):
         super(ToyBackbone, ToyBackbone()).trainable(Point("late", "t=10", "gap"))
 
 
-def test_a_floor_that_cannot_be_trained_is_left_out(lab):
-    lab.backbone("floor", ToyBackbone, baseline=True)
-    titles = [cell.record.cell.backbone.title for cell in lab.run(probes=("tuner", "means"), **ONE).cells]
-    assert sorted(titles) == ["floor", "net", "net"]
+def test_a_baseline_that_cannot_be_trained_is_left_out(lab):
+    lab.backbone("raw", ToyBackbone, baseline=True)
+    titles = [cell.record.cell.backbone.title for cell in lab.run(probe=("tuner", "means"), **ONE).cells]
+    assert sorted(titles) == ["net", "net", "raw"]
 
 
-def test_a_probe_that_gives_scores_of_another_shape_is_to_blame(lab):
+def test_scores_of_another_shape_fail_the_cell(lab):
     class Wide(Tuner):
         def fit(self, backbone, train, params, *, seed):
             tuned = super().fit(backbone, train, params, seed=seed)
@@ -167,17 +168,17 @@ def test_a_probe_that_gives_scores_of_another_shape_is_to_blame(lab):
             return [Trial({"rate": 0.1}, 0.5)]
 
     lab.probe("wide", Wide, consumes="backbone", options=ViewOptions)
-    record = lab.record(probes=("wide",), **ONE)
+    record = lab.record(probe=("wide",), **ONE)
     assert record.status == "error"
     assert "scores of shape (30, 4), not (30, 3)" in record.error.message
 
 
-@pytest.mark.parametrize(("asked", "option"), [("optimism", "--optimism"), ("soft_vote", "--soft-vote")])
-def test_what_would_train_the_backbone_many_times_over_is_refused(lab, asked, option):
+@pytest.mark.parametrize(("name", "option"), [("optimism", "--optimism"), ("soft_vote", "--soft-vote")])
+def test_options_of_probes_of_frozen_features_are_refused(lab, name, option):
     with pytest.raises(UsageError) as caught:
-        lab.run(probes=("tuner",), **ONE, **{asked: True})
+        lab.run(probe=("tuner",), **ONE, **{name: True})
     assert str(caught.value).splitlines() == [
-        f"tuner trains the backbone, and {option} is of frozen features",
+        f"{option} applies to probes of frozen features, and tuner trains the backbone",
         f"  in: {option}",
-        "  try: run tuner without it",
+        f"  try: run tuner in a separate command, without {option}",
     ]

@@ -1,4 +1,4 @@
-"""Probes that read maps: what shape they are told, how maps are pooled for them, and where they may compute."""
+"""Probes that read maps: the shape that they get, the pooling of the maps, and the device."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ MAP, TOKENS, VECTOR = Tap("map", "spatial", (5, 8, 6)), Tap("text", "tokens", (7
 
 @pytest.fixture
 def seen(lab):
-    """What the probe `reader`, which wants maps of 2 x 2, was told."""
-    told = {"shapes": [], "places": []}
+    """The shapes and devices that the probe `reader` gets, which prefers maps of 2 x 2."""
+    given = {"shapes": [], "devices": []}
 
     class Reader(ToyProbe):
         def move_to(self, device, precision):
-            told["places"].append((device, precision))
+            given["devices"].append((device, precision))
 
         def search(self, train, val, *, metric, seed):
-            told["shapes"] += [train.shape, val.shape]
+            given["shapes"] += [train.shape, val.shape]
             return super().search(train, val, metric=metric, seed=seed)
 
         def fit(self, train, params, *, seed):
-            told["shapes"].append(train.shape)
+            given["shapes"].append(train.shape)
             return super().fit(train, params, seed=seed)
 
     lab.probe("reader", Reader, pool="grid2")
-    return told
+    return given
 
 
 @pytest.mark.parametrize(
@@ -50,33 +50,33 @@ def test_the_shape_behind_a_vector(tap, pool, shape):
     assert pooled_shape(tap, pool) == shape
 
 
-def test_a_map_smaller_than_the_grid_is_not_stored_several_times_over():
+def test_a_grid_is_not_larger_than_the_map():
     assert pool_for(MAP, "grid8") == "grid8"
     assert pool_for(MAP, "grid16") == "grid8"
     assert pool_for(VECTOR, "grid16") == "flat"
 
 
-def test_a_probe_gets_maps_pooled_its_way_with_their_shape(lab, seen):
-    record = lab.record(probes=("reader",), baselines=False)
+def test_a_probe_gets_maps_in_its_preferred_pool_with_their_shape(lab, seen):
+    record = lab.record(probe=("reader",), baselines=False)
     assert record.chosen.pool == "grid2"
     assert set(seen["shapes"]) == {(channels, 2, 2) for channels, *_ in seen["shapes"]}
-    assert seen["places"] == [("cpu", "fp32")]
+    assert seen["devices"] == [("cpu", "fp32")]
 
 
-def test_what_the_user_asks_for_comes_before_what_the_probe_prefers(lab, seen):
-    assert lab.record(probes=("reader",), pool="gap", baselines=False).chosen.pool == "gap"
+def test_the_requested_pool_overrides_that_of_the_probe(lab, seen):
+    assert lab.record(probe=("reader",), pool="gap", baselines=False).chosen.pool == "gap"
     assert {len(shape) for shape in seen["shapes"]} == {1}
 
 
-def test_probes_that_want_other_pools_run_side_by_side(lab, seen):
-    cells = lab.run(probes=("reader", "means"), baselines=False).cells
+def test_probes_with_different_pools_run_side_by_side(lab, seen):
+    cells = lab.run(probe=("reader", "means"), baselines=False).cells
     assert {cell.record.cell.probe.name: cell.record.chosen.pool for cell in cells} == {
         "lab/reader": "grid2",
         "lab/means": "gap",
     }
 
 
-def test_a_tap_whose_shape_is_not_what_it_gives_is_an_error(lab):
+def test_features_of_another_shape_than_their_tap_are_an_error(lab):
     class Boasting(ToyBackbone):
         def taps(self, image_size):
             return [
@@ -84,12 +84,16 @@ def test_a_tap_whose_shape_is_not_what_it_gives_is_an_error(lab):
             ]
 
     lab.backbone("boasting", Boasting)
-    record = lab.record(backbones=("boasting",), baselines=False)
+    record = lab.record(backbone=("boasting",), baselines=False)
     assert record.status == "error"
-    assert "wide, and its tap's shape makes it" in record.error.message
+    assert record.error.message.splitlines() == [
+        "features of early@clean@gap have 4 values, and the shape of its tap is (5,)",
+        "  in: Backbone.taps",
+        "  try: return the shape of the features for images of this size",
+    ]
 
 
-def test_a_card_with_a_pool_that_there_is_not():
+def test_a_spec_with_an_unknown_pool_is_refused():
     with pytest.raises(UsageError, match="'grid' is not a pool for spatial features"):
         ProbeSpec(name="reader", factory="nowhere:Reader", summary="reads", pool="grid")
 

@@ -1,4 +1,4 @@
-"""All levels at the chosen tap vote, by the mean of the probabilities that they state."""
+"""Soft votes: the mean of the probabilities of all levels at the chosen tap."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from probebench.api import Batch, Fitted, Options, Point, Trial
 from probebench.board.collect import load
-from probebench.board.figures.data import sheets
+from probebench.board.figures.data import figure_data
 from probebench.board.files import outputs
 from probebench.board.pages.csv_json import csv_text
 from probebench.board.ranking import boards
@@ -32,7 +32,7 @@ class StatedProbabilities(Fitted):
 
 
 class Stating(ToyProbe):
-    """Nearest means whose scores are taken for logits; its settings are tuned to differ from level to level."""
+    """Nearest means whose scores are logits."""
 
     def fit(self, train, params, *, seed):
         return StatedProbabilities(super().fit(train, params, seed=seed), train.vectors.shape[1])
@@ -45,12 +45,12 @@ def lab(lab):
 
 
 def vote(lab, **changes):
-    (cell,) = lab.run(**{"probes": ("stating",), "soft_vote": True} | changes).cells
+    (cell,) = lab.run(**{"probe": ("stating",), "soft_vote": True} | changes).cells
     assert cell.record.status == "success", cell.record.error
     return cell
 
 
-def test_the_number_is_that_of_the_mean_of_the_levels_probabilities(lab):
+def test_the_metrics_are_those_of_the_mean_probabilities_of_the_levels(lab):
     cell = vote(lab, taps=("late",))
     backbone = ToyBackbone()
     backbone.move_to("cpu", "fp32")
@@ -81,9 +81,9 @@ def test_the_number_is_that_of_the_mean_of_the_levels_probabilities(lab):
     assert cell.record.metrics["ece15"].value == pytest.approx(ece, abs=1e-5)
 
 
-def test_each_level_votes_in_its_own_best_setting_and_the_tap_is_that_of_the_best_point(lab):
+def test_each_level_votes_with_its_best_setting_at_the_tap_of_the_best_point(lab):
     values = {("early", "t=10"): (0.2, 0.8), ("late", "clean"): (0.9, 0.1), ("late", "t=100"): (0.3, 0.5)}
-    asked = []
+    fits = []
 
     class Scripted(Stating):
         def search_many(self, points, *, metric, seed):
@@ -92,21 +92,21 @@ def test_each_level_votes_in_its_own_best_setting_and_the_tap_is_that_of_the_bes
             return [[Trial({"share": 0.0}, first), Trial({"share": 0.5}, second)] for first, second in reached]
 
         def fit(self, train, params, *, seed):
-            asked.append((train.vectors.shape[1], len(train.labels), params["share"]))
+            fits.append((train.vectors.shape[1], len(train.labels), params["share"]))
             return super().fit(train, params, seed=seed)
 
     lab.probe("scripted", Scripted)
-    record = vote(lab, probes=("scripted",)).record
+    record = vote(lab, probe=("scripted",)).record
     assert str(record.chosen.point) == "late@clean@gap"
     assert [(trial.level, trial.params["share"], trial.value) for trial in record.soft_vote] == [
         ("clean", 0.0, 0.9),
         ("t=10", 0.0, 0.4),  # of equal ones the first
         ("t=100", 0.5, 0.5),
     ]
-    assert asked == [(8, 60, 0.0), (8, 60, 0.0), (8, 60, 0.5)]
+    assert fits == [(8, 60, 0.0), (8, 60, 0.0), (8, 60, 0.5)]
 
 
-def test_a_class_without_any_vote_is_no_candidate_and_a_small_one_is(lab):
+def test_a_class_without_a_vote_is_no_candidate_and_a_small_probability_is_one(lab):
     class Extreme(StatedProbabilities):
         def scores(self, vectors):
             return torch.tensor([[0.0, -2000.0, -torch.inf]]).repeat(len(vectors), 1)
@@ -116,41 +116,41 @@ def test_a_class_without_any_vote_is_no_candidate_and_a_small_one_is(lab):
             return Extreme(None, 1)
 
     lab.probe("sure", Sure)
-    metrics = vote(lab, probes=("sure",)).record.metrics
+    metrics = vote(lab, probe=("sure",)).record.metrics
     assert metrics["top1"].value == pytest.approx(1 / 3)
     assert metrics["top3"].value == pytest.approx(2 / 3)
 
 
-def test_a_probe_without_probabilities_fails_with_advice(lab):
+def test_a_probe_without_probabilities_fails_with_a_hint(lab):
     (cell,) = lab.run(soft_vote=True).cells
     assert str(cell.error).splitlines() == [
-        "ToyFitted states no probabilities that could be averaged",
+        "ToyFitted gives no probabilities that could be averaged",
         "  in: --soft-vote",
-        "  try: take a probe whose records have an ece15, or leave the option out",
+        "  try: leave out --soft-vote, or use a probe whose records have the metric ece15",
     ]
 
 
 @pytest.mark.parametrize("spec", ["margins", "around:probe=margins"])
-def test_a_probe_that_says_that_it_states_none_is_refused_before_anything_is_read(lab, spec):
+def test_a_probe_that_is_declared_without_probabilities_is_refused_before_any_work(lab, spec):
     class AroundOptions(Options):
         probe: str = "stating"
 
     lab.probe("margins", ToyProbe, logits=False)
     lab.probe("around", lambda options, inner: inner, wraps="probe", options=AroundOptions)
-    for ask in (lab.run, lab.plan):
+    for start in (lab.run, lab.plan):
         with pytest.raises(UsageError) as caught:
-            ask(probes=("stating", spec), soft_vote=True)
+            start(probe=("stating", spec), soft_vote=True)
         assert str(caught.value).splitlines() == [
-            f"{spec} states no probabilities that could be averaged",
+            f"{spec} gives no probabilities that could be averaged",
             "  in: --soft-vote",
-            f"  try: run {spec} without it",
+            f"  try: run {spec} in a separate command, without --soft-vote",
         ]
     assert lab.forwarded() == 0
-    assert lab.record(probes=(spec,), levels=("t=10",)).status == "success"
+    assert lab.record(probe=(spec,), levels=("t=10",)).status == "success"
 
 
 def test_one_level_is_the_same_cell_with_and_without(lab):
-    (plain,) = lab.run(probes=("stating",), levels=("t=10",)).cells
+    (plain,) = lab.run(probe=("stating",), levels=("t=10",)).cells
     again = vote(lab, levels=("t=10",))
     assert not again.fresh
     assert again.record.soft_vote == ()
@@ -161,18 +161,17 @@ def test_optimism_of_a_soft_vote_is_refused(lab):
     with pytest.raises(UsageError) as caught:
         lab.run(soft_vote=True, optimism=True)
     assert str(caught.value).splitlines() == [
-        "a soft vote has no optimism: no point is chosen that another could flatter",
-        "  in: --optimism and --soft-vote",
-        "  try: give one of them",
+        "--optimism cannot be combined with --soft-vote, because a soft vote selects no single noise level",
+        "  try: leave out --optimism or --soft-vote",
     ]
 
 
 class TestBoard:
     @pytest.fixture
     def cells(self, lab):
-        return [lab.run(probes=("stating",)).cells[0], vote(lab)]
+        return [lab.run(probe=("stating",)).cells[0], vote(lab)]
 
-    def test_both_rows_stand_on_it_and_the_vote_is_marked(self, lab, cells):
+    def test_it_shows_both_rows_and_marks_the_vote(self, lab, cells):
         plain, voted = cells
         assert plain.path != voted.path
         pages = outputs(lab.folder / "results", lab.folder / "boards")
@@ -191,11 +190,11 @@ class TestBoard:
         column = table[0].split(",").index("soft_vote")
         assert sorted(row.split(",")[column] for row in table[1:]) == ["", "clean+t=10+t=100"]
 
-    def test_figures_show_the_single_points_alone(self, lab, cells):
-        (sheet,) = sheets(load(lab.folder / "results"))
-        assert [[row.lowest.path for row in final.rows] for final in sheet.finals] == [[cells[0].path]]
+    def test_figures_show_single_points_only(self, lab, cells):
+        (data,) = figure_data(load(lab.folder / "results"))
+        assert [[row.lowest_seed.path for row in final.rows] for final in data.backbones] == [[cells[0].path]]
 
-    def test_compare_and_score_know_what_it_is(self, lab, cells, cli):
+    def test_compare_shows_it_and_score_refuses_it(self, lab, cells, cli):
         plain, voted = cells
         answer = cli("compare", str(plain.path), str(voted.path))
         assert answer.code == 0

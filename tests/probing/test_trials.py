@@ -1,4 +1,4 @@
-"""What is chosen is chosen on val, and the test split is looked at once."""
+"""The choice is made on val, and test is measured once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from probebench.util.errors import PluginError, UsageError
 
 
 class Relabelled(ToySplit):
-    """A split whose labels another function gives."""
+    """A split whose labels are changed by a function."""
 
     def __init__(self, name, count, relabel):
         super().__init__(name, count)
@@ -28,7 +28,7 @@ class Relabelled(ToySplit):
 
 
 def dataset_with(relabel=None, **sizes):
-    """A toy dataset with these splits; `relabel` changes the labels of each named split."""
+    """Returns a toy dataset with these splits; `relabel` holds a function for the labels of a split."""
 
     class Made(ToyDataset):
         splits = tuple(sizes)
@@ -43,17 +43,17 @@ def dataset_with(relabel=None, **sizes):
 
 
 class Spy(ToyProbe):
-    """Notes all it is given."""
+    """Notes the arguments of all calls."""
 
-    tuned: list
+    searched: list
     fitted: list
     scored: list
 
     def __init__(self, options=None):
-        type(self).tuned, type(self).fitted, type(self).scored = [], [], []
+        type(self).searched, type(self).fitted, type(self).scored = [], [], []
 
     def search(self, train, val, *, metric, seed):
-        self.tuned.append((train, val))
+        self.searched.append((train, val))
         return super().search(train, val, metric=metric, seed=seed)
 
     def fit(self, train, params, *, seed):
@@ -83,38 +83,38 @@ def test_poisoned_test_labels_change_no_choice(lab):
     poisoned = lab.record()
     assert poisoned.grid == sound.grid
     assert poisoned.chosen == sound.chosen
-    assert poisoned.metrics["top1"].value < sound.metrics["top1"].value  # so the labels did matter where they may
+    assert poisoned.metrics["top1"].value < sound.metrics["top1"].value  # the metric reads the labels
 
 
 def test_a_probe_sees_test_vectors_once_and_after_the_choice(lab):
     lab.probe("spy", Spy)
-    lab.run(probes=("spy",), taps=("late",), levels=("t=10",))
-    ((train, val),) = Spy.tuned
-    *tuning, (_, params) = Spy.fitted
+    lab.run(probe=("spy",), taps=("late",), levels=("t=10",))
+    ((train, val),) = Spy.searched
+    *tried, (_, params) = Spy.fitted
     *_, test = Spy.scored
     assert len(test) == 30
     assert rows(test).isdisjoint(rows(train) | rows(val))
     assert rows(test).isdisjoint(set().union(*(rows(features) for features, _ in Spy.fitted)))
     assert sum(rows(vectors) == rows(test) for vectors in Spy.scored) == 1
-    assert len(tuning) == len(Spy.shares)
+    assert len(tried) == len(Spy.shares)
     assert params["share"] in Spy.shares
 
 
 def test_the_final_fit_is_on_train_and_val_in_the_order_of_the_split(lab):
     lab.probe("spy", Spy)
-    lab.run(probes=("spy",), taps=("late",), levels=("clean",))
+    lab.run(probe=("spy",), taps=("late",), levels=("clean",))
     final, _ = Spy.fitted[-1]
     assert len(final.vectors) == 60
     assert final.labels.tolist() == (torch.arange(60) % 3).tolist()
-    ((train, val),) = Spy.tuned
+    ((train, val),) = Spy.searched
     assert rows(final) == rows(train) | rows(val)
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-def test_a_carved_val_is_disjoint_and_known_by_its_digest(lab, seed):
+def test_a_carved_val_is_disjoint_and_recorded_by_its_digest(lab, seed):
     lab.probe("spy", Spy)
-    record = lab.record(probes=("spy",), seeds=(seed,))
-    train, val = Spy.tuned[0]
+    record = lab.record(probe=("spy",), seeds=(seed,))
+    train, val = Spy.searched[0]
     assert rows(train).isdisjoint(rows(val))
     expected = carve(torch.arange(60) % 3, 0.1, seed=seed)
     assert [record.parts[name].indices for name in ("train", "val")] == [indices(part) for part in expected]
@@ -129,18 +129,18 @@ def test_another_seed_carves_another_val(lab):
     assert first.parts["test"] == second.parts["test"]
 
 
-def test_an_official_val_is_used_and_fitted_on_in_the_end(lab):
+def test_an_official_val_is_chosen_on_and_joins_the_last_fit(lab):
     lab.dataset("official", dataset_with(train=60, val=21, test=30))
     lab.probe("spy", Spy)
-    record = lab.record(datasets=("official",), probes=("spy",))
-    assert {(len(train.labels), len(val.labels)) for train, val in Spy.tuned} == {(60, 21)}
+    record = lab.record(dataset=("official",), probe=("spy",))
+    assert {(len(train.labels), len(val.labels)) for train, val in Spy.searched} == {(60, 21)}
     assert len(Spy.fitted[-1][0].labels) == 60 + 21
     assert (record.selection.carved, record.selection.val_fraction) == (False, None)
     assert record.parts["val"].model_dump() == {"split": "val", "count": 21, "indices": indices(range(21))}
     assert lab.forwarded() == 60 + 21 + 30
 
 
-def test_val_decides_even_where_test_would_decide_otherwise(lab):
+def test_val_decides_even_where_test_would_choose_another(lab):
     """On val the labels are wrong, so the probe that is worst on test is chosen."""
 
     class Contrary(ToyProbe):
@@ -158,13 +158,13 @@ def test_val_decides_even_where_test_would_decide_otherwise(lab):
 
     lab.probe("contrary", Contrary)
     lab.dataset("official", dataset_with({"val": shifted}, train=60, val=30, test=30))
-    record = lab.record(datasets=("official",), probes=("contrary",), taps=("late",), levels=("clean",))
+    record = lab.record(dataset=("official",), probe=("contrary",), taps=("late",), levels=("clean",))
     assert record.chosen.params == {"sign": -1}
     assert record.metrics["top1"].value < 0.5
 
 
 @pytest.mark.parametrize(("limit", "calls"), [(1, [1] * 6), (2 * 60 * 4 * 8, [3, 2, 1]), (1 << 30, [6])])
-def test_points_are_tuned_as_many_at_once_as_fit_in_memory(lab, monkeypatch, limit, calls):
+def test_as_many_points_are_searched_at_once_as_fit_in_memory(lab, monkeypatch, limit, calls):
     # Two taps, 4 and 8 wide, at three levels, 60 images.
     together = []
 
@@ -174,46 +174,46 @@ def test_points_are_tuned_as_many_at_once_as_fit_in_memory(lab, monkeypatch, lim
             return super().search_many(points, metric=metric, seed=seed)
 
     lab.probe("sweep", Sweep)
-    expected = [(trial.point, trial.params, trial.value) for trial in lab.record(probes=("sweep",)).grid]
+    expected = [(trial.point, trial.params, trial.value) for trial in lab.record(probe=("sweep",)).grid]
     together.clear()
     monkeypatch.setattr(trials, "GROUP_BYTES", limit)
-    grid = lab.record(probes=("sweep",), results=lab.folder / "again").grid
+    grid = lab.record(probe=("sweep",), results=lab.folder / "again").grid
     assert together == calls
     assert [(trial.point, trial.params, trial.value) for trial in grid] == expected
 
 
-def test_a_point_that_search_many_forgets_fails_the_cell(lab):
+def test_a_point_that_search_many_omits_fails_the_cell(lab):
     class Forgetful(ToyProbe):
         def search_many(self, points, *, metric, seed):
             return super().search_many(points[1:], metric=metric, seed=seed)
 
     lab.probe("forgetful", Forgetful)
-    (cell,) = lab.run(probes=("forgetful",)).cells
+    (cell,) = lab.run(probe=("forgetful",)).cells
     assert cell.record.status == "error"
-    assert "search_many() gives trials of 5 points, not 6" in str(cell.error)
-    assert "one list a point" in str(cell.error)
+    assert "search_many() returns trials of 5 points, not of 6" in str(cell.error)
+    assert "one list for each point" in str(cell.error)
 
 
 @pytest.mark.parametrize("levels", [(), ("t=100", "clean", "t=10")])
-def test_of_equal_trials_the_shallow_tap_the_low_level_and_the_first_setting_win(lab, levels):
+def test_of_equal_trials_the_shallow_tap_the_low_level_and_the_first_setting_are_chosen(lab, levels):
     class Undecided(ToyProbe):
         def search(self, train, val, *, metric, seed):
             return [Trial({"share": share}, 0.5) for share in (0.5, 0.0)]
 
     lab.probe("undecided", Undecided)
-    record = lab.record(probes=("undecided",), taps=("late", "early"), levels=levels)
+    record = lab.record(probe=("undecided",), taps=("late", "early"), levels=levels)
     assert str(record.chosen.point) == "early@clean@gap"
     assert record.chosen.params == {"share": 0.5}
 
 
-def test_the_order_in_which_points_are_named_makes_no_other_cell(lab):
+def test_the_order_of_taps_and_levels_makes_no_other_cell(lab):
     lab.run(taps=("late", "early"), levels=("t=100", "t=10"))
     (again,) = lab.run(taps=("early", "toy:first", "late"), levels=("t=10", "t=100")).cells
     assert not again.fresh
 
 
-def test_the_number_is_what_plain_numpy_gives_at_the_chosen_point(lab):
-    """Everything between the backbone and the record at once: order of rows, labels, final fit, scores."""
+def test_the_result_equals_that_of_plain_numpy_at_the_chosen_point(lab):
+    """Order of rows, labels, last fit and scores, from the backbone to the record."""
     (cell,) = lab.run(taps=("late",), levels=("t=100",)).cells
     chosen = cell.record.chosen
     point = Point(chosen.tap, chosen.level, chosen.pool)
@@ -237,7 +237,7 @@ def test_the_number_is_what_plain_numpy_gives_at_the_chosen_point(lab):
     assert 1 / 3 < cell.record.metrics["top1"].value < 1  # neither chance nor trivial
 
 
-def test_a_probe_that_spoils_what_it_is_given_harms_nobody_else(lab):
+def test_a_probe_that_changes_its_input_does_not_change_other_cells(lab):
     class Spoiler(ToyProbe):
         def search(self, train, val, *, metric, seed):
             trials = super().search(train, val, metric=metric, seed=seed)
@@ -248,12 +248,12 @@ def test_a_probe_that_spoils_what_it_is_given_harms_nobody_else(lab):
 
     lab.dataset("official", dataset_with(train=60, val=21, test=30))
     lab.probe("spoiler", Spoiler)
-    alone = lab.record(datasets=("official",), results=lab.folder / "alone")
-    _, after = lab.run(datasets=("official",), probes=("spoiler", "means")).cells
+    alone = lab.record(dataset=("official",), results=lab.folder / "alone")
+    _, after = lab.run(dataset=("official",), probe=("spoiler", "means")).cells
     assert files.comparable(after.record) == files.comparable(alone)
 
 
-def test_the_best_point_is_fitted_with_its_own_setting(lab):
+def test_the_best_point_is_fitted_with_its_best_setting(lab):
     class Rising(ToyProbe):
         values = iter((0.1, 0.2, 0.9, 0.3))
 
@@ -261,7 +261,7 @@ def test_the_best_point_is_fitted_with_its_own_setting(lab):
             return [Trial({"share": share, "dim": train.vectors.shape[1]}, next(self.values)) for share in (0.0, 0.5)]
 
     lab.probe("rising", Rising)
-    record = lab.record(probes=("rising",), levels=("clean",))
+    record = lab.record(probe=("rising",), levels=("clean",))
     assert (str(record.chosen.point), record.chosen.params) == ("late@clean@gap", {"share": 0.0, "dim": 8})
     assert (record.chosen.dim, record.chosen.cost, record.chosen.sigma) == (8, 0.9, 0.0)
     assert [trial.value for trial in record.grid] == [0.1, 0.2, 0.9, 0.3]
@@ -270,21 +270,21 @@ def test_the_best_point_is_fitted_with_its_own_setting(lab):
 @pytest.mark.parametrize(
     ("trials", "message"),
     [
-        ([], "the probe tried nothing"),
-        ([Trial({}, float("nan"))], "a trial has the value nan, not one from 0 to 1"),
-        ([Trial({}, 71.5)], "a trial has the value 71.5, not one from 0 to 1"),
+        ([], "search() returns no trial"),
+        ([Trial({}, float("nan"))], "a trial has the value nan, outside 0 to 1"),
+        ([Trial({}, 71.5)], "a trial has the value 71.5, outside 0 to 1"),
         ([Trial({"k": [1]}, 0.5)], "a trial has the setting k=[1]"),
         ([Trial({"rate": float("inf")}, 0.5)], "a trial has the setting rate=inf"),
         ([Trial({"k": np.int64(5)}, 0.5)], "a trial has the setting k=np.int64(5)"),
     ],
 )
-def test_trials_that_no_record_can_hold_fail_the_cell_alone(lab, trials, message):
+def test_trials_that_no_record_can_hold_fail_that_cell_only(lab, trials, message):
     class Odd(ToyProbe):
         def search(self, train, val, *, metric, seed):
             return trials
 
     lab.probe("odd", Odd)
-    odd, sound = lab.run(probes=("odd", "means")).cells
+    odd, sound = lab.run(probe=("odd", "means")).cells
     assert odd.record.error.type == PluginError.__name__
     assert odd.record.error.message.splitlines()[:2] == [message, "  in: Odd"]
     assert sound.record.status == "success"
@@ -299,7 +299,7 @@ def test_trials_that_no_record_can_hold_fail_the_cell_alone(lab, trials, message
         (lambda vectors: None, "probe odd fails: AttributeError"),
     ],
 )
-def test_scores_that_cannot_be_measured_fail_the_cell_alone(lab, scores, message):
+def test_scores_that_cannot_be_measured_fail_that_cell_only(lab, scores, message):
     class Odd(ToyProbe):
         def fit(self, train, params, *, seed):
             model = super().fit(train, params, seed=seed)
@@ -308,12 +308,12 @@ def test_scores_that_cannot_be_measured_fail_the_cell_alone(lab, scores, message
             return model
 
     lab.probe("odd", Odd)
-    odd, sound = lab.run(probes=("odd", "means")).cells
+    odd, sound = lab.run(probe=("odd", "means")).cells
     assert odd.record.error.message.startswith(message)
     assert sound.record.status == "success"
 
 
-def test_too_few_images_to_carve_a_val_from_fail_with_advice(lab):
+def test_too_few_images_for_a_carved_val_fail_with_a_hint(lab):
     record = lab.record(limit=3)
     assert record.error.type == UsageError.__name__
-    assert record.error.message.endswith("try: more training images, or a higher --limit")
+    assert record.error.message.endswith("try: a higher --limit, or a dataset with more train images")

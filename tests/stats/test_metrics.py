@@ -116,14 +116,18 @@ def test_all_metrics_of_a_record():
 @pytest.mark.parametrize(
     ("scores", "labels", "message"),
     [
-        (torch.zeros(2), torch.zeros(2, dtype=torch.int64), r"the scores have the shape \(2,\)"),
+        (
+            torch.zeros(2),
+            torch.zeros(2, dtype=torch.int64),
+            r"the scores have the shape \(2,\)\n.*try: return scores of shape",
+        ),
         (
             torch.zeros(2, 3),
             torch.zeros(3, dtype=torch.int64),
-            r"have the shape \(2, 3\), and there are 3 labels",
+            r"the scores have the shape \(2, 3\), and there are 3 labels",
         ),
-        (torch.zeros(1, 3), torch.tensor([3]), "labels reach from 3 to 3, but scores have 3 classes"),
-        (torch.zeros(1, 3), torch.tensor([-1]), "labels reach from -1"),
+        (torch.zeros(1, 3), torch.tensor([3]), "labels range from 3 to 3, but scores have 3 classes"),
+        (torch.zeros(1, 3), torch.tensor([-1]), "labels range from -1"),
         (torch.tensor([[0.0, 1], [math.nan, 1]]), torch.tensor([0, 1]), "the scores of image 1 contain NaN"),
         (torch.tensor([[0.0, 1], [-INF, -INF]]), torch.tensor([0, 1]), "all scores of image 1 are minus infinity"),
     ],

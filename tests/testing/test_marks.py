@@ -80,5 +80,5 @@ def test_a_subject_is_returned_as_it_is():
 
 def test_an_unknown_name_is_an_error_at_collection(site):
     site.registry()
-    with pytest.raises(UsageError, match="no component 'no-such-thing'"):
+    with pytest.raises(UsageError, match="no component is called 'no-such-thing'"):
         parametrize_with_checks(["no-such-thing"])

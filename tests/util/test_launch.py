@@ -90,8 +90,11 @@ def test_a_trainer_for_one_process_refuses_two(site):
             yield BackboneSpec(name="alone", factory="x.y:Z", summary="A backbone", trainer="x.y:train")
         """,
     )
-    backbone = resolve("backbone", "alone", site.registry())
+    site.load()
+    backbone = resolve("backbone", "alone")
     check_job(backbone, {}, 1)
     with pytest.raises(UsageError) as error:
         check_job(backbone, {}, 1, 2)
-    assert str(error.value) == ("alone is trained by one process, not by 2\n  in: --num-processes\n  try: leave it out")
+    assert str(error.value) == (
+        "alone is trained by one process, not by 2\n  in: --num-processes\n  try: leave out --num-processes"
+    )

@@ -1,4 +1,4 @@
-"""What the plugin promises: every law of the contracts, and what its components are for."""
+"""The components pass the conformance checks and do what they are made for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_conformance(subject, check):
 
 
 @pytest.mark.parametrize(("direction", "strongest"), [(2, 0), (1, 2)])  # image dimension, filter
-def test_an_edge_answers_to_the_filter_across_it(direction, strongest):
+def test_an_edge_is_strongest_in_the_filter_across_it(direction, strongest):
     ramp = torch.arange(8, dtype=torch.uint8) * 20
     image = ramp.expand(3, 8, 8) if direction == 2 else ramp[:, None].expand(3, 8, 8)
     backbone = resolve("backbone", "edge-directions:directions=4").build()
@@ -25,7 +25,7 @@ def test_an_edge_answers_to_the_filter_across_it(direction, strongest):
     assert features[point].argmax() == strongest
 
 
-def test_colour_tells_nothing_about_the_shape():
+def test_the_colour_does_not_depend_on_the_shape():
     split = resolve("dataset", "shapes").build().split("train")
     images = torch.stack([split.image(index) for index in range(len(split))])
     brightest = images.amax((2, 3)).float()

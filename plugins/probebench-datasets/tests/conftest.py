@@ -1,4 +1,4 @@
-"""Shared by the tests of this plugin: a cache of their own, and small pictures in the formats of the field."""
+"""Fixtures for all tests of this plugin: a temporary cache, and small image files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test touches the user's cache."""
+    """Sets a temporary cache folder, so that no test uses the user's cache."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("PROBEBENCH_CACHE", str(folder))
     monkeypatch.delenv("PROBEBENCH_CACHE_GB", raising=False)
@@ -27,43 +27,43 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _scene(number: int, width: int, height: int) -> np.ndarray:
-    """uint8 ``(height, width, 3)``: smooth, so that JPEG keeps it, and another one for every number."""
+def _smooth_image(number: int, width: int, height: int) -> np.ndarray:
+    """Returns uint8 ``(height, width, 3)``: smooth, so that JPEG hardly changes it, and different for each number."""
     random = np.random.default_rng(number)
     corners = Image.fromarray(random.integers(0, 256, (3, 3, 3), dtype=np.uint8))
     return np.asarray(corners.resize((width, height), Image.Resampling.BILINEAR))
 
 
 @pytest.fixture(scope="session")
-def scene() -> Callable[[int, int, int], np.ndarray]:
-    """``scene(number, width, height)``: uint8 ``(height, width, 3)``."""
-    return _scene
+def smooth_image() -> Callable[[int, int, int], np.ndarray]:
+    """Returns ``smooth_image(number, width, height)``: uint8 ``(height, width, 3)``."""
+    return _smooth_image
 
 
 @pytest.fixture(scope="session")
 def encoded() -> Callable[..., bytes]:
-    """``encoded(number, kind="png", size=(32, 32))``: the bytes of a picture file."""
+    """Returns ``encoded(number, kind="png", size=(32, 32))``: the bytes of an image file."""
 
     def encode(number: int, kind: str = "png", size: tuple[int, int] = (32, 32)) -> bytes:
         buffer = io.BytesIO()
-        Image.fromarray(_scene(number, *size)).save(buffer, kind)
+        Image.fromarray(_smooth_image(number, *size)).save(buffer, kind)
         return buffer.getvalue()
 
     return encode
 
 
 @pytest.fixture(scope="session")
-def write_tree(encoded: Callable[..., bytes]) -> Callable[..., Path]:
-    """``write_tree(folder, {"train/cat": 5}, first=0)``: so many pictures in each folder, all different."""
+def write_folders(encoded: Callable[..., bytes]) -> Callable[..., Path]:
+    """Returns ``write_folders(folder, {"train/cat": 5}, first=0)``, which writes different images to folders."""
 
     def write(
         folder: Path, counts: dict[str, int], *, kind: str = "png", size: tuple[int, int] = (32, 32), first: int = 0
     ) -> Path:
         number = first
-        for place, count in counts.items():
-            (folder / place).mkdir(parents=True, exist_ok=True)
+        for name, count in counts.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
             for index in range(count):
-                (folder / place / f"{index:03d}.{kind}").write_bytes(encoded(number, kind, size))
+                (folder / name / f"{index:03d}.{kind}").write_bytes(encoded(number, kind, size))
                 number += 1
         return folder
 
@@ -72,11 +72,11 @@ def write_tree(encoded: Callable[..., bytes]) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def write_parquet() -> Callable[..., Path]:
-    """Writes a file as the library `datasets` does: a struct of bytes and path, a label, names in the metadata."""
+    """Returns a function that writes a file as the library `datasets` does: images, labels, names in the metadata."""
 
     def write(
         path: Path,
-        pictures: Sequence[bytes | None],
+        images: Sequence[bytes | None],
         labels: Sequence[int | None],
         *,
         image: str = "img",
@@ -84,7 +84,7 @@ def write_parquet() -> Callable[..., Path]:
         names: Sequence[str] | None = ("cat", "dog"),
         rows_per_group: int = 7,
     ) -> Path:
-        column = [{"bytes": data, "path": f"{row}.png"} for row, data in enumerate(pictures)]
+        column = [{"bytes": data, "path": f"{row}.png"} for row, data in enumerate(images)]
         kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
         table = pa.table({image: pa.array(column, kind), label: pa.array(labels, pa.int64())})
         if names is not None:

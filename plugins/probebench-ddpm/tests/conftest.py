@@ -1,7 +1,7 @@
-"""Tiny networks, a stand-in dataset, and a look at what a network is really given.
+"""Tiny networks, a synthetic dataset, and hooks that record the inputs of a network.
 
-Nothing here reads private attributes of the backbone: its U-Net is either one that the test built and saved itself, or
-is watched from outside by torch's global forward hooks.
+Nothing here reads private attributes of the backbone: the test builds and saves the U-Net itself, or observes it by
+torch's global forward hooks.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from diffusers import (
     UNet2DModel,
     VQModel,
 )
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from probebench.api import Batch, Point, Split, TrainingJob
-from probebench_ddpm.backbone import DDPM
+from probebench_ddpm.backbones.ddpm import DDPM
 from probebench_ddpm.options import DDPMOptions, DDPMRecipe
 
 if TYPE_CHECKING:
@@ -47,9 +48,18 @@ BLOCKS = {
 }
 """The nine default taps and the modules whose outputs they are."""
 
+ROUNDING = {"rtol": 1e-4, "atol": 1e-5}
+"""Tolerance for features of order 1 that two networks with the same weights compute in fp32.
+
+The kernels that torch selects, and with them the order of additions, depend on the machine, the number of threads, the
+layout of a batch and the alignment of weights in memory. Features then differ by about 1e-6, and by some 1e-6 more
+where diffusers adds the noise, with factors in fp32. Another step (t = 11 for 10), padding or embedding of t changes
+them by 1e-2 or more, and another `norm_eps` by up to 1e-4.
+"""
+
 
 class Images(Split):
-    """Random images with a vertical gradient and a bright left half; whoever asks for labels has failed."""
+    """Random images with a vertical gradient and a bright left half. Reading the labels is an error."""
 
     def __init__(self, count: int = 24, size: int = 8, *, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -72,7 +82,7 @@ class Images(Split):
 
 
 def make_job(out: Path, *, epochs: int = 3, recipe: dict[str, Any] | None = None, **changed: Any) -> TrainingJob:
-    """A training that takes about a second: three steps an epoch, a checkpoint after each."""
+    """Makes a training job that takes about a second: three steps per epoch, and a checkpoint after each epoch."""
     standard = {"lr": 1e-3, "batch_size": 8, "warmup": 4, "save_every": 1}
     options = changed.pop("options", {})
     fields: dict[str, Any] = {
@@ -94,13 +104,13 @@ def make_job(out: Path, *, epochs: int = 3, recipe: dict[str, Any] | None = None
 
 @pytest.fixture(scope="session")
 def job_in():
-    """Makes a training job in a folder that is given, for fixtures that outlive a test."""
+    """Makes a training job in a given folder, for fixtures of a wider scope than a test."""
     return make_job
 
 
 @pytest.fixture
 def job(tmp_path):
-    """Makes a training job; folders are named below the test's own."""
+    """Makes a training job in a subfolder of the test's temporary folder."""
 
     def make(name: str = "run", **changed: Any) -> TrainingJob:
         return make_job(tmp_path / name, **changed)
@@ -115,7 +125,7 @@ def _built(options: DDPMOptions) -> DDPM:
 
 @pytest.fixture
 def build():
-    """Makes a tiny untrained backbone; equal options give the same object, which no test changes."""
+    """Makes a tiny untrained backbone; equal options return the same object, which tests must not change."""
 
     def make(**options: Any) -> DDPM:
         return _built(DDPMOptions(**{"checkpoint": "none", "widths": TINY, **options}))
@@ -136,7 +146,7 @@ def batch():
 
 
 def diffusers_unet(*, attention: bool = True, seed: int = 3, **config: Any) -> UNet2DModel:
-    """A U-Net as a user of diffusers would write it, with none of our code."""
+    """Builds a U-Net with diffusers only."""
     down = ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D")
     up = ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D")
     standard = {
@@ -155,13 +165,26 @@ def diffusers_unet(*, attention: bool = True, seed: int = 3, **config: Any) -> U
 
 @pytest.fixture
 def unet():
-    """Makes a U-Net with diffusers alone."""
+    """Builds a U-Net with diffusers only."""
     return diffusers_unet
 
 
 @pytest.fixture
+def eager():
+    """Sets a network's attention to diffusers' eager implementation."""
+
+    def change(network: UNet2DModel) -> UNet2DModel:
+        for layer in network.modules():
+            if isinstance(layer, Attention):
+                layer.set_processor(AttnProcessor())
+        return network
+
+    return change
+
+
+@pytest.fixture
 def saved(tmp_path):
-    """Saves a U-Net with its schedule the way diffusers does; gives the folder."""
+    """Saves a U-Net and a schedule with diffusers, and returns the folder."""
 
     def save(network: UNet2DModel, name: str = "checkpoint", **schedule: Any) -> Path:
         folder = tmp_path / name
@@ -172,7 +195,7 @@ def saved(tmp_path):
 
 
 def diffusers_unet_of_text(*, seed: int = 3, **config: Any) -> UNet2DConditionModel:
-    """A U-Net of the kind of Stable Diffusion."""
+    """Builds a text-to-image U-Net of the kind that Stable Diffusion has."""
     standard = {
         "sample_size": 8,
         "block_out_channels": (8, 16),
@@ -189,7 +212,7 @@ def diffusers_unet_of_text(*, seed: int = 3, **config: Any) -> UNet2DConditionMo
 
 
 def diffusers_dit(*, seed: int = 3, **config: Any) -> DiTTransformer2DModel:
-    """A DiT of three layers for ten classes."""
+    """Builds a DiT with three layers and ten classes."""
     standard = {
         "sample_size": 8,
         "num_layers": 3,
@@ -204,7 +227,7 @@ def diffusers_dit(*, seed: int = 3, **config: Any) -> DiTTransformer2DModel:
 
 
 def diffusers_autoencoder(kind: type = AutoencoderKL, *, seed: int = 4, **config: Any) -> AutoencoderKL | VQModel:
-    """An autoencoder that halves images once."""
+    """Builds an autoencoder that halves images once."""
     standard = {
         "block_out_channels": (8, 8),
         "down_block_types": ("DownEncoderBlock2D",) * 2,
@@ -227,11 +250,11 @@ LATENT_CONFIG = {
     "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
     "layers_per_block": 1,
 }
-"""A U-Net of latents without text."""
+"""Config of a latent U-Net without text."""
 
 
 def save_latent(folder: Path, kind: str, **config: Any) -> dict[str, Any]:
-    """Saves a latent pipeline the way diffusers does; gives its parts."""
+    """Saves a latent pipeline with diffusers, and returns its components."""
     vae = diffusers_autoencoder(VQModel if kind == "vq" else AutoencoderKL)
     scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
     if kind == "dit":
@@ -250,13 +273,13 @@ def save_latent(folder: Path, kind: str, **config: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def latent_in():
-    """Saves a latent pipeline in a folder that is given, for fixtures that outlive a test."""
+    """Saves a latent pipeline in a given folder, for fixtures of a wider scope than a test."""
     return save_latent
 
 
 @pytest.fixture
 def latent(tmp_path):
-    """Saves a latent pipeline of a kind: dit, vq, text or kl; gives its folder and its parts."""
+    """Saves a latent pipeline of a kind (dit, vq, text or kl), and returns its folder and its components."""
 
     def save(kind: str, name: str = "latent", **config: Any) -> tuple[Path, dict[str, Any]]:
         return tmp_path / name, save_latent(tmp_path / name, kind, **config)
@@ -266,14 +289,14 @@ def latent(tmp_path):
 
 @pytest.fixture
 def full_forward():
-    """Features by hooks placed by hand in one whole forward pass of a network: what a tap must give, bit for bit."""
+    """Returns feature maps of one whole forward pass of a network, by hooks that are registered here."""
 
     def run(
         network: torch.nn.Module,
         inputs: torch.Tensor,
         t: int | torch.Tensor,
         modules: dict[str, str],
-        **told: torch.Tensor,
+        **conditions: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         maps: dict[str, torch.Tensor] = {}
 
@@ -283,12 +306,12 @@ def full_forward():
 
             return hook
 
-        # torch multiplies matrices on another path when their weights ask for gradients, and rounds otherwise there.
+        # With weights that require gradients torch selects other kernels, which round differently.
         network.requires_grad_(False)
         hooks = [network.get_submodule(path).register_forward_hook(keep(name)) for name, path in modules.items()]
         try:
             with torch.inference_mode():
-                network(inputs, t, **told)
+                network(inputs, t, **conditions)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -299,13 +322,29 @@ def full_forward():
 
 @pytest.fixture
 def blocks() -> dict[str, str]:
-    """Tap and module of the nine blocks."""
+    """Returns tap and module of the nine blocks."""
     return BLOCKS
 
 
 @pytest.fixture
-def seen():
-    """Every ``(sample, t)`` that any U-Net is given while the test runs."""
+def assert_features():
+    """Asserts that features are those of a reference network, up to rounding in fp32."""
+
+    def check(features: torch.Tensor, expected: torch.Tensor, message: str = "") -> None:
+        torch.testing.assert_close(features, expected, **ROUNDING, msg=lambda text: f"{message}: {text}")
+
+    return check
+
+
+@pytest.fixture
+def tolerance() -> dict[str, float]:
+    """Returns the tolerance of `assert_features`."""
+    return ROUNDING
+
+
+@pytest.fixture
+def unet_inputs():
+    """Records every ``(sample, t)`` that any U-Net gets while the test runs."""
     calls: list[tuple[torch.Tensor, int]] = []
 
     def note(module, inputs):
@@ -320,7 +359,7 @@ def seen():
 
 @pytest.fixture
 def at():
-    """Points of these taps at these levels, averaged over positions."""
+    """Returns the points of these taps at these levels."""
 
     def points(taps, levels=("t=10",), pool: str = "gap") -> list[Point]:
         return [Point(tap, level, pool) for level in levels for tap in taps]

@@ -1,7 +1,9 @@
-"""Shared by the tests of the measures: sets of features, and images as files."""
+"""Shared by the tests of this package: sets of features, images as files, and weights of Inception."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,8 @@ import torch
 from PIL import Image
 
 from probebench.api import ImageSet, hash63
+from probebench_fidelity import inception_weights
+from probebench_fidelity.inception import _Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,20 +24,20 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test looks at the user's weights, or writes to the user's store."""
+    """No test reads the user's weights or writes to the user's store."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("PROBEBENCH_STORE", str(tmp_path / "store"))
 
 
 @pytest.fixture
 def features() -> Callable[[Tensor], ImageSet]:
-    """A set of nothing but features."""
+    """Makes a set of features without images."""
     return lambda vectors: ImageSet([], vectors.float())
 
 
 @pytest.fixture
 def gaussian() -> Callable[..., np.ndarray]:
-    """Points whose mean and covariance are exactly the given ones, float64 ``(count, D)``."""
+    """Makes points with exactly this mean and covariance, float64 ``(count, D)``."""
 
     def make(count: int, mean: np.ndarray, covariance: np.ndarray, seed: int = 0) -> np.ndarray:
         points = np.random.default_rng(seed).standard_normal((count, len(mean)))
@@ -46,7 +50,7 @@ def gaussian() -> Callable[..., np.ndarray]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Callable[..., Path]:
-    """A folder of PNG files: noise around a shade, each file a function of its number."""
+    """Makes a folder of PNG files: noise around a shade, each file a function of its number."""
 
     def make(name: str, count: int, shade: int, size: int = 12) -> Path:
         folder = tmp_path / name
@@ -58,3 +62,21 @@ def pictures(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def saved() -> bytes:
+    """A file of random weights."""
+    network = _Network()
+    network.to_empty(device="cpu")
+    inception_weights.initialise_(network, 7)
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def accepted(saved: bytes, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The same file, with the digest that is expected of torch-fidelity's."""
+    monkeypatch.setattr(inception_weights, "SHA256", hashlib.sha256(saved).hexdigest())
+    return saved

@@ -1,4 +1,4 @@
-"""The laws of the measures, and of Inception as a backbone."""
+"""The measures pass every conformance check."""
 
 from __future__ import annotations
 

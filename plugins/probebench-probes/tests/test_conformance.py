@@ -1,4 +1,4 @@
-"""The plugin's probes keep every law of their contract."""
+"""The probes pass every conformance check."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from probebench.testing import parametrize_with_checks
         "ridge:inputs=raw",
         "fewshot",
         "fewshot:probe=knn:ks=1,shots=20",
-        "mlp:widths=16,learning_rates=1e-2,batch_size=32",
-        "cnn:widths=16,learning_rates=1e-2,batch_size=32,epochs=6",
-        "attention:width=16,heads=2,learning_rates=1e-2,batch_size=32,epochs=6",
+        "mlp:widths=16,learning_rates=2e-2,batch_size=64,epochs=8",
+        "cnn:widths=16,learning_rates=2e-2,batch_size=64,epochs=6",
+        "attention:width=16,heads=2,blocks=1,learning_rates=1e-2,batch_size=64,epochs=6",
         "finetune:learning_rates=1e-2,epochs=2,batch_size=8",
     ]
 )

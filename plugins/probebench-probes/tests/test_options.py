@@ -1,4 +1,4 @@
-"""Options and the light module."""
+"""Options, and the module that the core imports to list the probes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from probebench_probes import (
 )
 
 
-def test_all_probes_are_offered_without_importing_torch():
+def test_all_probes_are_listed_without_importing_torch():
     script = (
         "import sys, probebench_probes as p; print([s.name for s in p.probebench_probes()], 'torch' in sys.modules)"
     )
@@ -38,8 +38,8 @@ def test_every_option_is_described():
 
 
 def test_a_default_that_moves_a_published_number_is_seen():
-    """N13: lightly changed a default temperature, and its published checkpoints stopped giving their numbers."""
-    # Changing one of these makes new rows unlike old ones: raise the spec's version with it.
+    """N13: lightly changed a default temperature, and its published numbers could not be repeated."""
+    # A change of a default makes new rows unlike old ones: raise the version of the spec with it.
     assert KnnOptions().model_dump() == {
         "distance": "cosine",
         "vote": "temperature",
@@ -123,7 +123,12 @@ def test_values_without_a_meaning_are_refused(options, given):
 
 
 @pytest.mark.parametrize("options", [LinearOptions, MlpOptions, CnnOptions, AttentionOptions, FinetuneOptions])
-def test_no_view_is_read_in_vain(options):
+def test_every_view_is_trained_on(options):
     assert options(views="crop10", epochs=10).view_count == 10
     with pytest.raises(ValidationError, match="views=crop10 needs 10 epochs or more, one for each view"):
         options(views="crop10", epochs=9)
+
+
+def test_the_width_is_divisible_by_the_heads():
+    with pytest.raises(ValidationError, match="width=16 is not divisible by heads=3"):
+        AttentionOptions(width=16, heads=3)

@@ -1,4 +1,4 @@
-"""The protocols that come with the probes: complete, and not to be moved without a new version."""
+"""The protocols of this package: complete, and unchanged unless their version is raised."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 import probebench_probes
 from probebench.api import Probe
-from probebench.config import parse_spec
-from probebench.protocol import find
-from probebench.registry import installed
+from probebench.planning.protocol import find
+from probebench.plugins.registry import installed
+from probebench.util.spec_text import parse_spec
 from probebench_probes import (
     AttentionOptions,
     CnnOptions,
@@ -68,11 +68,11 @@ PUBLISHED = {
     ("thesis2024:linear", 1): "098cb31fb873577f",
     ("thesis2024:linear", 2): "72bf8c730de7b2aa",
 }
-"""What each version of a protocol says, as a digest. Records were made under it: a line is added, never changed."""
+"""Digest of each version of a protocol. Records refer to it: lines are added, never changed."""
 
 
 def digest(document, probe):
-    """Of all that can change a number; words that explain it do not count."""
+    """Digest of all settings that can change a number; explanations are not part of it."""
     rules = document["probes"][probe]
     settings = {key: document.get(key) for key in ("pool", "taps", "levels")}
     settings |= {"options": rules["options"], "datasets": rules.get("datasets", {})}
@@ -89,7 +89,7 @@ PARTS = [(name, probe) for name, document in DOCUMENTS.items() for probe in docu
 
 @pytest.mark.parametrize(("name", "probe"), PARTS)
 def test_a_protocol_that_moves_gets_a_new_version(name, probe):
-    """A default temperature that changed under an unchanged name made published rows of others irreproducible."""
+    """In another tool, a default changed under an unchanged name, and published rows could not be repeated."""
     document = DOCUMENTS[name]
     key = f"{name}:{probe}", document["probes"][probe]["version"]
     assert digest(document, probe) == PUBLISHED.get(key), f"raise the version of {key}, and add its line"
@@ -102,29 +102,29 @@ def test_no_published_version_is_forgotten():
 
 @pytest.mark.parametrize(("name", "probe"), PARTS)
 def test_every_option_is_stated(name, probe):
-    """A protocol that leans on a default would move with it; one that came later does what was done before."""
+    """A protocol that relies on a default would change with it; options added later may be left out."""
     stated, known = set(DOCUMENTS[name]["probes"][probe]["options"]), model(name, probe)
     assert set(known.model_fields) - known.added <= stated <= set(known.model_fields)
 
 
 @pytest.mark.parametrize("probe", DOCUMENTS["default"]["probes"])
-def test_the_default_protocol_is_what_the_probes_do_when_nothing_is_said(probe):
+def test_the_default_protocol_states_the_defaults_of_the_probes(probe):
     assert MODELS[probe](**DOCUMENTS["default"]["probes"][probe]["options"]) == MODELS[probe]()
 
 
-def test_the_thesis_as_far_as_it_is_stated():
+def test_the_settings_that_the_thesis_states():
     knn, linear = (DOCUMENTS["thesis2024"]["probes"][probe] for probe in ("knn", "linear"))
     assert (knn["options"]["ks"], knn["datasets"]["flowers102"]["ks"]) == ([50], [5])
     assert (linear["options"]["epochs"], linear["options"]["learning_rates"]) == (30, [1e-3])
 
 
-def test_the_thesis_says_what_it_leaves_open():
+def test_the_document_of_the_thesis_lists_what_the_thesis_leaves_open():
     fields = {choice["field"] for choice in DOCUMENTS["thesis2024"]["open"]}
     assert {"pool", "levels", "metric", "probes.knn.distance", "probes.linear.batch_size"} <= fields
 
 
 def test_what_diffssl_publishes():
-    """arXiv 2307.08702 and the scripts of its code: SGD without momentum, 28 epochs, a tenth after every 7."""
+    """arXiv 2307.08702 and the scripts of its code: SGD without momentum, 28 epochs, divided by 10 after every 7."""
     probes = DOCUMENTS["diffssl2023"]["probes"]
     assert {name: rules["pool"] for name, rules in probes.items()} == {
         "linear-pool1": "gap",
@@ -146,14 +146,14 @@ def test_the_published_sweep_of_c():
 
 
 def test_what_dinov2_publishes_for_linear_probes():
-    """With the code's default batch users got other learning rates than the paper: the two go together."""
+    """The learning rates of the paper depend on its batch size, which is not the default of the code."""
     options = DOCUMENTS["dinov2-linear"]["probes"]["linear"]["options"]
     published = [a * 10.0**b for b in range(-5, -1) for a in (1, 2, 5)] + [0.1]
     assert options["learning_rates"] == pytest.approx([rate * options["batch_size"] / 256 for rate in published])
     assert (options["optimizer"], options["momentum"], options["schedule"]) == ("sgd", 0.9, "cosine")
 
 
-def test_what_a_few_shot_probe_wraps_states_every_option():
+def test_the_inner_probe_of_fewshot_states_every_option():
     for name, rules in DOCUMENTS["fewshot"]["probes"].items():
         inner = parse_spec(rules["options"]["probe"])
         assert set(inner.options) == set(MODELS[inner.name].model_fields), name
@@ -165,7 +165,7 @@ def test_what_ddae_publishes():
     assert DOCUMENTS["ddae2023"]["levels"] == ["t=0", "t=10", "t=20"]
 
 
-def test_ddae_with_views_is_ddae_but_for_these():
+def test_ddae_with_views_differs_from_ddae_in_the_views_only():
     """Ten copies of each image, cropped and mirrored at random: DiT/vae_preprocessing.py of its code."""
     without, viewed = ({**DOCUMENTS[name]["probes"]["linear"]["options"]} for name in ("ddae2023", "ddae2023-views"))
     assert viewed.pop("views") == "crop10"
@@ -175,10 +175,10 @@ def test_ddae_with_views_is_ddae_but_for_these():
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_document_can_be_run(name):
-    """Its probes are built, and what it says of open settings is what is set."""
+    """Its probes can be built, and its readings of open settings are the values that are set."""
     for ruled in find(name, installed()).ruled(None, installed()):
         assert isinstance(ruled.probe.build(), Probe)
 
 
-def test_every_document_is_offered():
+def test_every_document_is_listed():
     assert [spec.name for spec in probebench_protocols()] == list(DOCUMENTS)

@@ -1,4 +1,4 @@
-"""The laws of a backbone, for a convnet, a ViT with a class token and a ViT without one."""
+"""Convnets, a ViT with a class token and a ViT without one pass every conformance check."""
 
 from __future__ import annotations
 

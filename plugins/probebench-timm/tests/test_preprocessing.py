@@ -1,4 +1,4 @@
-"""Images reach a model on the scale and at the size it was trained with."""
+"""Images have the scale and the size that a model was trained with."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def test_mean_and_deviation_are_those_of_timm(backbone, images, model):
     np.testing.assert_allclose(made.prepare(batch).numpy(), expected, rtol=0, atol=1e-6)
 
 
-def test_a_tag_decides_the_preprocessing(backbone):
-    """Weights of one architecture were trained with different means: the tag says which."""
+def test_the_tag_determines_the_preprocessing(backbone):
+    """Weights of one architecture were trained with different means."""
     ranges = {
         tag: backbone(f"mobilenetv4_conv_small.{tag}").input_range for tag in ("e1200_r224_in1k", "e3600_r256_in1k")
     }

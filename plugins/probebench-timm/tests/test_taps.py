@@ -1,4 +1,4 @@
-"""Taps are what timm and hooks placed by hand give, and cost what the arithmetic says."""
+"""Taps against timm's modules and hooks, and their cost against the formula."""
 
 from __future__ import annotations
 
@@ -68,19 +68,19 @@ def test_maps_are_the_patches_in_their_places(backbone, images, features, hooked
 
 
 def test_without_a_class_token_a_block_is_a_map(backbone):
-    """`cls` would read a register or a patch there, so it must not be offered."""
+    """The pool `cls` would read a register or a patch there, so it must not be available."""
     made = backbone("test_vit4").taps((160, 160))
     assert [tap.id for tap in made] == [*(f"block.{number}" for number in range(len(made) - 1)), "pre_logits"]
     assert {tap.kind for tap in made[:-1]} == {"spatial"}
 
 
-def test_a_class_token_that_comes_after_the_blocks_is_none_of_theirs():
-    assert {site.kind for site in taps.sites(build("cait_xxs24_224", seed=0))} == {"spatial", "vector"}
+def test_a_class_token_after_the_blocks_is_not_a_token_of_the_blocks():
+    assert {site.kind for site in taps.all_sites(build("cait_xxs24_224", seed=0))} == {"spatial", "vector"}
 
 
 @pytest.mark.parametrize("model", ["test_resnet", "test_convnext", "test_vit", "test_vit4", "test_efficientnet"])
-def test_pre_logits_are_what_the_classifier_gets(backbone, images, features, model):
-    """Timm's own model, with a classifier of ones and the same weights elsewhere, sums them up."""
+def test_pre_logits_are_the_input_of_the_classifier(backbone, images, features, model):
+    """timm's own model, with the same weights and a classifier of ones, returns their sum."""
     made, batch = backbone(model), images(2, 64)
     whole = timm.create_model(model, num_classes=1).eval()
     mine = build(model, seed=0).state_dict()
@@ -99,8 +99,14 @@ def test_aliases_are_the_names_of_timm(backbone):
     assert aliases == [("act1",), ("layer1",), ("layer2",), ("layer3",), ("layer4",), ()]
 
 
-def test_a_name_that_timm_gives_twice_is_no_alias():
-    assert [site.aliases for site in taps.sites(build("coat_tiny", seed=0))] == [("serial_blocks1",), (), (), (), ()]
+def test_a_name_that_timm_uses_twice_is_no_alias():
+    assert [site.aliases for site in taps.all_sites(build("coat_tiny", seed=0))] == [
+        ("serial_blocks1",),
+        (),
+        (),
+        (),
+        (),
+    ]
 
 
 def test_all_taps_take_one_pass_that_ends_with_the_deepest(backbone, images, features):
@@ -133,10 +139,12 @@ def test_costs_are_the_share_of_the_flops_up_to_the_tap(backbone):
     assert found["pre_logits"] == 1
 
 
-def test_taps_of_two_branches_are_in_the_order_of_their_cost(backbone):
-    made = backbone("crossvit_tiny_240").taps((240, 240))
-    assert [tap.id for tap in made] == ["stage.0", "stage.3", "stage.1", "stage.4", "stage.2", "stage.5", "pre_logits"]
-    assert [tap.cost for tap in made] == sorted(tap.cost for tap in made)
+def test_taps_of_two_branches_are_in_the_order_of_their_cost():
+    net = timm.create_model("crossvit_tiny_240", num_classes=0, depth=[[1, 1, 0]] * 3).eval()
+    measured = taps._measure(net, torch.zeros(1, 3, 240, 240))
+    names = ["stage.0", "stage.3", "stage.1", "stage.4", "stage.2", "stage.5", "pre_logits"]
+    assert [tap.id for tap in measured] == names
+    assert [tap.cost for tap in measured] == sorted(tap.cost for tap in measured)
 
 
 def test_shapes_follow_the_size_of_the_images(backbone):
@@ -167,20 +175,20 @@ def test_a_model_that_cannot_run_on_meta_is_measured_by_a_real_pass(backbone, mo
 def test_an_encoder_without_a_classifier_has_no_pre_logits():
     net = build("test_vit", seed=0)
     net.pretrained_cfg["classifier"] = None
-    assert "pre_logits" not in {site.id for site in taps.sites(net)}
+    assert "pre_logits" not in {site.id for site in taps.all_sites(net)}
 
 
 @pytest.mark.parametrize("options", [{"size": "native"}, {"size": 40}])
-def test_a_size_that_the_model_cannot_take(backbone, options):
+def test_a_size_that_the_model_does_not_accept(backbone, options):
     with pytest.raises(UsageError) as caught:
         backbone("vit_tiny_patch16_224", **options).taps((40, 40))
-    assert "timm's vit_tiny_patch16_224 cannot take images of 40x40: " in str(caught.value)
-    assert "try: size=model resizes them to the model's own size" in str(caught.value)
+    assert "timm's vit_tiny_patch16_224 does not accept images of 40x40: " in str(caught.value)
+    assert "try: size=model, which resizes images to the size of the model" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_a_size_that_only_some_transformers_take(backbone):
-    """`fixed_input_size` in timm's cards is a default: this ViT fits its positions to any size."""
+def test_a_size_that_only_some_transformers_accept(backbone):
+    """`fixed_input_size` in timm's configs is a default: this ViT adapts its positions to any size."""
     shapes = {tap.id: tap.shape for tap in backbone("test_vit", size=64).taps((28, 28))}
     assert shapes["block.0"] == (17, 64)
     assert shapes["block.0.map"] == (64, 4, 4)

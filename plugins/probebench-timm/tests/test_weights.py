@@ -1,4 +1,4 @@
-"""Weights come from a file, all of them or an error that names what does not fit."""
+"""Weights are loaded completely, or an error names those that do not fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from probebench.api import UsageError
 
 @pytest.fixture
 def trained():
-    """Stands for a trained model: timm's own, with a classifier and weights that are none of ours."""
+    """In place of a trained model: timm's own, with a classifier and other random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         net = timm.create_model("test_resnet", num_classes=10).eval()
@@ -62,7 +62,7 @@ def test_the_classifier_may_be_absent_or_of_any_size(tmp_path, backbone, trained
     assert first == second
 
 
-def test_old_files_do_not_count_batches(tmp_path, backbone, trained):
+def test_old_files_have_no_count_of_batches(tmp_path, backbone, trained):
     state = {name: tensor for name, tensor in trained.state_dict().items() if not name.endswith("num_batches_tracked")}
     backbone(weights=_write(state, tmp_path / "old.pth"))
 
@@ -87,7 +87,7 @@ def test_the_weights_of_another_model(tmp_path, backbone, trained):
     assert str(caught.value) == (
         "weights do not fit test_resnet: conv1.0.weight is missing; neck.weight is unknown; and 1 more\n"
         f"  in: {path}\n"
-        "  try: option model must name the model they were saved from"
+        "  try: set the option model to the model that the weights were saved from"
     )
 
 
@@ -97,19 +97,20 @@ def test_a_weight_of_another_shape(tmp_path, backbone, trained):
         backbone(weights=_write(state, tmp_path / "w.safetensors"))
 
 
-def test_a_file_that_is_not_there(tmp_path, backbone):
+def test_a_file_that_does_not_exist(tmp_path, backbone):
     missing = str(tmp_path / "gone.pth")
     with pytest.raises(UsageError) as caught:
         backbone(weights=missing)
     assert str(caught.value) == (
-        f"no file {missing!r}\n  in: option weights of timm\n  try: a .safetensors, .pth or .pt file, package or none"
+        f"no file {missing!r}\n  in: option weights of timm\n"
+        "  try: weights=FILE, a .safetensors, .pth or .pt file; or weights=package, or weights=none"
     )
 
 
-def test_a_type_of_file_that_nobody_can_read(tmp_path, backbone):
+def test_a_type_of_file_that_is_not_supported(tmp_path, backbone):
     path = tmp_path / "weights.npz"
     path.write_bytes(b"PK")
-    with pytest.raises(UsageError, match=r"weights of type '\.npz' cannot be read"):
+    with pytest.raises(UsageError, match=r"weights of type '\.npz' are not supported"):
         backbone(weights=str(path))
 
 
@@ -133,12 +134,12 @@ def test_a_truncated_file(tmp_path, backbone, trained):
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], {}, {1: torch.zeros(2)}])
 def test_a_file_without_weights(tmp_path, backbone, content):
-    with pytest.raises(UsageError, match="holds no state dict"):
+    with pytest.raises(UsageError, match="does not contain a state dict"):
         backbone(weights=_write(content, tmp_path / "w.pth"))
 
 
 class _Payload:
-    """What it asks pickle to call would create a file."""
+    """Unpickling it would create a file."""
 
     def __init__(self, target):
         self.target = target

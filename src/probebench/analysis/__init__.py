@@ -1,1 +1,1 @@
-"""Questions to records and stored features: similarity of taps, other votes, comparisons."""
+"""Analyses of records and stored features: similarity of taps, other votes, comparisons."""

@@ -1,6 +1,6 @@
-"""The names that a plugin may import.
+"""Everything that a plugin may import: contracts, specs and options.
 
-Importing this package does not import torch, so the light module of a plugin can use it.
+Importing this module is cheap: it brings no torch with it, so a plugin's light module may use it freely.
 """
 
 from probebench.api.contracts import Backbone, Dataset, Fitted, Metric, Probe, Split, check_range
@@ -10,7 +10,7 @@ from probebench.api.hooks import API_VERSION, hookimpl
 from probebench.api.neighbours import FittedNeighbours, Neighbours, neighbour_votes
 from probebench.api.options import NoOptions, Options, ViewOptions
 from probebench.api.pooling import check_pool, pool_for, pool_map, pooled_shape
-from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec, Spec
+from probebench.api.specs import BackboneSpec, DatasetSpec, ProbeSpec, ProtocolSpec, Spec, no_files
 from probebench.api.types import (
     CLEAN,
     Batch,
@@ -91,6 +91,7 @@ __all__ = [
     "hash63",
     "hookimpl",
     "neighbour_votes",
+    "no_files",
     "normal",
     "pool_for",
     "pool_map",

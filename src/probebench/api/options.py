@@ -69,7 +69,7 @@ class ViewOptions(Options):
 
     @field_validator("views")
     @classmethod
-    def _check_views(cls, text: str) -> str:
+    def _view_exists(cls, text: str) -> str:
         if text not in ("none", "flip") and not _CROPS.fullmatch(text):
             raise ValueError("is not none, flip or cropN, such as crop10")
         return text

@@ -29,6 +29,10 @@ class Spec:
         options: Model of the component's options.
         version: Version of the component's numbers, part of every key and record. Increase it when they change.
         requires: Distributions that must be installed, as requirement strings.
+        files: ``"package.module:function"`` that lists the files and folders that a component reads, called as
+            ``files(options)``; `no_files` if it reads none. The function may return None where they are not known. Its
+            module imports nothing heavy. Fingerprints are then remembered between runs, as long as those files, the
+            sources of the plugin and all versions stay the same. Empty: the component is built in every run.
         license: Licence of weights, data or code, if it matters to a user.
         citation: Reference to cite.
     """
@@ -39,6 +43,7 @@ class Spec:
     options: type[Options] = NoOptions
     version: int = 1
     requires: tuple[str, ...] = ()
+    files: str = ""
     license: str = ""
     citation: str = ""
 
@@ -47,8 +52,15 @@ class Spec:
             raise ValueError(f"name {self.name!r} is not lower-case words joined by hyphens")
         if not _TARGET.fullmatch(self.factory):
             raise ValueError(f"factory {self.factory!r} of {self.name} is not of the form 'package.module:attribute'")
+        if self.files and not _TARGET.fullmatch(self.files):
+            raise ValueError(f"files {self.files!r} of {self.name} is not of the form 'package.module:function'")
         if not issubclass(self.options, Options):
             raise TypeError(f"options of {self.name} do not derive from probebench.api.Options")
+
+
+def no_files(options: Options) -> tuple[Path, ...]:  # noqa: ARG001 - the signature of `Spec.files`
+    """Lists the files of a component that reads none."""
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True)

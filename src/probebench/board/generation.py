@@ -1,7 +1,7 @@
-"""Measures of drawn images: rows by dataset and protocol, for a page of their own and beside the backbones' others.
+"""Metrics of generated images: rows by dataset and protocol, for a separate page and for a column of the boards.
 
-The name of a number holds the number of images, the reference and the extractor, the protocol everything else. So what
-stands in one table can be compared, and nothing is put in order across tables.
+The name of a metric states the number of images, the reference and the extractor; the protocol states everything else.
+So the values within one table are comparable, and nothing is ranked across tables.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from probebench.board.collect import Excluded, unfit
+from probebench.board.collect import Excluded, unusable
 from probebench.util.hashing import canonical_json
 
 if TYPE_CHECKING:
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Value:
-    """A number of a row, mean over seeds.
+class GenerationValue:
+    """A metric of generated images, mean over seeds.
 
     Attributes:
         value: The mean.
-        floor: The same measure of as many real images; None where there are not as many.
+        real_images: The same metric of as many real images; None where there are not enough.
         sd: Standard deviation over seeds; None for one seed.
-        higher_is_better: Whether a larger value speaks for the drawn images.
+        higher_is_better: Whether a larger value is better.
     """
 
     value: float
-    floor: float | None
+    real_images: float | None
     sd: float | None
     higher_is_better: bool
 
@@ -43,30 +43,30 @@ class GenerationRow:
     """One network under one protocol.
 
     Attributes:
-        entries: Its records, one a seed, by seed.
+        records: Its records, one for each seed, by seed.
         values: By metric; the first is the primary one.
     """
 
-    entries: tuple[LoadedRecord, ...]
-    values: Mapping[str, Value]
+    records: tuple[LoadedRecord, ...]
+    values: Mapping[str, GenerationValue]
 
     @property
-    def lowest(self) -> Record:
-        """The record of the lowest seed."""
-        return self.entries[0].record
+    def lowest_seed(self) -> LoadedRecord:
+        """The record of the lowest seed, which the page links to."""
+        return self.records[0]
 
     @property
-    def primary(self) -> Value:
-        """The number that rows are put in order by."""
-        return self.values[self.lowest.primary or ""]
+    def primary(self) -> GenerationValue:
+        """The value that rows are sorted by."""
+        return self.values[self.lowest_seed.record.primary or ""]
 
 
 @dataclass(frozen=True)
 class GenerationTable:
-    """The rows of one dataset and protocol, the best first.
+    """The rows of one dataset and protocol, best first.
 
     Attributes:
-        newest: The record whose protocol, dataset, reference and extractor the table is for.
+        newest: The newest usable record; the table is for its protocol, dataset, reference and extractor.
         rows: Of that edition.
         excluded: Records left out, with the reason.
     """
@@ -76,77 +76,75 @@ class GenerationTable:
     excluded: tuple[Excluded, ...]
 
 
-def generation_tables(entries: Iterable[LoadedRecord]) -> dict[str, tuple[GenerationTable, ...]]:
-    """The tables that records give, by dataset (see `dataset_key`); those of features are passed over."""
+def generation_tables(records: Iterable[LoadedRecord]) -> dict[str, tuple[GenerationTable, ...]]:
+    """Builds the tables of some records, by dataset (see `dataset_key`). Records of features are ignored."""
     members: dict[str, dict[str, list[LoadedRecord]]] = defaultdict(lambda: defaultdict(list))
-    for entry in entries:
-        if entry.record.generation:
-            members[dataset_key(entry.record.cell.dataset)][entry.record.protocol.name].append(entry)
-    return {key: tuple(_table(found[name]) for name in sorted(found)) for key, found in sorted(members.items())}
+    for loaded in records:
+        if loaded.record.generation:
+            members[dataset_key(loaded.record.cell.dataset)][loaded.record.protocol.name].append(loaded)
+    return {key: tuple(_table(group[name]) for name in sorted(group)) for key, group in sorted(members.items())}
 
 
 def dataset_key(dataset: DatasetCell) -> str:
-    """What makes two records belong to one dataset."""
+    """Returns a key that is equal for the records of one dataset."""
     return canonical_json([dataset.name, dataset.options])
 
 
-def _table(entries: Sequence[LoadedRecord]) -> GenerationTable:
-    excluded = [Excluded(entry, reason) for entry in entries if (reason := unfit(entry.record))]
-    fit = [entry for entry in entries if not unfit(entry.record)]
-    newest = max(fit or entries, key=lambda entry: entry.newness).record
+def _table(records: Sequence[LoadedRecord]) -> GenerationTable:
+    excluded = [Excluded(loaded, reason) for loaded in records if (reason := unusable(loaded.record))]
+    usable = [loaded for loaded in records if not unusable(loaded.record)]
+    newest = max(usable or records, key=lambda loaded: loaded.age_key).record
     kept: dict[str, dict[int, LoadedRecord]] = defaultdict(dict)
-    for entry in sorted(fit, key=lambda entry: entry.newness, reverse=True):
-        reason = _stale(entry.record, newest)
-        row = kept[entry.backbone_key] if not reason else {}
-        if not reason and (twin := row.get(entry.record.cell.seed)):
-            reason = f"superseded by a newer record of the same cell, {twin.path.name}"
+    for loaded in sorted(usable, key=lambda loaded: loaded.age_key, reverse=True):
+        reason = _stale(loaded.record, newest)
+        by_seed = kept[loaded.backbone_key] if not reason else {}
+        if not reason and (newer := by_seed.get(loaded.record.cell.seed)):
+            reason = f"superseded by a newer record of the same cell, {newer.path.name}"
         if reason:
-            excluded.append(Excluded(entry, reason))
+            excluded.append(Excluded(loaded, reason))
         else:
-            row[entry.record.cell.seed] = entry
-    rows = [_row([found[seed] for seed in sorted(found)]) for found in kept.values()]
-    left_out = sorted(excluded, key=lambda one: (one.entry.record.cell.backbone.title, one.entry.path.as_posix()))
-    return GenerationTable(newest, tuple(sorted(rows, key=_order)), tuple(left_out))
+            by_seed[loaded.record.cell.seed] = loaded
+    rows = [_row([by_seed[seed] for seed in sorted(by_seed)]) for by_seed in kept.values()]
+    excluded.sort(key=lambda one: (one.loaded.record.cell.backbone.title, one.loaded.path.as_posix()))
+    return GenerationTable(newest, tuple(sorted(rows, key=_order)), tuple(excluded))
 
 
 def _stale(record: Record, newest: Record) -> str:
-    """Why a record is not of the table's edition; empty if it is."""
+    """Returns why a record does not belong to the table's edition; empty if it does."""
     if record.protocol.hash != newest.protocol.hash:
         return f"stale: protocol {record.protocol.hash[:8]}"
     if record.cell.dataset.fingerprints != newest.cell.dataset.fingerprints or record.parts != newest.parts:
-        return "stale: held against other images"
+        return "stale: compared with other real images"
     if record.samples and newest.samples and record.samples.extractor != newest.samples.extractor:
-        return "stale: the extractor was another one"
+        return "stale: measured with another extractor"
     return ""
 
 
-def _row(entries: Sequence[LoadedRecord]) -> GenerationRow:
+def _row(records: Sequence[LoadedRecord]) -> GenerationRow:
     values = {}
-    for name, first in entries[0].record.metrics.items():
-        measures = [entry.record.metrics[name] for entry in entries]
-        found = [measure.value for measure in measures]
-        values[name] = Value(
-            fmean(found), first.floor, stdev(found) if len(found) > 1 else None, first.higher_is_better
-        )
-    return GenerationRow(tuple(entries), values)
+    for name, first in records[0].record.metrics.items():
+        per_seed = [loaded.record.metrics[name].value for loaded in records]
+        sd = stdev(per_seed) if len(per_seed) > 1 else None
+        values[name] = GenerationValue(fmean(per_seed), first.floor, sd, first.higher_is_better)
+    return GenerationRow(tuple(records), values)
 
 
 def _order(row: GenerationRow) -> tuple[float, str, str]:
     value = -row.primary.value if row.primary.higher_is_better else row.primary.value
-    return (value, row.lowest.cell.backbone.title, row.entries[0].backbone_key)
+    return (value, row.lowest_seed.record.cell.backbone.title, row.lowest_seed.backbone_key)
 
 
-def beside_features(tables: Sequence[GenerationTable]) -> dict[str, dict[str, Value]]:
-    """For each network (`LoadedRecord.network_key`) the primary numbers, by their name.
+def primary_values(tables: Sequence[GenerationTable]) -> dict[str, dict[str, GenerationValue]]:
+    """Returns for each network (`LoadedRecord.network_key`) its primary values, by the name of the metric.
 
-    Two protocols may differ in more than the name of their number says, such as the sampler's steps: then it is the
-    protocol's name.
+    Two protocols may differ in something that the name does not state, such as the number of steps of the sampler.
+    Then the protocol's name is used instead.
     """
     names = [table.newest.primary for table in tables]
-    found: dict[str, dict[str, Value]] = defaultdict(dict)
+    values: dict[str, dict[str, GenerationValue]] = defaultdict(dict)
     for table in tables:
         primary = table.newest.primary or ""
         label = primary if names.count(primary) == 1 else table.newest.protocol.name
         for row in table.rows:
-            found[row.entries[0].network_key][label] = row.primary
-    return found
+            values[row.lowest_seed.network_key][label] = row.primary
+    return values

@@ -1,29 +1,29 @@
-"""The boards' table of contents, and the place of a summary in a README."""
+"""The table of contents of the boards, and their summary in a README."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from probebench.board.pages.markdown import metric_name, name_of, point_of
-from probebench.board.pages.summary import side_by_side
-from probebench.board.pages.text import MARK, NONE, link, table, with_interval
+from probebench.board.pages.markdown import backbone_name, metric_name, point_name
+from probebench.board.pages.summary import summary_tables
+from probebench.board.pages.text import EMPTY, MARK, link, table, with_interval
 from probebench.util.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from probebench.board.ranking import Board, Place
+    from probebench.board.ranking import Board
 
 BEGIN, END = "<!-- probebench:leaderboard -->", "<!-- /probebench:leaderboard -->"
 
 
-def index(pages: Mapping[Path, Board], drawn: Mapping[Path, str], folder: Path) -> str:
-    """The page that lists all boards, each with its best row, and the pages of drawn images.
+def index_page(pages: Mapping[Path, Board], generation: Mapping[Path, str], folder: Path) -> str:
+    """Builds the page that lists all boards, each with its best row, and the pages of generated images.
 
     Args:
         pages: Boards, by the file of each.
-        drawn: Titles of datasets, by the page of drawn images that each has.
+        generation: Titles of datasets, by the page of generated images of each.
         folder: Where the index will be.
     """
     headers = ["Board", "Best backbone", "Metric", "Test (95 % interval)", "Point", "Rows", "Not ranked"]
@@ -31,43 +31,41 @@ def index(pages: Mapping[Path, Board], drawn: Mapping[Path, str], folder: Path) 
         [
             link(f"{board.newest.cell.dataset.title}: {board.newest.protocol.name}", path, folder),
             *_best(board),
-            str(len(board.places)),
+            str(len(board.ranked)),
             str(len(board.excluded)),
         ]
         for path, board in pages.items()
     ]
     left = ("Board", "Best backbone", "Metric", "Point")
-    intro = "One board for each dataset and protocol. A name in *italics* is a baseline. Percent."
+    intro = "One board for each dataset and protocol. A name in *italics* is a baseline. Values are in percent."
     parts = [MARK, "# Leaderboards", intro, table(headers, rows, left)]
     if len(pages) > 1:
-        parts += ["## Protocols side by side", side_by_side(pages, folder)]
-    if drawn:
-        pages_of = ", ".join(link(title, path, folder) for path, title in drawn.items())
-        parts.append(f"How well backbones generate: {pages_of}.")
+        parts += ["## Protocols side by side", summary_tables(pages, folder)]
+    if generation:
+        links = ", ".join(link(title, path, folder) for path, title in generation.items())
+        parts.append(f"How well backbones generate: {links}.")
     return "\n\n".join(parts) + "\n"
 
 
-def insert(text: str, summary: str, where: Path) -> str:
-    """A README's text with the summary between its two markers.
+def insert_summary(text: str, summary: str, where: Path) -> str:
+    """Returns a README's text with the summary between its two markers.
 
     Raises:
-        UsageError: The markers are not there, each once and in order.
+        UsageError: The text does not hold both markers, each once and in order.
     """
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UsageError("no place for the leaderboard", where=str(where), hint=f"add the lines {BEGIN} and {END}")
+        raise UsageError(
+            "the markers of the leaderboard's summary are missing, repeated or in the wrong order",
+            where=str(where),
+            hint=f"write the line {BEGIN} once and, below it, the line {END} once",
+        )
     head, rest = text.split(BEGIN)
     return f"{head}{BEGIN}\n\n{summary}\n\n{END}{rest.split(END)[1]}"
 
 
 def _best(board: Board) -> list[str]:
-    return _cells(board, board.places[0]) if board.places else [NONE] * 4
-
-
-def _cells(board: Board, place: Place) -> list[str]:
-    row = place.row
-    return [
-        name_of(place),
-        metric_name(board),
-        with_interval(row.value, row.low, row.high),
-        point_of(row),
-    ]
+    if not board.ranked:
+        return [EMPTY] * 4
+    best = board.ranked[0]
+    row = best.row
+    return [backbone_name(best), metric_name(board), with_interval(row.value, row.low, row.high), point_name(row)]

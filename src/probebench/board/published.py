@@ -1,4 +1,4 @@
-"""Published results, shown beside a board's own and never ranked with them: their protocols are others."""
+"""Published results: shown on a board, but not ranked, because their protocols differ."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probebench.board.pages.text import METRICS, NONE, code, percent, table
+from probebench.board.pages.text import EMPTY, METRICS, code, percent, table
 from probebench.util.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,21 +34,21 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Published:
-    """A number that a work states.
+    """A result that a publication states.
 
     Attributes:
         boards: Titles of the datasets beside whose boards it is shown.
         probe: Name of the kind of probe, such as ``knn``.
         work: Authors or project, and year.
-        backbone: What was read, in the work's words.
-        tap: Where, in the work's words; may be empty.
-        noise: At which level, in the work's words; may be empty.
-        metric: As in records, such as ``top1``.
+        backbone: The backbone, in the work's words.
+        tap: The tap, in the work's words; may be empty.
+        noise: The noise level, in the work's words; may be empty.
+        metric: Name as in records, such as ``top1``.
         value: 0 to 1.
-        measured: The split the number was measured on.
-        chosen: The split that tap, level, epoch or setting were chosen on; empty where the work does not say.
-        source: Where the number stands.
-        note: Whatever else a reader has to know.
+        measured: The split that the value was measured on.
+        chosen: The split that tap, level, epoch or setting were chosen on; empty where the work does not state it.
+        source: Table, figure or section that states the value.
+        note: What else a reader has to know.
     """
 
     boards: tuple[str, ...]
@@ -66,10 +66,10 @@ class Published:
 
 
 def read_published(path: Path) -> list[Published]:
-    """The rows of a ``published.csv``; none where there is no such file.
+    """Reads the rows of a ``published.csv``; there are none if the file does not exist.
 
     Raises:
-        UsageError: Columns or a value are wrong; the message names the line.
+        UsageError: The columns or a value are wrong; the message names the line.
     """
     if not path.is_file():
         return []
@@ -77,28 +77,40 @@ def read_published(path: Path) -> list[Published]:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, strict=True)
             if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise UsageError("wrong columns", where=str(path), hint=",".join(COLUMNS))
+                raise UsageError(
+                    "the columns are wrong", where=str(path), hint="write this header: " + ",".join(COLUMNS)
+                )
             return [_row(cells, f"{path}, line {reader.line_num}") for cells in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"cannot be read: {error}", where=str(path), hint="a CSV file in UTF-8") from error
+        raise UsageError(
+            f"the file cannot be read: {error}", where=str(path), hint="save it as a CSV file in UTF-8"
+        ) from error
 
 
 def _row(cells: dict[str, str], where: str) -> Published:
     if None in cells or None in cells.values():
-        raise UsageError(f"not {len(COLUMNS)} cells", where=where, hint="quote a cell that holds a comma")
+        raise UsageError(
+            f"the row does not have {len(COLUMNS)} cells", where=where, hint="quote a cell that holds a comma"
+        )
     if cells["metric"] not in METRICS:
-        raise UsageError(f"no metric {cells['metric']!r}", where=where, hint="one of " + ", ".join(METRICS))
+        raise UsageError(
+            f"no metric is called {cells['metric']!r}", where=where, hint="write one of " + ", ".join(METRICS)
+        )
     try:
         value = float(cells["value"])
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise UsageError(f"value {cells['value']!r} is not a share", where=where, hint="from 0 to 1, such as 0.818")
+        raise UsageError(
+            f"the value {cells['value']!r} is not a share",
+            where=where,
+            hint="write a number from 0 to 1, such as 0.818",
+        )
     return Published(**{**cells, "boards": tuple(cells["boards"].split()), "value": value})  # type: ignore[arg-type]
 
 
-def beside(rows: Sequence[Published], record: Record) -> tuple[Published, ...]:
-    """Those of a board's dataset and kind of probe, best first.
+def published_for(rows: Sequence[Published], record: Record) -> tuple[Published, ...]:
+    """Selects the rows of a board's dataset and kind of probe, best first.
 
     Args:
         rows: All published rows.
@@ -110,7 +122,7 @@ def beside(rows: Sequence[Published], record: Record) -> tuple[Published, ...]:
 
 
 def section(rows: Sequence[Published]) -> list[str]:
-    """The board's part in markdown, as heading, words and table; nothing where there are no rows."""
+    """Builds the section of a board in markdown: heading, introduction and table; empty if there are no rows."""
     if not rows:
         return []
     headers = ["Work", "Backbone", "Metric", "Value", "Tap", "Noise", "Measured on", "Chosen on", "Source", "Note"]
@@ -120,8 +132,8 @@ def section(rows: Sequence[Published]) -> list[str]:
             row.backbone,
             METRICS[row.metric],
             percent(row.value),
-            code(row.tap) if row.tap else NONE,
-            row.noise or NONE,
+            code(row.tap) if row.tap else EMPTY,
+            row.noise or EMPTY,
             row.measured,
             row.chosen or "not stated",
             row.source,
@@ -130,8 +142,9 @@ def section(rows: Sequence[Published]) -> list[str]:
         for row in rows
     ]
     intro = (
-        "What others state, in their words and under their protocols. Not ranked: data, augmentation, fit and choice "
-        "differ. A number whose setting was chosen on the images that it was measured on is too high for that alone."
+        "Results of other publications, in their words and under their protocols. They are not ranked, because data, "
+        "augmentation, training and selection differ. A value is too high where its setting was chosen on the images "
+        "that it was measured on."
     )
     left = [header for header in headers if header != "Value"]
     return [

@@ -1,4 +1,4 @@
-"""Ranks: rows in order of their primary metric, with one rank for rows that cannot be told apart."""
+"""Ranks the rows of a board by their primary metric; rows that cannot be told apart share a rank."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from probebench.board.collect import Excluded, groups
-from probebench.board.generation import Value, beside_features, dataset_key, generation_tables
+from probebench.board.collect import Excluded, board_records
+from probebench.board.generation import GenerationValue, dataset_key, generation_tables, primary_values
 from probebench.board.rows import Row, rows, speeds
 from probebench.records.schema import Record  # noqa: TC001 - annotations of dataclasses
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from probebench.board.collect import Group, LoadedRecord
+    from probebench.board.collect import BoardRecords, LoadedRecord
 
 
 @dataclass(frozen=True)
-class Place:
-    """A row on its board.
+class RankedRow:
+    """A row with its rank on the board.
 
     Attributes:
-        rank: From 1; rows of one tie group share the rank of the first of them.
+        rank: From 1; rows of one tie group share the rank of its first row.
         tie_group: From 1.
         tied: Whether another row shares the rank.
-        label: The backbone's title, with its fingerprint where two rows would read the same.
+        label: The backbone's title, with its fingerprint where two rows would otherwise have the same label.
         row: The row.
     """
 
@@ -47,100 +47,107 @@ class Board:
 
     Attributes:
         newest: The newest usable record; the board is for its protocol, dataset and test images.
-        places: The ranked rows, best first.
+        ranked: The ranked rows, best first.
         excluded: Records left out, by backbone, seed and path.
-        drawn: How well a network (`LoadedRecord.network_key`) generates, by the name of the measure; ranks nothing.
+        generated: How well each network (`LoadedRecord.network_key`) generates, by name of the metric; it decides no
+            rank.
     """
 
     newest: Record
-    places: tuple[Place, ...]
+    ranked: tuple[RankedRow, ...]
     excluded: tuple[Excluded, ...]
-    drawn: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    generated: Mapping[str, Mapping[str, GenerationValue]] = field(default_factory=dict)
 
     @property
-    def records(self) -> int:
+    def record_count(self) -> int:
         """Number of records behind the ranked rows."""
-        return sum(len(place.row.entries) for place in self.places)
+        return sum(len(ranked.row.records) for ranked in self.ranked)
 
 
-def boards(entries: Sequence[LoadedRecord]) -> list[Board]:
-    """The boards that records give, one for each dataset and protocol name."""
-    speed, tables = speeds(entries), generation_tables(entries)
-    drawn = {key: beside_features(found) for key, found in tables.items()}
-    return [_board(group, speed, drawn.get(dataset_key(group.newest.cell.dataset), {})) for group in groups(entries)]
+def boards(records: Sequence[LoadedRecord]) -> list[Board]:
+    """Builds the boards of some records, one for each dataset and protocol name."""
+    speed = speeds(records)
+    generated = {key: primary_values(tables) for key, tables in generation_tables(records).items()}
+    return [
+        _board(group, speed, generated.get(dataset_key(group.newest.cell.dataset), {}))
+        for group in board_records(records)
+    ]
 
 
-def _board(group: Group, speed: dict[str, float], drawn: Mapping[str, Mapping[str, Value]]) -> Board:
-    complete, excluded = _split_complete(rows(group.kept, speed))
-    ranked = sorted(complete, key=_order)
-    left_out = sorted((*group.excluded, *excluded), key=_where)
-    return Board(group.newest, tuple(_places(ranked, group.correct)), tuple(left_out), drawn)
+def _board(
+    group: BoardRecords, speed: dict[str, float], generated: Mapping[str, Mapping[str, GenerationValue]]
+) -> Board:
+    complete, incomplete = _split_complete(rows(group.kept, speed))
+    ranked = _rank(sorted(complete, key=_order), group.correct)
+    excluded = sorted((*group.excluded, *incomplete), key=_backbone_seed_path)
+    return Board(group.newest, tuple(ranked), tuple(excluded), generated)
 
 
 def _order(row: Row) -> tuple[float, str, str]:
     value = -row.value if row.primary.higher_is_better else row.value
-    return (value, row.backbone.title, row.lowest.backbone_key)
+    return (value, row.backbone.title, row.lowest_seed.backbone_key)
 
 
-def _where(excluded: Excluded) -> tuple[str, int, str]:
-    cell = excluded.entry.record.cell
-    return (cell.backbone.title, cell.seed, excluded.entry.path.as_posix())
+def _backbone_seed_path(excluded: Excluded) -> tuple[str, int, str]:
+    cell = excluded.loaded.record.cell
+    return (cell.backbone.title, cell.seed, excluded.loaded.path.as_posix())
 
 
-def _split_complete(found: Sequence[Row]) -> tuple[list[Row], list[Excluded]]:
-    """Takes out rows that lack a seed which more than half of the rows have.
+def _split_complete(candidates: Sequence[Row]) -> tuple[list[Row], list[Excluded]]:
+    """Separates the rows that lack a seed which more than half of the rows have.
 
-    A mean over fewer seeds is not worth the same; a seed that few rows have is an extra, and asked of nobody.
+    Means over different numbers of seeds are not comparable. A seed that only a few rows have is not required.
     """
-    having = Counter(seed for row in found for seed in row.seeds)
-    expected = {seed for seed, count in having.items() if 2 * count > len(found)}
+    counts = Counter(seed for row in candidates for seed in row.seeds)
+    expected = {seed for seed, count in counts.items() if 2 * count > len(candidates)}
     complete, excluded = [], []
-    for row in found:
+    for row in candidates:
         missing = sorted(expected - set(row.seeds))
         if not missing:
             complete.append(row)
             continue
         reason = f"incomplete: no seed {', '.join(map(str, missing))}"
-        excluded += [Excluded(entry, reason) for entry in row.entries]
+        excluded += [Excluded(loaded, reason) for loaded in row.records]
     return complete, excluded
 
 
-def _places(ranked: Sequence[Row], correct: dict[Path, NDArray[np.bool_]]) -> list[Place]:
+def _rank(ordered: Sequence[Row], correct: dict[Path, NDArray[np.bool_]]) -> list[RankedRow]:
     from probebench.stats.significance import holm, mcnemar, tie_groups
 
-    pairs = list(combinations(range(len(ranked)), 2))
-    found = []
+    pairs = list(combinations(range(len(ordered)), 2))
+    p_values = []
     for first, second in pairs:
-        one, other = _paired(ranked[first], ranked[second])
-        found.append(mcnemar(correct[one.path], correct[other.path]))
-    # A board makes all comparisons at once: unadjusted, one pair in twenty equals would be told apart.
-    adjusted = dict(zip(pairs, holm(found), strict=True))
-    ties = tie_groups(len(ranked), lambda first, second: adjusted[first, second])
-    labels = _labels(ranked)
+        one, other = _compared_records(ordered[first], ordered[second])
+        p_values.append(mcnemar(correct[one.path], correct[other.path]))
+    # A board makes all comparisons at once: without the adjustment, one pair in twenty equal rows would differ.
+    adjusted = dict(zip(pairs, holm(p_values), strict=True))
+    groups = tie_groups(len(ordered), lambda first, second: adjusted[first, second])
     return [
-        Place(1 + ties.index(tie), tie, ties.count(tie) > 1, label, row)
-        for tie, label, row in zip(ties, labels, ranked, strict=True)
+        RankedRow(1 + groups.index(group), group, groups.count(group) > 1, label, row)
+        for group, label, row in zip(groups, _labels(ordered), ordered, strict=True)
     ]
 
 
-def _paired(one: Row, other: Row) -> tuple[LoadedRecord, LoadedRecord]:
-    """The records to compare: of the lowest seed both have, or else of each row's lowest.
+def _compared_records(one: Row, other: Row) -> tuple[LoadedRecord, LoadedRecord]:
+    """Returns the records to compare: of the lowest seed that both rows have, or else of each row's lowest.
 
-    The test images are the same for every seed, so the second case is a paired comparison too.
+    The test images are the same for every seed, so the second case is a paired comparison as well.
     """
     common = set(one.seeds) & set(other.seeds)
     if not common:
-        return one.lowest, other.lowest
+        return one.lowest_seed, other.lowest_seed
     seed = min(common)
-    return one.entries[one.seeds.index(seed)], other.entries[other.seeds.index(seed)]
+    return one.records[one.seeds.index(seed)], other.records[other.seeds.index(seed)]
 
 
-def _labels(ranked: Sequence[Row]) -> list[str]:
-    def name(row: Row) -> tuple[object, ...]:
-        return row.backbone.title, row.lowest.record.cell.precision, row.voting
+def _labels(ordered: Sequence[Row]) -> list[str]:
+    def shown(row: Row) -> tuple[object, ...]:
+        return row.backbone.title, row.lowest_seed.record.cell.precision, row.averaged_levels
 
-    times = Counter(name(row) for row in ranked)
+    counts = Counter(map(shown, ordered))
     return [
-        row.backbone.title if times[name(row)] == 1 else f"{row.backbone.title} #{(row.backbone.fingerprint or '')[:8]}"
-        for row in ranked
+        row.backbone.title
+        if counts[shown(row)] == 1
+        else f"{row.backbone.title} #{(row.backbone.fingerprint or '')[:8]}"
+        for row in ordered
     ]

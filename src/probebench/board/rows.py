@@ -1,4 +1,4 @@
-"""One row of a board: a backbone's records, taken together over seeds."""
+"""Builds the rows of a board: the records of one backbone, averaged over seeds."""
 
 from __future__ import annotations
 
@@ -21,128 +21,133 @@ class Row:
     """A backbone under a protocol.
 
     Attributes:
-        entries: Its records, one a seed, by seed.
+        records: Its records, one for each seed, by seed.
         value: Primary metric on the test split, mean over seeds.
         low: Lower end of the 95 % interval at `value`; None when the metric has no interval.
         high: Upper end.
         sd: Standard deviation over seeds; None for one seed.
         metrics: Every metric on the test split, mean over seeds.
-        chosen: The point most seeds chose, in the record of the lowest of them.
-        votes: How many seeds chose that point.
+        chosen: The point that most seeds chose, from the record of the lowest of these seeds.
+        chosen_by: Number of seeds that chose that point.
         heat: Validation value of each (tap, level), mean over seeds, in the order they were tried.
         seconds: Seconds of extraction per 1000 images; None when no record forwarded any.
     """
 
-    entries: tuple[LoadedRecord, ...]
+    records: tuple[LoadedRecord, ...]
     value: float
     low: float | None
     high: float | None
     sd: float | None
     metrics: dict[str, float]
     chosen: Chosen
-    votes: int
+    chosen_by: int
     heat: dict[tuple[str, str], float]
     seconds: float | None
 
     @property
     def backbone(self) -> BackboneCell:
-        """The backbone; equal in all records."""
-        return self.entries[0].record.cell.backbone
+        """The backbone, which is the same in all records."""
+        return self.records[0].record.cell.backbone
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds, ascending."""
-        return tuple(entry.record.cell.seed for entry in self.entries)
+        return tuple(loaded.record.cell.seed for loaded in self.records)
 
     @property
-    def voting(self) -> tuple[str, ...]:
+    def averaged_levels(self) -> tuple[str, ...]:
         """Levels whose probabilities were averaged; empty where a single point was measured."""
-        return tuple(trial.level for trial in self.lowest.record.soft_vote)
+        return tuple(trial.level for trial in self.lowest_seed.record.soft_vote)
 
     @property
     def cost(self) -> float:
-        """Forward passes that an image takes up to the tap; above 1 where levels vote, which each take theirs."""
-        return self.chosen.cost * max(1, len(self.voting))
+        """Forward passes of an image up to the tap; with averaged levels one pass for each level, so above 1."""
+        return self.chosen.cost * max(1, len(self.averaged_levels))
 
     @property
-    def lowest(self) -> LoadedRecord:
-        """The record that the row links to."""
-        return self.entries[0]
+    def lowest_seed(self) -> LoadedRecord:
+        """The record of the lowest seed, which the board links to."""
+        return self.records[0]
 
     @property
     def primary(self) -> Measure:
         """The primary metric in the record of the lowest seed."""
-        record = self.lowest.record
+        record = self.lowest_seed.record
         return record.metrics[record.primary or ""]
 
 
-def rows(entries: Iterable[LoadedRecord], speeds: dict[str, float]) -> list[Row]:
-    """One row for each backbone among records of one board.
+def rows(records: Iterable[LoadedRecord], speeds: dict[str, float]) -> list[Row]:
+    """Builds one row for each backbone among the records of one board.
 
     Args:
-        entries: Finished records of one edition, no two of the same backbone and seed.
+        records: Finished records of one edition, no two of the same backbone and seed.
         speeds: From `speeds`.
     """
     members: dict[str, list[LoadedRecord]] = defaultdict(list)
-    for entry in entries:
-        members[entry.backbone_key].append(entry)
-    return [_row(sorted(found, key=lambda entry: entry.record.cell.seed), speeds) for found in members.values()]
+    for loaded in records:
+        members[loaded.backbone_key].append(loaded)
+    return [_row(sorted(group, key=lambda loaded: loaded.record.cell.seed), speeds) for group in members.values()]
 
 
-def speeds(entries: Iterable[LoadedRecord]) -> dict[str, float]:
-    """Seconds of extraction per 1000 images, by backbone.
+def speeds(records: Iterable[LoadedRecord]) -> dict[str, float]:
+    """Computes the seconds of extraction per 1000 images, by backbone.
 
-    Features are stored and shared, so the record that paid for them may be one of another probe's.
+    Features are stored and shared, so the record that measured their extraction may belong to another probe.
     """
     seconds: defaultdict[str, float] = defaultdict(float)
     images: Counter[str] = Counter()
-    for entry in entries:
-        timing = entry.record.timing
-        if timing is not None and timing.forwarded and not entry.record.generation:
-            seconds[entry.speed_key] += timing.extract_s
-            images[entry.speed_key] += timing.forwarded
+    for loaded in records:
+        timing = loaded.record.timing
+        if timing is not None and timing.forwarded and not loaded.record.generation:
+            seconds[loaded.speed_key] += timing.extract_s
+            images[loaded.speed_key] += timing.forwarded
     return {key: 1000 * seconds[key] / images[key] for key in images}
 
 
-def _row(entries: Sequence[LoadedRecord], speeds: dict[str, float]) -> Row:
-    records = [entry.record for entry in entries]
+def mean_interval(measures: Sequence[Measure]) -> tuple[float, float] | None:
+    """Computes the 95 % interval at the mean of a metric over seeds; None where the metric has no interval.
+
+    Args:
+        measures: One for each seed, of the same number of test images.
+    """
+    from probebench.stats.intervals import accuracy_interval
+
+    if any(measure.low is None for measure in measures):
+        return None
+    n = measures[0].n
+    return accuracy_interval(min(fmean(measure.value for measure in measures) * n, n), n)
+
+
+def _row(loaded_records: Sequence[LoadedRecord], speeds: dict[str, float]) -> Row:
+    records = [loaded.record for loaded in loaded_records]
     primary = records[0].primary or ""
     values = [record.metrics[primary].value for record in records]
     shared = [name for name in records[0].metrics if all(name in record.metrics for record in records)]
-    chosen, votes = _most_chosen([record.chosen for record in records if record.chosen is not None])
-    low, high = _interval([record.metrics[primary] for record in records], fmean(values))
+    chosen, chosen_by = _most_chosen([record.chosen for record in records if record.chosen is not None])
+    low, high = mean_interval([record.metrics[primary] for record in records]) or (None, None)
     return Row(
-        entries=tuple(entries),
+        records=tuple(loaded_records),
         value=fmean(values),
         low=low,
         high=high,
         sd=stdev(values) if len(values) > 1 else None,
         metrics={name: fmean(record.metrics[name].value for record in records) for name in shared},
         chosen=chosen,
-        votes=votes,
-        heat=_heat(entries),
-        seconds=speeds.get(entries[0].speed_key),
+        chosen_by=chosen_by,
+        heat=_heat(loaded_records),
+        seconds=speeds.get(loaded_records[0].speed_key),
     )
 
 
-def _interval(measures: Sequence[Measure], value: float) -> tuple[float | None, float | None]:
-    from probebench.stats.intervals import wilson
-
-    if any(measure.method != "wilson" for measure in measures):
-        return None, None
-    n = measures[0].n
-    return wilson(min(value * n, n), n)
-
-
 def _most_chosen(chosen: Sequence[Chosen]) -> tuple[Chosen, int]:
-    """The point that most seeds chose; of equally frequent ones that of the lowest seed."""
-    [(point, votes)] = Counter(one.point for one in chosen).most_common(1)
-    return next(one for one in chosen if one.point == point), votes
+    """Returns the point that most seeds chose; of equally frequent points that of the lowest seed."""
+    [(point, count)] = Counter(one.point for one in chosen).most_common(1)
+    return next(one for one in chosen if one.point == point), count
 
 
-def _heat(entries: Sequence[LoadedRecord]) -> dict[tuple[str, str], float]:
+def _heat(loaded_records: Sequence[LoadedRecord]) -> dict[tuple[str, str], float]:
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for entry in entries:
-        for point, trial in entry.record.best_trials().items():
+    for loaded in loaded_records:
+        for point, trial in loaded.record.best_trials().items():
             values[point.tap, point.level].append(trial.value)
-    return {place: fmean(found) for place, found in values.items()}
+    return {tap_and_level: fmean(per_seed) for tap_and_level, per_seed in values.items()}

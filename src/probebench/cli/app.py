@@ -1,4 +1,4 @@
-"""The application object, the global options, and how errors leave the process."""
+"""The application, the global options, and the exit codes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="probebench",
-    help="How good are the features of a frozen backbone, at which tap and at which noise level?",
+    help="Measure how good the features of a frozen backbone are, by tap and by noise level",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells give it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"probebench {__version__}")
         raise typer.Exit
 
@@ -36,18 +36,18 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Print tracebacks. Allowed anywhere on the line.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print tracebacks; allowed after every command")] = False,
 ) -> None:
-    """`main` has taken `--debug` from the line already, and `--version` ends in its callback."""
+    """Declares the global options for `--help`: `main` handles `--debug`, and the callback handles `--version`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process.
 
-    Exit codes: 0 ok, 1 a cell failed or an unexpected error, 2 bad usage, 3 a plugin or a conformance check,
-    4 a stale board, 130 interrupted.
+    Exit codes: 0 success, 1 a failed cell or an unexpected error, 2 wrong usage, 3 a problem of a plugin or a failed
+    check, 4 a stale board, 130 interrupted.
 
     Args:
         arguments: The words after the program's name; by default those of the process.
@@ -65,7 +65,7 @@ def _run(words: list[str], *, debug: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the outermost frame: nothing may leave without a line and a code
+    except Exception as error:  # noqa: BLE001 - the outermost frame: every error ends in a message and an exit code
         if debug:
             traceback.print_exc()
         return _report(error)
@@ -76,14 +76,14 @@ def _report(error: Exception) -> int:
     if isinstance(error, ProbebenchError):
         typer.echo(f"error: {error}", err=True)
         return error.exit_code
-    # Typer's own usage errors. Their class has moved between its versions, from click to a private module.
+    # Usage errors of Typer: their class is in click or in a private module, depending on the version.
     format_message, exit_code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
     if callable(format_message) and isinstance(exit_code, int):
-        if message := format_message():  # empty where Typer has printed the help of a command without its subcommand
+        if message := format_message():  # empty if Typer has printed the help of a group instead
             context = getattr(error, "ctx", None)
             typer.echo(f"error: {message}", err=True)
             typer.echo(f"  try: {context.command_path if context else 'probebench'} --help", err=True)
         return exit_code
     typer.echo(f"internal error: {type(error).__name__}: {error}", err=True)
-    typer.echo("  try: run it again with --debug, and report what it prints", err=True)
+    typer.echo("  try: run the command again with --debug, and report what it prints", err=True)
     return 1

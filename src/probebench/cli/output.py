@@ -1,4 +1,4 @@
-"""Tables and JSON on stdout."""
+"""Tables and JSON on stdout, warnings on stderr."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ import typer
 from probebench.util.errors import ProbebenchWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
+
+METRICS: Mapping[str, str] = {"top1": "top-1", "mean_per_class": "mean per class"}
+"""Printed names of the metrics that rows are ranked by."""
 
 
 def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON document
@@ -23,7 +26,7 @@ def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON document
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table: fitted to the terminal, or, into a file or pipe, with one line for each row."""
+    """Prints a table: fitted to the width of a terminal; in a file or pipe with one line for each row."""
     cells = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_fitted(headers, cells)
@@ -42,21 +45,21 @@ def _print_fitted(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> Non
     for header in headers:
         table.add_column(header, overflow="fold")
     for row in cells:
-        table.add_row(*map(Text, row))  # as `Text`, or square brackets would be read as markup
+        table.add_row(*map(Text, row))  # as `Text`, because square brackets in a string are markup
     Console().print(table)
 
 
 @contextlib.contextmanager
-def quiet_stdout(wanted: bool) -> Iterator[None]:
-    """Keeps what foreign code prints away from the JSON document on stdout."""
-    with contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext():
+def quiet_stdout(active: bool) -> Iterator[None]:
+    """Redirects the output of plugins and libraries to stderr, so that stdout holds only the JSON document."""
+    with contextlib.redirect_stdout(sys.stderr) if active else contextlib.nullcontext():
         yield
 
 
 @contextlib.contextmanager
 def show_warnings() -> Iterator[None]:
-    """Tells a person what each `ProbebenchWarning` says, in one line and once; Python's way shows our source too."""
-    told: set[str] = set()
+    """Prints each `ProbebenchWarning` once, in one line; Python's own format would add a line of source."""
+    printed: set[str] = set()
 
     def show(
         message: Warning | str,
@@ -67,12 +70,12 @@ def show_warnings() -> Iterator[None]:
         line: str | None = None,
     ) -> None:
         if not issubclass(category, ProbebenchWarning):
-            pythons_way(message, category, filename, lineno, file, line)
-        elif str(message) not in told:
-            told.add(str(message))
+            default(message, category, filename, lineno, file, line)
+        elif str(message) not in printed:
+            printed.add(str(message))
             typer.echo(f"warning: {message}", err=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", ProbebenchWarning)
-        pythons_way, warnings.showwarning = warnings.showwarning, show
+        default, warnings.showwarning = warnings.showwarning, show
         yield

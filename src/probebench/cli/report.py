@@ -1,4 +1,4 @@
-"""What a person sees after a run: heat map on val, one number on test, and what to do next."""
+"""The report of a run: heat maps on val, results on test, and the next command."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from probebench.cli.output import print_table
+from probebench.board.rows import mean_interval
+from probebench.cli.output import METRICS, print_table
 from probebench.cli.report_samples import print_measures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probebench.harness.runner import CellResult, RunResult
+    from probebench.harness.cells import CellResult
+    from probebench.harness.runner import RunResult
     from probebench.records.schema import Record
 
 _SPREAD = ["sd over seeds", "t-interval over seeds"]
 
 _OPTIMISM = ["best on test", "optimism"]
-
-_METRICS = {"top1": "top-1", "mean_per_class": "mean per class"}
 
 
 def print_report(outcome: RunResult) -> None:
@@ -53,20 +53,22 @@ def _print_section(dataset: str, protocol: str, cells: Sequence[CellResult]) -> 
             typer.echo()
             _print_heat_map(backbone, records)
     typer.echo()
-    metric = _METRICS[first.primary or "top1"]
+    metric = METRICS[first.primary or "top1"]
     seeds = sorted({len(records) for records in rows.values()})
     mean = f", mean of {' to '.join(map(str, seeds))} seeds" if _several(rows) else ""
     typer.echo(f"On test, measured once at the point chosen on val ({metric} in %{mean}, 95 % interval):")
     ranked = sorted(rows.items(), key=lambda row: -_mean(row[1], first.primary or "top1"))
     headers = ["backbone", "point", metric, "interval", "top-5", *(_SPREAD if _several(rows) else [])]
     lines = [_line(backbone, records, spread=_several(rows)) for backbone, records in ranked]
-    told = any(record.optimism for _, records in ranked for record in records)
-    if told:
+    optimism = any(record.optimism for _, records in ranked for record in records)
+    if optimism:
         headers += _OPTIMISM
-        lines = [line + _flattery(records) for line, (_, records) in zip(lines, ranked, strict=True)]
+        lines = [line + _optimism(records) for line, (_, records) in zip(lines, ranked, strict=True)]
     print_table(headers, lines)
-    if told:
-        typer.echo("optimism: by how much choosing point and setting on test would have flattered; it ranks nothing")
+    if optimism:
+        typer.echo(
+            "optimism: how much higher the value would be if point and setting were chosen on test; it ranks nothing"
+        )
     typer.echo()
 
 
@@ -75,8 +77,8 @@ def _several(rows: dict[str, list[Record]]) -> bool:
 
 
 def _print_heat_map(backbone: str, records: Sequence[Record]) -> None:
-    """Best value on val by tap and level, mean over seeds; a star marks the points that were chosen."""
-    metric = _METRICS[records[0].primary or "top1"]
+    """Prints the best value on val by tap and level, mean over seeds; a star marks the chosen points."""
+    metric = METRICS[records[0].primary or "top1"]
     typer.echo(f"{backbone}: {metric} on val in %, by tap and noise level (* chosen)")
     best = [record.best_trials() for record in records]
     chosen = {record.chosen.point for record in records if record.chosen}
@@ -101,26 +103,21 @@ def _line(backbone: str, records: Sequence[Record], *, spread: bool) -> list[str
     primary = records[0].primary or "top1"
     measures = [record.metrics[primary] for record in records]
     value = _mean(records, primary)
-    interval = ""
-    if measures[0].method == "wilson":
-        from probebench.stats.intervals import wilson
-
-        low, high = wilson(value * measures[0].n, measures[0].n)
-        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+    interval = mean_interval(measures)
     points = list(dict.fromkeys(record.point_label for record in records))
     marks = ["baseline"] * records[0].cell.backbone.baseline + [records[0].readout] * bool(records[0].soft_vote)
     line = [
         f"{backbone} ({', '.join(marks)})" if marks else backbone,
         points[0] if len(points) == 1 else f"{points[0]} and {len(points) - 1} more",
         f"{100 * value:.1f}",
-        interval,
+        f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "",
         f"{100 * _mean(records, 'top5'):.1f}",
     ]
     return line + _spread([measure.value for measure in measures]) if spread else line
 
 
 def _spread(values: Sequence[float]) -> list[str]:
-    """What `_SPREAD` heads; one seed has none."""
+    """Returns the cells below `_SPREAD`, which are empty for one seed."""
     if len(values) < 2:
         return ["", ""]
     from probebench.stats.intervals import t_interval
@@ -129,12 +126,12 @@ def _spread(values: Sequence[float]) -> list[str]:
     return [f"{100 * stdev(values):.2f}", f"{100 * low:.1f} to {100 * high:.1f}"]
 
 
-def _flattery(records: Sequence[Record]) -> list[str]:
-    """What `_OPTIMISM` heads, mean over seeds; blank where a record was made without."""
-    told = [record.optimism for record in records if record.optimism]
-    if len(told) < len(records):
+def _optimism(records: Sequence[Record]) -> list[str]:
+    """Returns the cells below `_OPTIMISM`, mean over seeds; they are empty if a record was made without it."""
+    found = [record.optimism for record in records if record.optimism]
+    if len(found) < len(records):
         return ["", ""]
-    return [f"{100 * fmean(one.best for one in told):.1f}", f"{100 * fmean(one.value for one in told):+.1f}"]
+    return [f"{100 * fmean(one.best for one in found):.1f}", f"{100 * fmean(one.value for one in found):+.1f}"]
 
 
 def _print_warnings(cells: Sequence[CellResult]) -> None:
@@ -144,11 +141,9 @@ def _print_warnings(cells: Sequence[CellResult]) -> None:
 
 def _print_footer(outcome: RunResult) -> None:
     images = sum(outcome.forwarded.values())
-    failed, there = len(outcome.failed), sum(not cell.fresh for cell in outcome.cells)
-    run = len(outcome.cells) - failed - there
-    counts = f"{run} {'cell' if run == 1 else 'cells'} run, {there} already there" + (
-        f", {failed} failed" * bool(failed)
-    )
+    failed, done = len(outcome.failed), sum(not cell.fresh for cell in outcome.cells)
+    run = len(outcome.cells) - failed - done
+    counts = f"{run} {'cell' if run == 1 else 'cells'} run, {done} already done" + (f", {failed} failed" * bool(failed))
     typer.echo(f"{counts}; {images} images forwarded; {outcome.seconds:.1f} s")
     contenders = [c for c in outcome.cells if c.record.status == "success" and not c.record.cell.backbone.baseline]
     shown = contenders or [cell for cell in outcome.cells if cell.record.status == "success"]
@@ -156,6 +151,8 @@ def _print_footer(outcome: RunResult) -> None:
         return
     typer.echo(f"record: {shown[0].path}")
     root = shown[0].path.parents[2]
-    boards = root.parent / f"{root.resolve().name}-boards"  # beside the records: the JSON of a board is no record
+    boards = (
+        root.parent / f"{root.resolve().name}-boards"
+    )  # not below the records: the JSON files of boards are not records
     command = ["probebench", "leaderboard", "build", "--records", str(root), "--out", str(boards)]
     typer.echo(f"next:   {shlex.join(command)}")

@@ -1,4 +1,4 @@
-"""What a person sees of measures of drawn images: each value beside that of as many real images."""
+"""The report of metrics of generated images: each value beside that of as many real images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIGITS = 4
 
 
 def print_measures(dataset: str, protocol: str, records: Sequence[Record]) -> None:
-    """Prints the results of one measure on one dataset, a row for each backbone and number.
+    """Prints the results of one protocol on one dataset, a row for each backbone and metric.
 
     Args:
         dataset: Title of the dataset.
@@ -28,7 +28,7 @@ def print_measures(dataset: str, protocol: str, records: Sequence[Record]) -> No
     first = records[0]
     reference, count = first.parts["reference"], first.samples.count if first.samples else 0
     typer.echo(
-        f"{dataset}, {protocol}: {count} images drawn, held against {reference.count} of {reference.split}"
+        f"{dataset}, {protocol}: {count} generated images, compared with {reference.count} images of {reference.split}"
         f"{' (smoke run)' if first.smoke else ''}"
     )
     rows: dict[tuple[str, str], list[Record]] = {}
@@ -37,13 +37,13 @@ def print_measures(dataset: str, protocol: str, records: Sequence[Record]) -> No
             rows.setdefault((name, record.cell.backbone.title), []).append(record)
     several = any(len(found) > 1 for found in rows.values())
     typer.echo()
-    headers = ["measure", "better", "backbone", "value", "real images", *(["sd over seeds"] if several else [])]
+    headers = ["metric", "better", "backbone", "value", "real images", *(["sd over seeds"] if several else [])]
     print_table(headers, [_line(*key, found, sd=several) for key, found in sorted(rows.items(), key=_metric_first)])
     typer.echo()
 
 
 def _metric_first(row: tuple[tuple[str, str], list[Record]]) -> tuple[int, float]:
-    """The metrics in the probe's order; within one, the best backbone first."""
+    """Sorts metrics in the probe's order, and the backbones of a metric from the best."""
     (name, _), records = row
     measures = [record.metrics[name] for record in records]
     value = fmean(measure.value for measure in measures)
@@ -53,13 +53,13 @@ def _metric_first(row: tuple[tuple[str, str], list[Record]]) -> tuple[int, float
 def _line(name: str, backbone: str, records: Sequence[Record], *, sd: bool) -> list[str]:
     measures: list[Measure] = [record.metrics[name] for record in records]
     values = [measure.value for measure in measures]
-    floors = [measure.floor for measure in measures if measure.floor is not None]
+    real_images = [measure.floor for measure in measures if measure.floor is not None]
     line = [
         name,
         "higher" if measures[0].higher_is_better else "lower",
         f"{backbone}{' (baseline)' if records[0].cell.backbone.baseline else ''}",
         _number(fmean(values)),
-        _number(fmean(floors)) if floors else "",
+        _number(fmean(real_images)) if real_images else "",
     ]
     if sd:
         line.append(_number(stdev(values)) if len(values) > 1 else "")

@@ -1,64 +1,79 @@
-"""The options of `probebench run`, from its config file and from the command line."""
+"""The options of `probebench run`, as flags and as keys of a config file; all follow from `Request`."""
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from probebench.planning.request import OptionDeclaration, Request, declared_options
 from probebench.util.config_file import load_config
-from probebench.util.defaults import DEFAULT_BACKBONE, DEFAULT_DATASET, DEFAULT_PROBE, DEFAULT_RESULTS, default_store
 from probebench.util.errors import UsageError, suggest
+from probebench.util.parsing import parse_ints, parse_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from probebench.harness.study import PlannedTraining, Study
-    from probebench.planning.request import Request
 
-_PLACES = ("results", "store", "boards", "plots")
+OPTIONS = {declared.name: declared for declared in declared_options(Request)}
 
-KEYS: dict[str, type] = {
-    "backbone": list,
-    "dataset": list,
-    "probe": list,
-    "protocol": list,
-    "taps": list,
-    "levels": list,
-    "pool": str,
-    "seeds": list,
-    "limit": int,
-    "noise_seed": int,
-    "precision": str,
-    "device": str,
-    "baselines": bool,
-    "optimism": bool,
-    "soft_vote": bool,
-    "results": str,
-    "store": str,
-    "boards": str,
-    "plots": str,
-    "train": list,
-    "run": list,
+_FLAG_TYPES: dict[str, object] = {
+    "specs": list[str] | None,
+    "words": str | None,
+    "integers": str | None,
+    "integer": int | None,
+    "text": str | None,
+    "switch": bool | None,
+    "path": Path | None,
 }
-"""What a config file may hold: options of the command, lists as TOML lists; tables ``[[train]]`` and ``[[run]]``."""
-
-RUN_KEYS = {name: kind for name, kind in KEYS.items() if name not in {"limit", *_PLACES, "train", "run"}}
-"""What a table ``[[run]]`` may hold: what is read, of what, and how. Where things lie is the same for all runs."""
-
-TRAIN_KEYS: dict[str, type] = {
-    "backbone": str,
-    "epochs": int,
-    "out": str,
-    "dataset": str,
-    "split": str,
-    "recipe": str,
-    "seed": int,
-    "device": str,
-    "precision": str,
+_FILE_TYPES: dict[str, tuple[type, str]] = {
+    "specs": (list, "a list of strings"),
+    "words": (list, "a list of strings"),
+    "integers": (list, "a list of whole numbers"),
+    "integer": (int, "a whole number"),
+    "text": (str, "a string"),
+    "switch": (bool, "true or false"),
+    "path": (str, "a string"),
 }
-"""What such a table may hold: options of ``probebench train``."""
+_TABLES = ("train", "run")
 
-_TYPE_NAMES = {str: "a text", int: "a whole number", bool: "true or false"}
+
+def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command a parameter for each option of a run, in place of its ``**options``."""
+    signature = inspect.signature(command, eval_str=True)
+    kept = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    parameters = [*kept[:1], *map(_parameter, OPTIONS.values()), *kept[1:]]
+    keyword_only = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    command.__signature__ = signature.replace(parameters=keyword_only)  # type: ignore[attr-defined]
+    return command
+
+
+def _parameter(declared: OptionDeclaration) -> inspect.Parameter:
+    flags = [f"{declared.flag}/--no-{declared.flag[2:]}"] if declared.form == "switch" else []
+    shown = declared.default.replace("`", "") or False
+    info = typer.Option(*flags, help=declared.help, show_default=shown)
+    annotation: Any = Annotated[_FLAG_TYPES[declared.form], info]
+    return inspect.Parameter(declared.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of the command line that were given, as a config file would hold them.
+
+    Raises:
+        UsageError: A list is not written as one.
+    """
+    given = {name: value for name, value in options.items() if name in OPTIONS and value is not None}
+    for name, value in given.items():
+        declared = OPTIONS[name]
+        if declared.form == "words":
+            given[name] = list(parse_words(value, where=declared.flag))
+        elif declared.form == "integers":
+            given[name] = list(parse_ints(value, where=declared.flag))
+    return given
 
 
 def from_file(path: Path) -> dict[str, Any]:
@@ -67,79 +82,87 @@ def from_file(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: It cannot be read, or a key or a value is wrong.
     """
-    settings = _read_options(load_config(path, KEYS), str(path))
-    for number, table in enumerate(settings.get("train", []), start=1):
-        _check_training(table, f"[[train]] {number} of {path}")
-    settings["run"] = [
-        _run_options(table, f"[[run]] {number} of {path}")
-        for number, table in enumerate(settings.get("run", []), start=1)
-    ]
+    document = load_config(path, [*OPTIONS, *_TABLES])
+    settings = _checked({name: value for name, value in document.items() if name in OPTIONS}, str(path))
+    for kind in _TABLES:
+        tables = document.get(kind, [])
+        if not isinstance(tables, list):
+            raise UsageError(f"{kind} is not a list of tables", where=str(path), hint=f"write [[{kind}]]")
+        read = _training_options if kind == "train" else _run_options
+        settings[kind] = [read(table, f"[[{kind}]] {number} of {path}") for number, table in enumerate(tables, start=1)]
     return settings
 
 
-def _read_options(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Options of ``probebench run`` whose names are known, each as its type says."""
-    settings = {
-        name: [value] if KEYS[name] is list and not isinstance(value, list) else value for name, value in table.items()
-    }
-    for name, value in settings.items():
-        if KEYS[name] is not list:
-            _require(name, value, KEYS[name], where)
-    if "levels" in settings:
-        settings["levels"] = [str(level) for level in settings["levels"]]
-    if any(not isinstance(seed, int) or isinstance(seed, bool) for seed in settings.get("seeds", [])):
-        raise UsageError("seeds are whole numbers", where=where, hint="seeds = [0, 1, 2]")
-    for name in ("backbone", "dataset", "probe", "protocol", "taps"):
-        if any(not isinstance(text, str) for text in settings.get(name, [])):
-            raise UsageError(f"{name} is not a list of texts", where=where, hint=f'{name} = ["...", "..."]')
+def _checked(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Returns the options of a table, each of the type that its declaration states."""
+    settings: dict[str, Any] = {}
+    for name, value in table.items():
+        kind, described = _FILE_TYPES[OPTIONS[name].form]
+        settings[name] = [value] if kind is list and not isinstance(value, list) else value
+        _require(name, settings[name], kind, described, where)
+        if OPTIONS[name].form in ("specs", "words"):
+            # A level may be written as a number.
+            items = [str(item) if name == "levels" else item for item in settings[name]]
+            if any(not isinstance(item, str) for item in items):
+                raise UsageError(f"{name} is not {described}", where=where, hint=f'{name} = ["...", "..."]')
+            settings[name] = items
+        elif OPTIONS[name].form == "integers" and any(type(item) is not int for item in settings[name]):
+            raise UsageError(f"{name} is not {described}", where=where, hint=f"{name} = [0, 1, 2]")
     return settings
 
 
 def _run_options(table: Any, where: str) -> dict[str, Any]:  # noqa: ANN401 - any TOML value
-    if isinstance(table, dict) and (shared := [name for name in table if name in KEYS and name not in RUN_KEYS]):
-        raise UsageError(f"{shared[0]!r} is the same for all runs", where=where, hint="write it above the tables")
-    _check_table("run", table, RUN_KEYS, where)
-    return _read_options(table, where)
+    per_run = [name for name, declared in OPTIONS.items() if declared.per_run]
+    if isinstance(table, dict) and (shared := [name for name in table if name in OPTIONS and name not in per_run]):
+        raise UsageError(f"{shared[0]!r} holds for all runs", where=where, hint=f"write {shared[0]} above the tables")
+    _check_table("run", table, per_run, where)
+    return _checked(table, where)
 
 
-def _check_training(table: Any, where: str) -> None:  # noqa: ANN401 - any TOML value
-    _check_table("train", table, TRAIN_KEYS, where)
+def _training_options(table: Any, where: str) -> dict[str, Any]:  # noqa: ANN401 - any TOML value
+    known = dict(_training_fields())
+    _check_table("train", table, list(known), where)
     for name, value in table.items():
-        _require(name, value, TRAIN_KEYS[name], where)
+        kind = int if known[name] == "int" else str
+        _require(name, value, kind, "a whole number" if kind is int else "a string", where)
     if missing := [name for name in ("backbone", "epochs", "out") if name not in table]:
-        raise UsageError(f"{missing[0]} is missing", where=where, hint="a training needs backbone, epochs and out")
+        raise UsageError(f"{missing[0]} is missing", where=where, hint=f"add {missing[0]} = ...")
+    return dict(table)
 
 
-def _check_table(kind: str, table: Any, keys: Mapping[str, type], where: str) -> None:  # noqa: ANN401 - any TOML value
+def _training_fields() -> Iterator[tuple[str, str]]:
+    from probebench.harness.study import PlannedTraining
+
+    for one in fields(PlannedTraining):
+        yield one.name, str(one.type)
+
+
+def _check_table(kind: str, table: Any, known: list[str], where: str) -> None:  # noqa: ANN401 - any TOML value
     if not isinstance(table, dict):
-        raise UsageError(f"{kind} is not a table", where=where, hint=f"[[{kind}]], and below it its options")
+        raise UsageError(f"{kind} is not a table", where=where, hint=f"write [[{kind}]], and its options below")
     for name in table:
-        if name not in keys:
-            raise UsageError(f"unknown key {name!r}", where=where, hint=suggest(name, keys))
+        if name not in known:
+            raise UsageError(f"unknown key {name!r}", where=where, hint=suggest(name, known))
 
 
-def _require(name: str, value: object, kind: type, where: str) -> None:
+def _require(name: str, value: object, kind: type, described: str, where: str) -> None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise UsageError(f"{name} = {value!r} is not {_TYPE_NAMES[kind]}", where=where)
+        raise UsageError(f"{name} = {value!r} is not {described}", where=where)
 
 
 def study_of(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Study:
-    """What is to be done.
+    """Combines a config file and the command line.
 
     Args:
-        file: A config file's settings, checked. What stands above its tables ``[[run]]`` holds for each of them.
-        given: Options of the command line, which win over both.
+        file: Settings of a config file, checked. Those above its tables ``[[run]]`` hold for each of them.
+        given: Options of the command line, which override both.
     """
     from probebench.harness.study import Study
 
     given = given or {}
-    settings = {**file, **given}
-    boards, plots = settings.get("boards"), settings.get("plots")
     return Study(
         requests=tuple(_request({**file, **table}, given) for table in file.get("run") or [{}]),
-        trainings=tuple(_training(table) for table in settings.get("train", [])),
-        boards=Path(boards) if boards else None,
-        plots=Path(plots) if plots else None,
+        trainings=tuple(_training(table) for table in file.get("train", [])),
     )
 
 
@@ -150,26 +173,12 @@ def _training(table: Mapping[str, Any]) -> PlannedTraining:
 
 
 def _request(file: Mapping[str, Any], given: Mapping[str, Any]) -> Request:
-    from probebench.planning.request import Request
+    settings = {name: _value(OPTIONS[name], value) for name, value in {**file, **given}.items() if name in OPTIONS}
+    replaced = "backbone" in file and "backbone" in given and not {"taps", "levels"} & given.keys()
+    return Request(**settings, only_contender=not replaced)
 
-    settings = {**file, **given}
-    return Request(
-        backbones=tuple(settings.get("backbone", [DEFAULT_BACKBONE])),
-        datasets=tuple(settings.get("dataset", [DEFAULT_DATASET])),
-        probes=tuple(settings.get("probe", [] if settings.get("protocol") else [DEFAULT_PROBE])),
-        protocols=tuple(settings.get("protocol", [])),
-        results=Path(settings.get("results", DEFAULT_RESULTS)),
-        store=Path(settings.get("store", default_store())),
-        seeds=tuple(settings.get("seeds", [0])),
-        taps=tuple(settings.get("taps", [])),
-        levels=tuple(settings.get("levels", [])),
-        pool=settings.get("pool", ""),
-        limit=settings.get("limit"),
-        noise_seed=settings.get("noise_seed", 0),
-        precision=settings.get("precision", "auto"),
-        device=settings.get("device", "auto"),
-        baselines=settings.get("baselines", True),
-        optimism=settings.get("optimism", False),
-        soft_vote=settings.get("soft_vote", False),
-        borrowed="backbone" in file and "backbone" in given and not {"taps", "levels"} & given.keys(),
-    )
+
+def _value(declared: OptionDeclaration, value: Any) -> Any:  # noqa: ANN401 - by its declaration
+    if declared.form == "path":
+        return Path(value)
+    return tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What a reader of a number should know about its dataset: classes nobody can learn, images that are in two splits."""
+"""Doubts about a dataset: classes without a train image, and images that are in two splits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Shared:
     Attributes:
         first: Name of a split.
         second: Name of a later one.
-        pairs: For each image of the second that is in the first too, its position in the first and in the second.
+        pairs: For each image of the second that is also in the first, its position in the first and in the second.
     """
 
     first: str
@@ -38,30 +38,30 @@ class Shared:
         here, there = self.pairs[0]
         images = "image of {} is" if len(self.pairs) == 1 else "images of {} are"
         example = f"{self.second} {there} is {self.first} {here}"
-        return f"{len(self.pairs):,} {images.format(self.second)} in {self.first} too: {example}"
+        return f"{len(self.pairs):,} {images.format(self.second)} also in {self.first}: {example}"
 
 
 def shared_images(splits: Mapping[str, Split]) -> list[Shared]:
     """Finds equal images in different splits, by their digests.
 
     Args:
-        splits: In the order train, val, test. One that gives no digests is left out.
+        splits: In the order train, val, test. A split without digests is left out.
 
     Raises:
-        PluginError: A split gives digests that are no digests.
+        PluginError: The digests of a split have a wrong number or length.
     """
     digests = {name: _digests(name, split) for name, split in splits.items()}
     found = []
     for (first, here), (second, there) in combinations(digests.items(), 2):
-        places = {digest: position for position, digest in reversed(list(enumerate(here)))}
-        pairs = tuple((places[digest], position) for position, digest in enumerate(there) if digest in places)
+        positions = {digest: position for position, digest in reversed(list(enumerate(here)))}
+        pairs = tuple((positions[digest], position) for position, digest in enumerate(there) if digest in positions)
         if pairs:
             found.append(Shared(first, second, pairs))
     return found
 
 
-def tell(classes: Sequence[str], train: Tensor, shared: Sequence[Shared]) -> None:
-    """Warns of what makes a number worth less than it looks.
+def warn_of_doubts(classes: Sequence[str], train: Tensor, shared: Sequence[Shared]) -> None:
+    """Warns of classes that cannot be learnt, and of test or val images that are in train too.
 
     Args:
         classes: Names of the classes.
@@ -72,9 +72,9 @@ def tell(classes: Sequence[str], train: Tensor, shared: Sequence[Shared]) -> Non
     if empty := [name for label, name in enumerate(classes) if label not in present]:
         names = ", ".join(map(str, empty[:_NAMED])) + (", ..." if len(empty) > _NAMED else "")
         many = "class has" if len(empty) == 1 else "classes have"
-        _warn(f"{len(empty)} {many} no image in train, and cannot be learnt: {names}")
+        _warn(f"{len(empty)} {many} no image in train and cannot be learnt: {names}")
     for one in shared:
-        _warn(f"{one}. What a probe was fitted on says nothing about what it has not seen: remove them from one split")
+        _warn(f"{one}. A probe may be fitted on images that it is measured on: remove them from one split")
 
 
 def _warn(message: str) -> None:

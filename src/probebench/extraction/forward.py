@@ -1,4 +1,4 @@
-"""One shard of images through a backbone, with everything checked that a backbone has promised."""
+"""One shard of images through a backbone, with checks of everything that the contract of a backbone demands."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     from probebench.api import Backbone, Point, Precision, Split
 
-_placed: dict[int, tuple[weakref.ref[Backbone], str, Precision]] = {}
+_moved: dict[int, tuple[weakref.ref[Backbone], str, Precision]] = {}
 
 
 class Forward:
     """Sends images of one split through a backbone.
 
     Args:
-        backbone: Already placed.
-        name: Its name, for errors.
-        split: Where the images are.
+        backbone: Built and moved to its device.
+        name: For errors.
+        split: The images.
         source: Identity of the split.
         seed: The noise seed.
     """
@@ -41,7 +41,7 @@ class Forward:
     def shard(
         self, positions: Sequence[int], dims: Mapping[Point, int | None], progress: Callable[[int], None]
     ) -> dict[Point, Tensor]:
-        """Features of these images, in batches of the backbone's own size.
+        """Computes the features of some images, in batches of the size that the backbone prefers.
 
         Args:
             positions: Positions of the images in the split.
@@ -54,7 +54,7 @@ class Forward:
         Raises:
             DataError: An image cannot be read.
             FeatureError: A feature is not finite, or not float32 ``(B, D)`` with one D; or the input is out of range.
-            PluginError: The backbone fails in another way, leaves a point out, or modifies its input.
+            PluginError: The backbone fails in another way, omits a point, or modifies its input.
         """
         rows: dict[Point, Tensor] = {}
         for start in range(0, len(positions), self._backbone.batch_size):
@@ -79,10 +79,10 @@ class Forward:
                 features = self._backbone.extract(Batch(images, index, self._source), points, seed=self._seed)
         if not torch.equal(images, before) or index.tolist() != list(positions):
             raise PluginError(
-                f"backbone {self._name} modifies the batch it is given", where=where, hint="it must work on a copy"
+                f"backbone {self._name} modifies its input batch", where=where, hint="copy the batch before changing it"
             )
         if absent := [str(point) for point in points if point not in features]:
-            raise PluginError(f"backbone {self._name} gives no features of {', '.join(absent)}", where=where)
+            raise PluginError(f"backbone {self._name} returns no features of {', '.join(absent)}", where=where)
         return {point: features[point].cpu() for point in points}
 
     def _check(self, point: Point, features: Tensor, positions: Sequence[int], dim: int | None) -> None:
@@ -96,7 +96,7 @@ class Forward:
             raise FeatureError(
                 f"{point} has width {shape[1]} at image {positions[0]} of {self._source}, and {dim} elsewhere",
                 where=f"backbone {self._name}",
-                hint="images of other sizes? a changed backbone must have another fingerprint",
+                hint="use images of one size; a backbone that has changed needs another fingerprint",
             )
         finite = features.isfinite().all(1)
         if not finite.all():
@@ -104,30 +104,33 @@ class Forward:
             raise FeatureError(
                 f"{point} is NaN or infinite for image {first} of {self._source}",
                 where=f"backbone {self._name}",
-                hint="--precision fp32, or another tap or level",
+                hint="use --precision fp32, or another tap or level",
             )
 
 
-def place(backbone: Backbone, device: str, precision: Precision, name: str) -> None:
-    """Places a backbone, the first time it is needed and never again.
+def move_to_device(backbone: Backbone, device: str, precision: Precision, name: str) -> None:
+    """Moves a backbone to its device and precision, the first time it is needed and never again.
 
     Raises:
-        PluginError: The backbone cannot be placed, or its fingerprint changes with its place: then the same
-            weights would be looked up under two keys.
-        ValueError: It was placed elsewhere before. The bits that bf16 cuts off do not come back: build a new one.
+        PluginError: The backbone cannot be moved, or its fingerprint changes: then features of the same weights would
+            be looked up under two keys.
+        ValueError: It was moved elsewhere before. The bits that bf16 cuts off do not come back: build a new one.
     """
-    key = id(backbone)
-    reference, *known = _placed.get(key, (lambda: None, "", ""))
+    reference, *known = _moved.get(id(backbone), (lambda: None, "", ""))
     if reference() is backbone:
         if known != [device, precision]:
-            raise ValueError(f"{name} is placed at {known}, and cannot be moved to {device} in {precision}")
+            raise ValueError(f"{name} was moved to {known}, and cannot be moved to {device} in {precision}")
         return
     fingerprint = backbone.fingerprint()
-    with plugin_errors(f"backbone {name} cannot be placed on {device} in {precision}"):
+    with plugin_errors(f"backbone {name} cannot be moved to {device} in {precision}"):
         backbone.move_to(device, precision)
     if backbone.fingerprint() != fingerprint:
         raise PluginError(
-            f"the fingerprint of backbone {name} changes when it is placed",
-            hint="take it over the weights as they were loaded",
+            f"the fingerprint of backbone {name} changes when it is moved to its device",
+            where="Backbone.move_to",
+            hint="compute the fingerprint from the weights as they were loaded",
         )
-    _placed[key] = (weakref.ref(backbone, lambda _: _placed.pop(key, None)), device, precision)
+    # Entries of collected backbones are removed here, and not in a callback, in which Python discards a Ctrl-C.
+    for key in [key for key, (other, *_) in _moved.items() if other() is None]:
+        del _moved[key]
+    _moved[id(backbone)] = weakref.ref(backbone), device, precision

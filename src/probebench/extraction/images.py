@@ -1,4 +1,4 @@
-"""Images on their way into a backbone: what is checked before a network sees them."""
+"""Images before they are given to a backbone: they are read, and checked."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class ImageReader:
-    """Reads images of one split, and takes none that differs in kind or size from the first.
+    """Reads images of one split, which all have the type and size of the first.
 
     Args:
-        split: Where they come from.
+        split: The split.
         source: Name of the split, for errors.
     """
 
@@ -31,7 +31,7 @@ class ImageReader:
         self._shape: tuple[int, ...] | None = None
 
     def read(self, positions: Sequence[int]) -> Tensor:
-        """The images at these positions of the split.
+        """Reads the images at these positions of the split.
 
         Returns:
             uint8 ``(len(positions), 3, H, W)``.
@@ -53,23 +53,25 @@ class ImageReader:
             raise self._error(position, f"is {found}, not uint8 (3, H, W)")
         self._shape = self._shape or tuple(image.shape)
         if tuple(image.shape) != self._shape:
-            raise self._error(position, f"is {tuple(image.shape)}, the ones before are {self._shape}")
+            raise self._error(position, f"has shape {tuple(image.shape)}, and the images before it have {self._shape}")
         return image
 
     def _error(self, position: int, fault: str, hint: str | None = None, where: str | None = None) -> DataError:
         name = f"image {position} of {self._source}"
-        return DataError(f"{name} {fault}", where=where, hint=hint or "mend or replace it; what is stored stays")
+        return DataError(
+            f"{name} {fault}", where=where, hint=hint or "repair or replace the image, and run the same command again"
+        )
 
 
 def check_input_range(backbone: Backbone, images: Tensor) -> None:
-    """Raises an error unless the backbone prepares images as it says it does.
+    """Checks that images are inside the backbone's input range after its preprocessing.
 
     Args:
         backbone: What prepares them.
         images: uint8 ``(B, 3, H, W)``.
 
     Raises:
-        FeatureError: A value lies more than 0.001 outside `Backbone.input_range`, or is not finite.
+        FeatureError: A value is more than 0.001 outside `Backbone.input_range`, or is not finite.
         PluginError: `Backbone.prepare` fails.
     """
     name = type(backbone).__name__

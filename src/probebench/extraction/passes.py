@@ -1,8 +1,8 @@
 """One pass of a backbone over a split, for all points whose features are not stored yet.
 
-The pass goes shard by shard. Only shards that some point misses are forwarded, and only the points that miss them are
-asked for; so memory is bounded by one shard, and a killed run loses at most one. When an image or a feature turns
-out bad, the shards stored before it stay: the next run begins at the shard with that image.
+The pass goes shard by shard. A shard is forwarded only for the points that lack it, so memory is bounded by one shard,
+and a killed run loses at most one. After an error in an image or a feature, the shards before it stay stored, and the
+next run begins at the shard with that image.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from probebench.extraction.forward import Forward, place
+from probebench.extraction.forward import Forward, move_to_device
 from probebench.extraction.subsets import index_digest
 from probebench.store.features import SHARD_ROWS, MissingShardsError
 from probebench.util.errors import DataError
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Extraction:
-    """What a pass gave. Both counts grow when `StoredFeatures.read` has to compute again.
+    """The result of a pass. Both counts grow when `StoredFeatures.read` has to compute a shard again.
 
     Attributes:
         features: The stored features of every point.
-        forwarded: Images that went through the backbone; 0 when all was stored.
-        seconds: Wall-clock time of looking, computing and storing.
+        forwarded: Number of images that went through the backbone; 0 when all features were stored.
+        seconds: Wall-clock time of reading, computing and storing.
     """
 
     features: dict[Point, StoredFeatures]
@@ -47,17 +47,17 @@ class StoredFeatures:
     """The features of one point, on disk.
 
     Attributes:
-        entry: Where they are.
+        entry: The entry in the store.
     """
 
     entry: StoreEntry
     _restore: Callable[[], None]
 
     def read(self) -> Tensor:
-        """Reads them. What was broken or removed since they were stored is computed again.
+        """Reads them. A shard that was damaged or removed since it was stored is computed again.
 
         Returns:
-            float32 ``(N, D)``, one row for each image, in the order asked for.
+            float32 ``(N, D)``, one row for each image, in the requested order.
         """
         try:
             return self.entry.read()
@@ -84,7 +84,7 @@ def extract(
     """Stores the features of all points, forwarding each image at most once.
 
     Args:
-        backbone: As built. It is placed on the device once, when there is something to compute.
+        backbone: As built. It is moved to the device once, when there is something to compute.
         split: The official split that the images are in.
         identity: The backbone's ``name``, version and options, as JSON values.
         source: Identity of the split; with an image's position it seeds the noise.
@@ -123,9 +123,9 @@ def extract(
     job = _Pass(backbone, name, split, source, positions, seed, device, precision, progress)
     extraction = Extraction({}, 0, time.perf_counter() - started)
 
-    def complete(wanted: Mapping[Point, StoreEntry]) -> None:
+    def complete(requested: Mapping[Point, StoreEntry]) -> None:
         begun = time.perf_counter()
-        extraction.forwarded += job.complete(wanted)
+        extraction.forwarded += job.complete(requested)
         extraction.seconds += time.perf_counter() - begun
 
     complete(entries)
@@ -148,7 +148,7 @@ class _Pass:
     progress: Callable[[int, int], None]
 
     def complete(self, entries: Mapping[Point, StoreEntry]) -> int:
-        """Computes the shards that are missing, and seals the entries; gives the number of images forwarded."""
+        """Computes the missing shards, seals the entries, and returns the number of images forwarded."""
         points: dict[int, list[Point]] = {}
         spans: dict[int, range] = {}
         for point, entry in entries.items():
@@ -156,7 +156,7 @@ class _Pass:
                 points.setdefault(number, []).append(point)
                 spans[number] = entry.span(number)
         if points:
-            place(self.backbone, self.device, self.precision, self.name)
+            move_to_device(self.backbone, self.device, self.precision, self.name)
         forward = Forward(self.backbone, self.name, self.split, self.source, self.seed)
         done, total = 0, sum(map(len, spans.values()))
         for number in sorted(points):

@@ -1,11 +1,11 @@
-"""One pass over a split: which of its images are read, and a bar while they go through the backbone."""
+"""Reading a split for a job: which of its images are read, and a progress bar."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from probebench.extraction.passes import extract
-from probebench.extraction.views import views
+from probebench.extraction.views import make_views
 from probebench.util.progress import bar
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def read_split(context: Context, name: str, store: Store) -> tuple[Tensor, Extraction]:
-    """Stores what a job reads on one split, forwarding only what is not stored.
+    """Stores the features of a job on one split; only images without stored features are forwarded.
 
     Args:
-        context: The backbone, built, and what is read from it.
-        name: Of the split.
+        context: The components of the job, built.
+        name: Name of the split.
         store: Where the features go.
 
     Returns:
@@ -36,28 +36,28 @@ def read_split(context: Context, name: str, store: Store) -> tuple[Tensor, Extra
 
 
 def read_views(context: Context, positions: Tensor, store: Store) -> list[Extraction]:
-    """Stores the views of train images that a job's probes are trained on, but for the images as they are.
+    """Stores the features of the views of train images that a job's probes are trained on.
 
     Args:
-        context: The backbone, built, and what is read from it.
+        context: The components of the job, built.
         positions: int64 ``(N,)``, of the images.
         store: Where the features go.
 
     Returns:
-        A pass for each view, none where the images are taken as they are.
+        A pass for each view; none where only the unchanged images are used.
 
     Raises:
         ProbebenchError: As `extract`.
     """
-    found = views(
+    views = make_views(
         context.job.views,
         context.splits["train"],
         context.source("train"),
         flips=context.dataset.flips,
-        seed=context.request.noise_seed,
+        seed=context.job.settings.noise_seed,
     )
-    names = [f"view {number} of {len(found)} of train" for number in range(1, len(found) + 1)]
-    return [_read(context, view, view.source, name, positions, store) for view, name in zip(found, names, strict=True)]
+    names = [f"view {number} of {len(views)} of train" for number in range(1, len(views) + 1)]
+    return [_read(context, view, view.source, name, positions, store) for view, name in zip(views, names, strict=True)]
 
 
 def _read(context: Context, split: Split, source: str, name: str, positions: Tensor, store: Store) -> Extraction:
@@ -68,8 +68,8 @@ def _read(context: Context, split: Split, source: str, name: str, positions: Ten
             identity=context.job.backbone.identity(),
             source=source,
             index=positions,
-            points=context.reading.points,
-            seed=context.request.noise_seed,
+            points=context.points.points,
+            seed=context.job.settings.noise_seed,
             device=context.device,
             precision=context.precision,
             store=store,

@@ -11,14 +11,14 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from probebench.util.errors import UsageError
-from probebench.util.seeding import hash63
+from probebench.util.seeding import hash_each
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def index_digest(positions: Tensor) -> str:
-    """SHA-256 of the positions of images in their split, which keys and records hold.
+    """Returns the SHA-256 of the positions of images in their split, which keys and records hold.
 
     Args:
         positions: int64 ``(N,)``; their order counts.
@@ -44,22 +44,23 @@ def carve(labels: Tensor, fraction: float, *, seed: int) -> tuple[Tensor, Tensor
         UsageError: ``fraction`` is not between 0 and 1, or no class has two images.
     """
     if not 0 < fraction < 1:
-        raise UsageError(f"validation share {fraction} is not between 0 and 1", hint="such as 0.1")
+        raise UsageError(f"validation share {fraction} is not between 0 and 1", hint="a share such as 0.1")
     chosen: list[int] = []
+    hashes = hash_each(range(len(labels)), "val", seed)
     for members in _classes(labels).values():
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        chosen += _shuffled(members, "val", seed)[:count]
+        chosen += sorted(members, key=hashes.__getitem__)[:count]
     if not chosen:
         raise UsageError(
             f"no validation part can be carved from {len(labels)} images: no class has two",
-            hint="more training images, or a higher --limit",
+            hint="a higher --limit, or a dataset with more train images",
         )
     held_out = set(chosen)
     return _index([i for i in range(len(labels)) if i not in held_out]), _index(chosen)
 
 
 def limit(labels: Tensor, count: int) -> Tensor:
-    """A smaller split with the classes in the same proportions, as far as whole images allow.
+    """Chooses some images of a split, with the classes in the same proportions as far as whole images allow.
 
     Each class gets one image first, the largest class before the others. The rest is shared by the method of Webster
     and Sainte-Laguë, which is proportional and adds images one by one: a larger ``count`` holds all images of a
@@ -67,7 +68,7 @@ def limit(labels: Tensor, count: int) -> Tensor:
 
     Args:
         labels: int64 ``(N,)``.
-        count: Number of images wanted.
+        count: Number of images.
 
     Returns:
         Their positions: int64 ``(min(count, N),)``, ascending.
@@ -76,28 +77,27 @@ def limit(labels: Tensor, count: int) -> Tensor:
         UsageError: ``count`` is below 1, or there are no images.
     """
     if count < 1:
-        raise UsageError(f"a limit of {count} images leaves nothing to measure", where="--limit", hint="1 or more")
+        raise UsageError(f"--limit {count} leaves no image to measure", hint="--limit 1 or more images per split")
     queue: list[tuple[float, int, int]] = []
-    for members in _classes(labels).values():
-        for rank, position in enumerate(_shuffled(members, "limit")):
+    classes, hashes = _classes(labels), hash_each(range(len(labels)), "limit")
+    for members in classes.values():
+        for rank, position in enumerate(sorted(members, key=hashes.__getitem__)):
             # Webster's divisors are 1, 3, 5 ...; the first image comes before all others, of the largest class first.
             priority = (2 * rank + 1) / len(members) if rank else -len(members)
-            queue.append((priority, hash63("limit", position), position))
+            queue.append((priority, hashes[position], position))
     return _index([position for _, _, position in sorted(queue)[:count]])
 
 
 def _classes(labels: Tensor) -> dict[int, list[int]]:
-    """Positions of the images of each class."""
+    """Returns the positions of the images of each class."""
     if labels.ndim != 1 or not len(labels):
-        raise UsageError(f"labels of shape {tuple(labels.shape)} cannot be divided", hint="a split with images")
+        raise UsageError(
+            f"labels of shape {tuple(labels.shape)} cannot be divided", hint="a dataset whose splits have images"
+        )
     classes: dict[int, list[int]] = defaultdict(list)
     for position, label in enumerate(labels.tolist()):
         classes[label].append(position)
     return classes
-
-
-def _shuffled(members: list[int], *purpose: str | int) -> list[int]:
-    return sorted(members, key=lambda position: hash63(*purpose, position))
 
 
 def _index(positions: list[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Views of a split's images, as splits of their own: read, checked and stored as those of any images are.
+"""Views of a split's images: splits whose features are read, checked and stored like those of other images.
 
 Padding and crop are those of CIFAR-10 training in He et al., Deep Residual Learning for Image Recognition, CVPR 2016:
 4 pixels of 32.
@@ -27,11 +27,8 @@ class View(Split):
     """A split whose images are changed, and whose labels are not.
 
     Args:
-        split: The images.
+        split: The split.
         source: Its identity.
-
-    Attributes:
-        source: That of the view: noise is drawn anew for each.
     """
 
     def __init__(self, split: Split, source: str) -> None:
@@ -42,24 +39,24 @@ class View(Split):
 
     @abstractmethod
     def document(self) -> dict[str, Any]:
-        """What is done to the images."""
+        """Returns what is done to the images, as JSON values."""
 
     @property
     @abstractmethod
     def source(self) -> str:
-        """Identity of the view."""
+        """Identity of the view: it seeds other noise than the split's."""
 
     def labels(self) -> Tensor:
-        """Those of the split."""
+        """Returns the labels of the split."""
         return self._split.labels()
 
     def fingerprint(self) -> str:
-        """Over the split's and what is done to its images."""
+        """Returns a digest of the split's fingerprint and of what is done to the images."""
         return digest({"split": self._split.fingerprint(), "view": self.document()})
 
 
 class Mirrored(View):
-    """Every image, mirrored."""
+    """The mirrored images of a split."""
 
     @property
     def source(self) -> str:
@@ -67,24 +64,24 @@ class Mirrored(View):
         return f"{self._from}/mirrored"
 
     def document(self) -> dict[str, Any]:
-        """The name says it all."""
+        """Returns what is done to the images."""
         return {"kind": "mirrored"}
 
     def image(self, index: int) -> Tensor:
-        """One image: uint8 ``(3, H, W)``."""
+        """Reads one image: uint8 ``(3, H, W)``."""
         return self._split.image(index).flip(2)
 
 
 class Cropped(View):
-    """A crop of every image, of its own size, from the image with black around it: an eighth of a side at each end.
+    """A crop of each image, as large as the image, from the image padded with black by an eighth of its sides.
 
-    Where the crop lies, and whether it is mirrored, depends on seed, source, position and number alone.
+    Offset and mirroring of a crop depend on seed, source, index and number only.
 
     Args:
-        split: The images.
+        split: The split.
         source: Its identity.
-        number: Of the view: each has other crops.
-        flips: Whether a mirrored image is one of the dataset; then every second crop is mirrored, at random.
+        number: Of the view; each has other crops.
+        flips: Whether mirrored images belong to the dataset; then about half of the crops are mirrored.
         seed: Another seed gives other crops.
     """
 
@@ -98,42 +95,42 @@ class Cropped(View):
         return f"{self._from}/crop{self._number}"
 
     def document(self) -> dict[str, Any]:
-        """All that its images depend on, but for those they are made from."""
+        """Returns what the crops depend on besides the images."""
         return {"kind": "crop", "number": self._number, "flips": self._flips, "seed": self._seed}
 
     def image(self, index: int) -> Tensor:
-        """One image: uint8 ``(3, H, W)``."""
+        """Reads one image: uint8 ``(3, H, W)``."""
         image = self._split.image(index)
         height, width = image.shape[1:]
         rows, columns = height // 8, width // 8
-        # One number for each choice: another library's generator would crop otherwise.
-        drawn = [
+        # From SHA-256: the numbers of a library's generator may change with its version.
+        numbers = [
             hash63("view", self._seed, self._from, index, self._number, part) for part in ("row", "column", "flip")
         ]
-        top, left, mirrored = drawn[0] % (2 * rows + 1), drawn[1] % (2 * columns + 1), drawn[2] % 2
+        top, left, mirrored = numbers[0] % (2 * rows + 1), numbers[1] % (2 * columns + 1), numbers[2] % 2
         crop = pad(image, (columns, columns, rows, rows))[:, top : top + height, left : left + width]
         return (crop.flip(2) if self._flips and mirrored else crop).contiguous()
 
 
-def in_turns(text: str, as_they_are: T, views: Sequence[T]) -> tuple[T, ...]:
-    """What is trained on, epoch by epoch; empty where images are taken as they are.
+def by_epoch(text: str, unchanged: T, views: Sequence[T]) -> tuple[T, ...]:
+    """Returns what is trained on, in the order of the epochs; empty for unchanged images.
 
-    A mirror image goes in turns with the image; crops are all that is trained on.
+    Mirrored images take turns with the unchanged ones; with crops, nothing else is trained on.
 
     Args:
-        text: As in `views`.
-        as_they_are: The images, in the form of the views.
-        views: What `views` gives, or something made of each.
+        text: As in `make_views`.
+        unchanged: The images, in the form of the views.
+        views: The result of `make_views`, or one object for each view.
     """
-    return (as_they_are, *views) if text == "flip" else tuple(views)
+    return (unchanged, *views) if text == "flip" else tuple(views)
 
 
-def views(text: str, split: Split, source: str, *, flips: bool, seed: int) -> tuple[View, ...]:
-    """The views that an option of a probe means, but for the images as they are.
+def make_views(text: str, split: Split, source: str, *, flips: bool, seed: int) -> tuple[View, ...]:
+    """Returns the views that the option ``views`` of a probe names, without the unchanged images.
 
     Args:
-        text: ``none``, ``flip`` or ``cropN``, as `probebench.api.ViewOptions` has it.
-        split: The images.
+        text: ``none``, ``flip`` or ``cropN``, as in `probebench.api.ViewOptions`.
+        split: The split.
         source: Its identity.
         flips: Whether crops may be mirrored.
         seed: Of the crops.

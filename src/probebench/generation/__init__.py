@@ -1,1 +1,1 @@
-"""Generated images, and their metrics."""
+"""Generated images, and the metrics that compare them with real ones."""

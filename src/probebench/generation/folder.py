@@ -1,11 +1,11 @@
-"""The folder of a set of drawn images.
+"""The folder of a set of generated images.
 
 ::
 
-    samples.json         what the images were drawn from: a folder goes on with this run or with none
-    images/000000.png    the images and nothing else, as tools that measure a folder of images want it
-    grid.png             some of them, to look at
-    samples.npz          all of them in one array, where it was asked for
+    samples.json         what the images depend on; only a run with the same values resumes
+    images/000000.png    the images and nothing else, for tools that measure a folder of images
+    grid.png             some of them, side by side
+    samples.npz          all of them in one array, if it was requested
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the least that a ZIP file can hold: equal images make equal bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of the ZIP format: equal images make equal bytes
 
 
 class SampleFolder:
-    """Reads and writes one run's folder. Every file appears whole or not at all.
+    """The folder of one run. Every file appears whole or not at all.
 
     Args:
         root: The folder.
         run: What the images depend on; JSON values.
-        notes: What else the manifest of a new folder is to say.
-        option: The option that names the folder, or what it lies in; for errors.
+        notes: Further values for the manifest of a new folder.
+        option: The option that names the folder, or a folder above it; for errors.
 
     Raises:
         UsageError: It cannot be written, holds another run, or is not empty and holds none.
@@ -54,12 +54,12 @@ class SampleFolder:
     def _claim(self, run: dict[str, Any], notes: Mapping[str, Any]) -> None:
         path = self.root / generated.MANIFEST
         if not path.is_file():
-            # A run that was killed in its first moment leaves nothing but a hidden temporary file.
+            # A run that was killed in its first moment leaves only a hidden temporary file.
             if any(not entry.name.startswith(".") for entry in self.root.iterdir()):
                 raise UsageError(
-                    "the folder is not empty and holds no drawn images",
+                    "the folder is not empty and holds no generated images",
                     where=str(self.root),
-                    hint=f"a new {self._option}",
+                    hint=f"give {self._option} a new folder",
                 )
             write_bytes(path, (json.dumps({"run": run, **notes}, indent=2) + "\n").encode())
             return
@@ -67,17 +67,19 @@ class SampleFolder:
             held = json.loads(path.read_text(encoding="utf-8"))["run"]
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise DataError(
-                f"{path.name} cannot be read: {error}", where=str(self.root), hint=f"a new {self._option}"
+                f"{path.name} cannot be read: {error}",
+                where=str(self.root),
+                hint=f"give {self._option} a new folder",
             ) from error
         if changed := differing_fields(held, run):
             raise UsageError(
-                f"the folder holds images drawn with another {changed}",
+                f"the folder holds images generated with another {changed}",
                 where=str(path),
-                hint=f"the options they were drawn with, or a new {self._option}",
+                hint=f"give {self._option} a new folder, or use the options in {path.name}",
             )
 
     def present(self) -> set[int]:
-        """Numbers of the images that are there."""
+        """Returns the numbers of the existing images."""
         return {int(path.stem) for path in generated.images(self.root)}
 
     def write(self, number: int, image: Tensor) -> None:
@@ -87,7 +89,7 @@ class SampleFolder:
         write_bytes(self._path(number), buffer.getvalue())
 
     def read(self, number: int) -> Image.Image:
-        """One image.
+        """Reads one image.
 
         Raises:
             DataError: It is missing or damaged.

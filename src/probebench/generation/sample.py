@@ -1,4 +1,4 @@
-"""Drawing images from backbones that generate: finds the sampler, hands it the job, keeps what it yields."""
+"""Generating images: finds the sampler of a backbone, gives it the job, and writes what it yields."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A folder with all images that were asked for.
+class GeneratedImages:
+    """A folder with all images that were requested.
 
     Attributes:
-        folder: Where they are.
-        made: How many were drawn now; the others were there.
+        folder: The folder.
+        made: How many were generated now; the others existed.
     """
 
     folder: SampleFolder
@@ -48,38 +48,39 @@ def sample(
     device: str = "auto",
     precision: str = "fp32",
     batch_size: int | None = None,
-) -> Drawn:
-    """Draws the images 0 to ``count - 1`` into a folder, those that are there already excepted.
+) -> GeneratedImages:
+    """Generates the images 0 to ``count - 1`` in a folder, except those that exist.
 
     Args:
-        backbone: What to draw from, with its options.
+        backbone: The backbone, with its options.
         sampling: Options of the sampler, as texts.
-        count: Images in all, those of an interrupted or shorter run included.
+        count: Total number of images, with those of an interrupted or shorter run.
         out: Folder of the images.
         seed: Seed of all noise.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        batch_size: Images that go through the network together; by default as many as the backbone likes.
+        batch_size: Images that go through the network together; by default the batch size of the backbone.
 
     Raises:
-        UsageError: The backbone draws no images, an argument is wrong, or the folder holds something else.
+        UsageError: The backbone generates no images, an argument is wrong, or the folder holds something else.
         DataError: The folder's manifest cannot be read.
         PluginError: The sampler fails or breaks its contract.
     """
     entry, spec = backbone.entry, cast("BackboneSpec", backbone.entry.spec)
     if not spec.sampler:
         raise UsageError(
-            f"{entry.label} draws no images",
-            hint=one_of("backbone", attrgetter("sampler")) or "no installed backbone does",
+            f"{entry.label} generates no images",
+            where="--backbone",
+            hint=one_of("backbone", attrgetter("sampler")) or "install a plugin with a backbone that generates images",
         )
     for option, value in (("--count", count), ("--batch-size", 1 if batch_size is None else batch_size)):
         if value < 1:
-            raise UsageError(f"{option} {value} draws nothing", hint="1 or more")
+            raise UsageError(f"{option} {value} generates nothing", hint=f"{option} 1 or more")
     options = option_text.validate(spec.sampling, sampling, entry.label)
     device = pick_device(device)
     built = cast("Backbone", backbone.build())
-    arithmetic = pick_precision(precision, device, bf16_pays=built.prefers_bf16)
-    run = drawn_from(backbone, built, options, seed=seed, precision=arithmetic)
+    arithmetic = pick_precision(precision, device, prefers_bf16=built.prefers_bf16)
+    run = sampling_run(backbone, built, options, seed=seed, precision=arithmetic)
     folder = SampleFolder(out, run, notes(backbone, device))
     missing = _missing(folder, count)
     job = SamplingJob(
@@ -91,14 +92,14 @@ def sample(
         precision=arithmetic,
         batch_size=built.batch_size if batch_size is None else batch_size,
     )
-    draw(job, backbone, folder)
-    return Drawn(folder, len(missing))
+    generate_into(job, backbone, folder)
+    return GeneratedImages(folder, len(missing))
 
 
-def drawn_from(
+def sampling_run(
     backbone: Component, built: Backbone, options: Options, *, seed: int, precision: Precision
 ) -> dict[str, Any]:
-    """All that drawn images depend on, as the manifest of their folder states it; JSON values only.
+    """Returns everything that generated images depend on, as the manifest of their folder holds it; JSON values only.
 
     Raises:
         PluginError: The backbone has no fingerprint.
@@ -113,13 +114,13 @@ def drawn_from(
         }
 
 
-def draw(job: SamplingJob, backbone: Component, folder: SampleFolder) -> None:
-    """Draws the job's images into a folder, with a bar.
+def generate_into(job: SamplingJob, backbone: Component, folder: SampleFolder) -> None:
+    """Generates the images of a job into a folder, with a progress bar.
 
     Args:
-        job: Its `progress` is not looked at.
-        backbone: What to draw from, of which the job has the built one.
-        folder: Each image is in it as soon as it is drawn.
+        job: Its `progress` is replaced.
+        backbone: The backbone, which the job holds built.
+        folder: Each image is written as soon as it is generated.
 
     Raises:
         PluginError: The sampler fails or breaks its contract.
@@ -128,10 +129,10 @@ def draw(job: SamplingJob, backbone: Component, folder: SampleFolder) -> None:
         return
     target = cast("BackboneSpec", backbone.entry.spec).sampler
     with bar(f"sample {backbone.title}", total=len(job.index)) as shown:
-        _draw(replace(job, progress=shown.advance), target, backbone, folder)
+        _generate(replace(job, progress=shown.advance), target, backbone, folder)
 
 
-def _draw(job: SamplingJob, target: str, backbone: Component, folder: SampleFolder) -> None:
+def _generate(job: SamplingJob, target: str, backbone: Component, folder: SampleFolder) -> None:
     sampler = load_target(target, where=backbone.entry.origin)
     left = set(job.index)
     with plugin_errors(f"sampling from {backbone.title} fails"):
@@ -141,7 +142,7 @@ def _draw(job: SamplingJob, target: str, backbone: Component, folder: SampleFold
             for number, image in zip(index, images.cpu(), strict=True):
                 folder.write(number, image)
     if left:
-        raise _broken(backbone, f"{len(left)} of {len(job.index)} images never came, such as image {min(left)}")
+        raise _broken(backbone, f"it did not yield {len(left)} of {len(job.index)} images, such as image {min(left)}")
 
 
 def _check(index: Sequence[int], images: Any, left: set[int], backbone: Component) -> None:  # noqa: ANN401 - unknown yet
@@ -151,7 +152,7 @@ def _check(index: Sequence[int], images: Any, left: set[int], backbone: Componen
     if len(index) != len(images) or len(set(index)) != len(index):
         raise _broken(backbone, f"{len(images)} images come with {len(set(index))} numbers")
     if wrong := set(index) - left:
-        raise _broken(backbone, f"image {min(wrong)} was not asked for, or came before")
+        raise _broken(backbone, f"image {min(wrong)} was not requested, or was yielded twice")
 
 
 def _broken(backbone: Component, fault: str) -> PluginError:
@@ -160,18 +161,18 @@ def _broken(backbone: Component, fault: str) -> PluginError:
 
 def _missing(folder: SampleFolder, count: int) -> list[int]:
     present = folder.present()
-    # A tool that measures the folder measures all that is in it.
+    # A tool that measures the folder measures every image in it.
     if present and max(present) >= count:
         raise UsageError(
             f"the folder holds images up to number {max(present)}, more than --count {count}",
             where=str(folder.images),
-            hint=f"--count {max(present) + 1} or more, or a new --out",
+            hint=f"--count {max(present) + 1}, or give --out a new folder",
         )
     return [number for number in range(count) if number not in present]
 
 
 def notes(backbone: Component, device: str) -> dict[str, Any]:
-    """What the manifest says for people: it has no part in whether two runs are one."""
+    """Returns the part of the manifest for readers, which does not identify the run."""
     came_from = provenance.current_provenance(
         plugins={backbone.entry.distribution: backbone.entry.version},
         argv=sys.argv,

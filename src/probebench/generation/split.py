@@ -1,4 +1,4 @@
-"""Drawn images as a split, so that features of them are read, checked and stored as those of any images are."""
+"""Generated images as a split, so that their features are read, checked and stored like those of other images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from probebench.generation.folder import SampleFolder
 
 
-class DrawnSplit(Split):
+class GeneratedSplit(Split):
     """The first images of a folder.
 
     Args:
-        folder: Where they are.
-        count: How many; the numbers 0 to ``count - 1``.
+        folder: The folder.
+        count: Number of images; they are numbered 0 to ``count - 1``.
 
     Raises:
         DataError: An image cannot be read, or they are not of one size.
@@ -51,28 +51,28 @@ class DrawnSplit(Split):
         return self._count
 
     def image(self, index: int) -> Tensor:
-        """One image, uint8 ``(3, H, W)``."""
+        """Reads one image, uint8 ``(3, H, W)``."""
         return torch.from_numpy(np.array(self._folder.read(index))).permute(2, 0, 1).contiguous()
 
     def labels(self) -> Tensor:
-        """There are none.
+        """Raises an error: generated images have no labels.
 
         Raises:
             DataError: Always.
         """
-        raise DataError("drawn images have no labels", where=str(self._folder.images))
+        raise DataError("generated images have no labels", where=str(self._folder.images))
 
     def fingerprint(self) -> str:
-        """Over all images, as they are decoded."""
+        """Returns a digest of all decoded images."""
         return self._fingerprint
 
 
 class ChosenImages(Sequence["Tensor"]):
-    """Some images of a split, each read when it is asked for.
+    """Some images of a split, each read when it is accessed.
 
     Args:
-        split: Where they come from.
-        positions: int64 ``(N,)``, their positions in it.
+        split: The split.
+        positions: int64 ``(N,)``, positions of the images.
     """
 
     def __init__(self, split: Split, positions: Tensor) -> None:

@@ -1,1 +1,1 @@
-"""Runs, trainings and studies: the plan is carried out, and each result is written."""
+"""Runs, trainings and studies: carries out the plan, and writes each result."""

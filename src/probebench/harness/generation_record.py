@@ -11,30 +11,34 @@ from probebench.records import schema
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probebench.extraction.context import SampleContext
+    from probebench.extraction.context import Context
     from probebench.generation.measure import GenerationOutcome
-    from probebench.harness.cell_record import CellFile
+    from probebench.harness.cell_file import CellFile
     from probebench.records.schema import Record
 
 
-def succeed(file: CellFile, context: SampleContext, outcome: GenerationOutcome, warnings: Sequence[str]) -> Record:
-    """Writes the record, and removes what an earlier failure left.
+def succeed(file: CellFile, context: Context, outcome: GenerationOutcome, warnings: Sequence[str]) -> Record:
+    """Writes the record, and removes that of an earlier failure.
 
     Args:
         file: The cell.
-        context: What it was measured with.
-        outcome: What came out.
-        warnings: What was said on the way.
+        context: The components of the job.
+        outcome: The result.
+        warnings: Collected while it was measured.
 
     Raises:
         RecordError: It cannot be written.
     """
-    component, point = context.wanted.component, context.point
+    extractor, described = context.job.extractor, context.description.extractor
+    assert extractor is not None  # noqa: S101 - every job of generation has one
+    assert described is not None  # noqa: S101
+    assert described.extractor_point is not None  # noqa: S101
+    component, point = extractor.component, described.extractor_point
     record = schema.Record(
-        id=file.identity(context),
+        id=file.identity,
         status="success",
-        smoke=file.request.limit is not None,
-        cell=file.cell(context),
+        smoke=file.job.settings.limit is not None,
+        cell=file.cell(),
         protocol=file.ruled.protocol,
         parts={
             name: schema.Part(split=used.split, count=len(used.positions), indices=index_digest(used.positions))
@@ -47,7 +51,7 @@ def succeed(file: CellFile, context: SampleContext, outcome: GenerationOutcome, 
                 n=outcome.count,
                 method=None,
                 higher_is_better=one.higher_is_better,
-                floor=outcome.floors.get(name),
+                floor=outcome.baselines.get(name),
                 sd=one.sd,
             )
             for name, one in outcome.measured.items()
@@ -59,16 +63,16 @@ def succeed(file: CellFile, context: SampleContext, outcome: GenerationOutcome, 
             extractor=schema.ExtractorCell(
                 title=component.title,
                 **component.identity(),
-                fingerprint=context.extractor_fingerprint,
+                fingerprint=described.fingerprint,
                 tap=point.tap,
                 level=point.level,
                 pool=point.pool,
             ),
         ),
         provenance=file.provenance(context.device),
-        timing=schema.Timing(extract_s=outcome.draw_s, probe_s=outcome.measure_s, forwarded=outcome.made),
+        timing=schema.Timing(extract_s=outcome.generate_s, probe_s=outcome.measure_s, forwarded=outcome.generated),
         peak_memory_mb=peak_memory_mb(),
-        warnings=tuple(dict.fromkeys((*context.warnings, *warnings))),
+        warnings=tuple(dict.fromkeys((*context.description.warnings, *warnings))),
     )
-    file.keep(context, record)
+    file.keep(record)
     return record

@@ -1,4 +1,4 @@
-"""A study: trainings, then runs, then boards and figures. Each step goes on where it was, or has nothing to do."""
+"""A study: trainings, then runs, then boards and figures. Each step resumes, or has nothing to do."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from probebench.board import files as boards
 from probebench.board.figures import files as figures
 from probebench.harness import runner, training
 from probebench.planning import jobs
-from probebench.plugins.registry import installed, resolve
+from probebench.planning.request import Request
+from probebench.plugins.registry import resolve
 from probebench.util.defaults import DEFAULT_DATASET
 from probebench.util.errors import UsageError
 from probebench.util.files import make_writable
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from probebench.harness.cells import PlannedCell
     from probebench.harness.training import TrainingResult
-    from probebench.planning.request import Request
-    from probebench.plugins.registry import Registry
 
 
 _Cell = TypeVar("_Cell")
@@ -30,16 +29,16 @@ _Cell = TypeVar("_Cell")
 
 @dataclass(frozen=True)
 class PlannedTraining:
-    """A training that a study begins with; the options of ``probebench train``.
+    """A training of a study, with the options of ``probebench train``.
 
     Attributes:
         backbone: Spec.
-        epochs: In all.
+        epochs: Total number.
         out: Folder of the run.
         dataset: Spec.
         split: ``train``, or a split without labels.
         recipe: Options of the training, as in a spec.
-        seed: Of everything random in it.
+        seed: Seed of everything random in it.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``fp32`` or ``bf16``.
     """
@@ -62,67 +61,73 @@ class PlannedTraining:
 
 @dataclass(frozen=True)
 class Study:
-    """What is to be done.
+    """Trainings, then runs, then boards and figures.
 
     Attributes:
-        requests: The runs, one or more, which share the folder of their records.
-        trainings: What comes before them.
-        boards: Folder of the boards; None for none.
-        plots: Folder of the figures; None for none.
+        requests: The runs, one or more, which share the folders of records, boards and figures.
+        trainings: The trainings before them.
     """
 
-    requests: tuple[Request, ...]
+    requests: tuple[Request, ...] = (Request(),)
     trainings: tuple[PlannedTraining, ...] = ()
-    boards: Path | None = None
-    plots: Path | None = None
 
     @property
     def results(self) -> Path:
         """Folder of the records."""
         return self.requests[0].results
 
+    @property
+    def boards(self) -> Path | None:
+        """Folder of the boards; None for none."""
+        return self.requests[0].boards
 
-def check(study: Study, registry: Registry | None = None) -> None:
-    """Finds what is wrong before hours of training, as far as it can be known by then.
+    @property
+    def plots(self) -> Path | None:
+        """Folder of the figures; None for none."""
+        return self.requests[0].plots
+
+
+def check(study: Study) -> None:
+    """Finds errors before hours of training, as far as possible.
 
     Raises:
-        UsageError: A name, option or value is wrong, two trainings share a folder, or figures cannot be drawn.
-        PluginError: A component is there and cannot be used.
+        UsageError: A name, option or value is wrong, two trainings share a folder, or figures cannot be plotted.
+        PluginError: A component is installed and cannot be used.
     """
-    registry = registry or installed()
     if study.plots:
         figures.require_matplotlib()
     for number, one in enumerate(study.trainings, start=1):
-        training.check_job(resolve("backbone", one.backbone, registry), one.settings, one.epochs)
-        resolve("dataset", one.dataset, registry)
+        training.check_job(resolve("backbone", one.backbone), one.settings, one.epochs)
+        resolve("dataset", one.dataset)
         if one.out in [other.out for other in study.trainings[: number - 1]]:
-            raise UsageError("two trainings share a folder", where=f"out = {str(one.out)!r} of [[train]] {number}")
+            raise UsageError(
+                "two trainings have the same folder",
+                where=f"out = {str(one.out)!r} of [[train]] {number}",
+                hint="give each [[train]] another out",
+            )
     if study.trainings:
         for request in study.requests:
-            jobs.check(request, registry)
+            jobs.check(request)
 
 
-def train(
-    study: Study, heard: Callable[[int], None], registry: Registry | None = None
-) -> Iterator[tuple[PlannedTraining, TrainingResult]]:
-    """Does the trainings, and yields each when it ends; one that was stopped before its end is the last.
+def train(study: Study, on_signal: Callable[[int], None]) -> Iterator[tuple[PlannedTraining, TrainingResult]]:
+    """Runs the trainings, and yields each when it ends; one that was stopped early is the last.
 
     Args:
-        study: What is to be done.
-        heard: Called with the number of the signal that asks to stop.
-        registry: Where components are looked up; by default what is installed.
+        study: The study.
+        on_signal: Called with the number of the signal that stops a training.
 
     Raises:
         UsageError: As `probebench.harness.training.train`; or the records could not be written afterwards.
         PluginError: Dataset or trainer fails.
-        TrainingError: A training cannot start or go on.
+        TrainingError: A training cannot start or resume.
     """
     if study.trainings:
         make_writable(study.results, "--results")
     for one in study.trainings:
         ended = training.train(
-            resolve("backbone", one.backbone, registry),
-            resolve("dataset", one.dataset, registry),
+            resolve("backbone", one.backbone),
+            resolve("dataset", one.dataset),
             split=one.split,
             recipe=one.settings,
             epochs=one.epochs,
@@ -130,41 +135,45 @@ def train(
             seed=one.seed,
             device=one.device,
             precision=one.precision,
-            heard=heard,
+            on_signal=on_signal,
         )
         yield one, ended
         if ended.stopped_at:
             return
 
 
-def planned(study: Study, registry: Registry | None = None) -> list[runner.PlannedCell]:
-    """The cells of all runs, each once; nothing is forwarded or written.
+def planned(study: Study) -> list[PlannedCell]:
+    """Lists the cells of all runs, each once; nothing is forwarded or written.
 
     Raises:
         UsageError: A name, option or value is wrong.
-        PluginError: A component is there and cannot be used.
+        PluginError: A component is installed and cannot be used.
     """
-    groups = (group for request in study.requests for group in runner.plan(request, registry=registry))
-    return _once((cell for group in groups for cell in group), lambda cell: cell.path)
+    groups = (
+        group
+        for request in study.requests
+        for group in runner.plan(jobs.jobs(request), results=request.results, store=request.store)
+    )
+    return _once((cell for group in groups for cell in group), lambda cell: None if cell.error else cell.file.path)
 
 
-def run(study: Study, argv: Sequence[str] = (), registry: Registry | None = None) -> runner.RunResult:
-    """Does the runs, one after the other.
+def run(study: Study, argv: Sequence[str] = ()) -> runner.RunResult:
+    """Carries out the runs, one after the other.
 
     Args:
-        study: What is to be done.
+        study: The study.
         argv: The command, for the records.
-        registry: Where components are looked up; by default what is installed.
 
     Raises:
-        UsageError: A name, option or value of any run is wrong: found before the first.
-        PluginError: A component is there and cannot be used.
+        UsageError: A name, option or value of any run is wrong: found before the first run.
+        PluginError: A component is installed and cannot be used.
         StoreError: The store is a file.
-        RecordError: A record cannot be written. What was written before stays.
+        RecordError: A record cannot be written. Records that were written before stay.
     """
-    for request in study.requests:
-        jobs.jobs(request, registry)
-    outcomes = [runner.run(request, argv=argv, registry=registry) for request in study.requests]
+    resolved = [(request, jobs.jobs(request)) for request in study.requests]
+    outcomes = [
+        runner.run(listed, results=request.results, store=request.store, argv=argv) for request, listed in resolved
+    ]
     forwarded: Counter[tuple[str, str]] = Counter()
     for outcome in outcomes:
         forwarded.update(outcome.forwarded)
@@ -176,7 +185,7 @@ def run(study: Study, argv: Sequence[str] = (), registry: Registry | None = None
 
 
 def _once(cells: Iterable[_Cell], path: Callable[[_Cell], Path | None]) -> list[_Cell]:
-    """Runs may share cells, such as their baselines: each is told of once, as the first run found it."""
+    """Returns each cell once, as the first run lists it: runs may share cells, such as their baselines."""
     found: dict[object, _Cell] = {}
     for cell in cells:
         found.setdefault(path(cell) or id(cell), cell)
@@ -184,17 +193,19 @@ def _once(cells: Iterable[_Cell], path: Callable[[_Cell], Path | None]) -> list[
 
 
 def report(study: Study) -> list[Path]:
-    """Builds boards and figures of all records in the study's folder.
+    """Builds boards and figures from all records in the study's folder.
 
     Returns:
         The files that were written or removed.
 
     Raises:
-        UsageError: Nothing can be drawn, or a file cannot be written.
+        UsageError: Nothing can be plotted, or a file cannot be written.
         RecordError: A record is not valid.
     """
     changed: list[Path] = []
     if study.boards:
+        from probebench.board import files as boards
+
         changed += boards.write(boards.outputs(study.results, study.boards), study.boards)
     if study.plots:
         changed += figures.write(figures.outputs(study.results, study.plots))

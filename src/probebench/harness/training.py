@@ -1,4 +1,4 @@
-"""Training of backbones that can be trained: finds the trainer, and hands it the job."""
+"""Training: finds the trainer of a backbone, and gives it the job."""
 
 from __future__ import annotations
 
@@ -51,40 +51,40 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     max_seconds: float | None = None,
-    heard: Callable[[int], None] = lambda _: None,
-    told: Callable[[str], None] = lambda _: None,
+    on_signal: Callable[[int], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> TrainingResult:
     """Trains a backbone on images of a dataset; labels are never read.
 
-    A folder that holds a part of the same run is gone on with. When the time is up, or at the first Ctrl-C or SIGTERM,
-    the trainer finishes its step, saves and returns.
+    A folder that holds a part of the same run is resumed. When the time is up, or at the first Ctrl-C or SIGTERM, the
+    trainer finishes its step, saves and returns.
 
     Args:
         backbone: What to train, with its options.
-        dataset: Where the images come from.
-        split: ``train``, or a split without labels. The images that probes are measured on are not to be trained on.
+        dataset: The images.
+        split: ``train``, or a split without labels. Test images are never trained on.
         recipe: Options of the training, as texts.
-        epochs: Epochs in all, those of an interrupted run included.
+        epochs: Total number of epochs, with those of an interrupted run.
         out: Folder of the run.
         seed: Seed of everything random in it.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        max_seconds: Time limit, counted from the call; one step at least is made. None for none.
-        heard: Called with the number of the signal that asks to stop.
-        told: Called with what the trainer says before it starts.
+        max_seconds: Time limit, counted from the call; at least one step is made. None for no limit.
+        on_signal: Called with the number of the signal that stops the training.
+        report: Called with the lines that the trainer reports before it starts.
 
     Raises:
         UsageError: The backbone cannot be trained, or an argument is wrong.
         PluginError: Dataset or trainer fails.
-        TrainingError: The run cannot start or go on.
+        TrainingError: The run cannot start or resume.
     """
-    place = launch.process_rank()
-    options, spec = check_job(backbone, recipe, epochs, place.count), cast("BackboneSpec", backbone.entry.spec)
+    rank = launch.process_rank()
+    options, spec = check_job(backbone, recipe, epochs, rank.count), cast("BackboneSpec", backbone.entry.spec)
     stop = StopCondition(max_seconds)
     device = pick_device(device)
-    if place.count > 1 and device.startswith("cuda"):
-        device = pick_device(f"cuda:{place.local}")
-    arithmetic = pick_precision(precision, device, bf16_pays=True)
+    if rank.count > 1 and device.startswith("cuda"):
+        device = pick_device(f"cuda:{rank.local}")
+    arithmetic = pick_precision(precision, device, prefers_bf16=True)
     images = cast("Dataset", dataset.build())
     if split not in (allowed := ("train", *images.unlabeled)):
         raise UsageError(
@@ -94,7 +94,7 @@ def train(
         trained_on = images.split(split)
         val = images.split("val") if "val" in images.splits else None
     make_writable(out, "--out")
-    with bar(f"train {backbone.title}", total=epochs) if place.main else nullcontext(SILENT) as shown:
+    with bar(f"train {backbone.title}", total=epochs) if rank.main else nullcontext(SILENT) as shown:
         at = None
 
         def progress(epoch: int, step: int, steps: int, loss: float) -> None:
@@ -116,24 +116,24 @@ def train(
             progress=progress,
             should_stop=lambda: stop() or launch.orphaned(),
             val=val,
-            report=told,
-            process=place.index,
-            processes=place.count,
+            report=report,
+            process=rank.index,
+            processes=rank.count,
         )
         trainer = load_target(spec.trainer, where=backbone.entry.origin)
-        with plugin_errors(f"training of {backbone.title} fails"), stop.on_signals(heard):
+        with plugin_errors(f"training of {backbone.title} fails"), stop.on_signals(on_signal):
             checkpoint = cast("Path", trainer(job))
     return TrainingResult(checkpoint, at, stop.signal if at else None)
 
 
 def check_job(backbone: Component, recipe: Mapping[str, str], epochs: int, count: int = 1) -> Options:
-    """Checks what is asked of a training, and gives the recipe's options.
+    """Checks the arguments of a training, and returns the recipe's options.
 
     Args:
         backbone: What to train.
         recipe: Options of the training, as texts.
-        epochs: In all.
-        count: Of the processes that share it.
+        epochs: Total number.
+        count: Number of processes that share it.
 
     Raises:
         UsageError: The backbone cannot be trained, or not by several processes, or an argument is wrong.
@@ -142,14 +142,15 @@ def check_job(backbone: Component, recipe: Mapping[str, str], epochs: int, count
     if not spec.trainer:
         raise UsageError(
             f"{backbone.entry.label} cannot be trained",
-            hint=one_of("backbone", attrgetter("trainer")) or "no installed backbone can be",
+            where="SPEC",
+            hint=one_of("backbone", attrgetter("trainer")) or "install a plugin with a backbone that can be trained",
         )
     if count > 1 and not spec.parallel:
         raise UsageError(
             f"{backbone.entry.label} is trained by one process, not by {count}",
             where="--num-processes",
-            hint="leave it out",
+            hint="leave out --num-processes",
         )
     if epochs < 1:
-        raise UsageError(f"--epochs {epochs} trains nothing", hint="1 or more")
+        raise UsageError(f"--epochs {epochs} trains nothing", hint="--epochs 1 or more")
     return option_text.validate(spec.recipe, recipe, f"the recipe of {backbone.entry.label}")

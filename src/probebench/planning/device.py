@@ -1,4 +1,4 @@
-"""Where a network runs and in which arithmetic, when the user leaves it to us."""
+"""The device that a network runs on, and the precision of its arithmetic."""
 
 from __future__ import annotations
 
@@ -15,50 +15,66 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
-def pick_device(wanted: str) -> str:
-    """``auto`` is the first CUDA device, or the CPU.
+def pick_device(requested: str) -> str:
+    """Resolves ``auto`` to the first CUDA device, or to the CPU.
+
+    PyTorch is imported only where a device could be found: the import takes longer than a run that has nothing to do.
 
     Raises:
         UsageError: There is no such device.
     """
+    if requested == "cpu" or (requested == "auto" and not _may_have_accelerator()):
+        return "cpu"
     import torch
 
     available = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-    if wanted == "auto":
+    if requested == "auto":
         return available[0] if available else "cpu"
-    if wanted == "cpu" or wanted in available or (wanted == "cuda" and available):
-        return wanted
-    raise UsageError(f"no device {wanted!r}", where="--device", hint="one of " + ", ".join(["auto", "cpu", *available]))
+    if requested in available or (requested == "cuda" and available):
+        return requested
+    raise UsageError(
+        f"there is no device {requested!r}", where="--device", hint="one of " + ", ".join(["auto", "cpu", *available])
+    )
 
 
-def check_precision(wanted: str) -> None:
-    """Raises an error unless there is such a precision; ``auto`` is one.
-
-    Raises:
-        UsageError: There is none.
-    """
-    if wanted not in PRECISIONS:
-        raise UsageError(f"no precision {wanted!r}", where="--precision", hint=suggest(wanted, PRECISIONS))
+def _may_have_accelerator() -> bool:
+    """Returns False only where no driver is loaded: on Linux, those of NVIDIA, AMD and WSL have device files."""
+    if sys.platform != "linux":
+        return True
+    return any(Path(f"/dev/{name}").exists() for name in ("nvidiactl", "nvidia0", "kfd", "dxg"))
 
 
-def pick_precision(wanted: str, device: str, *, bf16_pays: bool) -> Precision:
-    """``auto`` is bf16 where it pays and the hardware multiplies matrices in it (AMX, CUDA from Ampere on), else fp32.
-
-    Args:
-        wanted: ``auto``, ``fp32`` or ``bf16``.
-        device: What the network runs on.
-        bf16_pays: Whether bf16 is the faster one for this work.
+def check_precision(requested: str) -> None:
+    """Checks the name of a precision, which may be ``auto``.
 
     Raises:
         UsageError: There is no such precision.
     """
-    check_precision(wanted)
-    if wanted != "auto":
-        return cast("Precision", wanted)
-    return "bf16" if bf16_pays and _multiplies_bf16(device) else "fp32"
+    if requested not in PRECISIONS:
+        raise UsageError(f"{requested!r} is not a precision", where="--precision", hint=suggest(requested, PRECISIONS))
 
 
-def _multiplies_bf16(device: str) -> bool:
+def pick_precision(requested: str, device: str, *, prefers_bf16: bool) -> Precision:
+    """Resolves ``auto`` to bf16 where that is faster and the hardware multiplies in it (AMX, CUDA from Ampere on).
+
+    Args:
+        requested: ``auto``, ``fp32`` or ``bf16``.
+        device: What the network runs on.
+        prefers_bf16: Whether bf16 is the faster arithmetic for this network.
+
+    Raises:
+        UsageError: There is no such precision.
+    """
+    check_precision(requested)
+    if requested != "auto":
+        return cast("Precision", requested)
+    return "bf16" if prefers_bf16 and multiplies_bf16(device) else "fp32"
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Returns whether a device multiplies matrices in bf16. Of a CPU under Linux, without importing PyTorch."""
+    if device == "cpu" and (processor := _processor()):
+        return "amx_bf16" in processor.get("flags", "").split()
     import torch
 
     if device.startswith("cuda"):
@@ -67,21 +83,26 @@ def _multiplies_bf16(device: str) -> bool:
 
 
 def device_name(device: str) -> str:
-    """The processor or accelerator behind a device, as its maker calls it."""
+    """Returns the maker's name of the processor or accelerator behind a device."""
     if device.startswith("cuda"):
         import torch
 
         return torch.cuda.get_device_name(device)
+    return _processor().get("model name") or platform.processor() or platform.machine()
+
+
+def _processor() -> dict[str, str]:
+    """Returns what Linux reports of the first processor; nothing on other systems."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        return {}
+    pairs = (line.partition(":") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def peak_memory_mb() -> float | None:
-    """Largest resident memory of this process so far, in MiB; None where the system does not tell."""
+    """Returns the largest resident memory of this process so far, in MiB; None where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

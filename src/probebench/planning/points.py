@@ -1,32 +1,51 @@
-"""What is read from a backbone: taps, levels and pool as they were asked for, as points of one network."""
+"""Points: the taps, levels and pool of a request, resolved for one backbone."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from probebench.api import CLEAN, PluginError, Point, Tap, UsageError, pool_for, pooled_shape
+from probebench.planning.request import RequestError
 from probebench.util.errors import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from probebench.api import Backbone, Level
-    from probebench.planning.jobs import Job
     from probebench.planning.protocol import Extractor
-    from probebench.planning.request import Request
 
 ALL = "all"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What is read from a backbone.
+class RequestedPoints:
+    """The points of a job as they were written.
+
+    Attributes:
+        taps: Names or aliases; ``all`` for every tap; empty for the backbone's default taps.
+        levels: As the backbone writes them; empty for its default levels.
+        pool: How feature maps become vectors.
+        only_contender: Whether the backbone must have every tap and level. Beside another contender, one with a single
+            tap is read there, and one without noise levels is read ``clean``.
+        fixed: The options that a protocol fixes, such as ``--taps``, and the name of that protocol.
+    """
+
+    taps: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
+    pool: str = "gap"
+    only_contender: bool = True
+    fixed: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class ResolvedPoints:
+    """The points that are read from one backbone.
 
     Attributes:
         taps: By id.
-        levels: By id.
+        levels: By id, from the least noise to the most.
         points: Every tap at every level, shallow taps first, then by level.
     """
 
@@ -36,26 +55,65 @@ class Reading:
 
     @property
     def shapes(self) -> dict[Point, tuple[int, ...]]:
-        """Of each point, the shape that a vector is the flattened form of."""
+        """For each point the shape that its flattened vector has."""
         return {point: pooled_shape(self.taps[point.tap], point.pool) for point in self.points}
 
 
-def extractor_point(backbone: Backbone, image_size: tuple[int, int], extractor: Extractor) -> Point:
-    """The point that a measure of drawn images is taken at.
+def resolve_points(backbone: Backbone, image_size: tuple[int, int], requested: RequestedPoints) -> ResolvedPoints:
+    """Resolves taps, levels and pool for a backbone.
+
+    Args:
+        backbone: The backbone, built.
+        image_size: Height and width of the images.
+        requested: What was written.
+
+    Raises:
+        RequestError: There is no such tap or level, or the pool does not fit.
+        UsageError: The backbone cannot take the images.
+        PluginError: The backbone has no tap to read.
+    """
+    known = backbone.taps(image_size)
+    try:
+        return _resolve(backbone, known, requested)
+    except UsageError as error:
+        protocol = requested.fixed.get(error.where or "")
+        where = f"protocol {protocol}" if protocol else error.where
+        raise RequestError(error.what, where=where, hint=error.hint) from error
+
+
+def _resolve(backbone: Backbone, known: Sequence[Tap], requested: RequestedPoints) -> ResolvedPoints:
+    taps = list(known) if len(known) == 1 and not requested.only_contender else _taps(known, requested.taps)
+    if not taps:
+        raise PluginError(
+            "the backbone has no default tap",
+            where=type(backbone).__name__,
+            hint=f"--taps {known[-1].id}" if known else "",
+        )
+    levels = list(backbone.levels())
+    if requested.levels and (requested.only_contender or [level.id for level in levels] != [CLEAN.id]):
+        levels = [backbone.level(text) for text in requested.levels]
+    # Ascending, in any order of the request: of equal values on val the lower level is chosen.
+    ascending = {level.id: level for level in sorted(levels, key=_noise)}
+    points = [Point(tap.id, level, pool_for(tap, requested.pool)) for tap in taps for level in ascending]
+    return ResolvedPoints({tap.id: tap for tap in taps}, ascending, tuple(points))
+
+
+def resolve_extractor_point(backbone: Backbone, image_size: tuple[int, int], extractor: Extractor) -> Point:
+    """Resolves the point that a measure of generated images is computed at.
 
     Args:
         backbone: The extractor, built.
         image_size: Height and width of the images.
-        extractor: What the user asked for.
+        extractor: What was written.
 
     Raises:
-        UsageError: There is no such tap, level or pool, or several levels and none is named.
+        RequestError: There is no such tap, level or pool, or no level is named and there are several.
     """
     try:
         return _one_point(backbone, image_size, extractor.point)
     except UsageError as error:
         where = f"option point of {extractor.component.title}, an extractor"
-        raise UsageError(error.what, where=where, hint=error.hint) from error
+        raise RequestError(error.what, where=where, hint=error.hint) from error
 
 
 def _one_point(backbone: Backbone, image_size: tuple[int, int], text: str) -> Point:
@@ -66,62 +124,29 @@ def _one_point(backbone: Backbone, image_size: tuple[int, int], text: str) -> Po
     levels = [backbone.level(level_name)] if level_name else list(backbone.levels())
     if len(levels) > 1:
         raise UsageError(
-            f"it has {len(levels)} noise levels, and a measure is taken at one", hint=f"point={tap.id}@{levels[0].id}"
+            f"the extractor has {len(levels)} noise levels, and a measure is computed at one",
+            hint=f"point={tap.id}@{levels[0].id}",
         )
     return Point(tap.id, levels[0].id, pool_for(tap, pool or "gap"))
-
-
-def reading(backbone: Backbone, image_size: tuple[int, int], job: Job) -> Reading:
-    """Resolves taps, levels and pool of a job for its backbone.
-
-    Args:
-        backbone: What is read.
-        image_size: Height and width of the images.
-        job: What is asked of it.
-
-    Raises:
-        UsageError: There is no such tap or level, the pool does not fit, or the backbone cannot take the images.
-        PluginError: The backbone has no tap to read.
-    """
-    try:
-        return _reading(backbone, image_size, job.request, alone=job.alone)
-    except UsageError as error:
-        if protocol := job.fixed.get(error.where or ""):
-            raise UsageError(error.what, where=f"protocol {protocol}", hint=error.hint) from error
-        raise
-
-
-def _reading(backbone: Backbone, image_size: tuple[int, int], request: Request, *, alone: bool) -> Reading:
-    known = backbone.taps(image_size)
-    taps = list(known) if len(known) == 1 and not alone else _taps(known, request.taps)
-    if not taps:
-        raise PluginError("no tap is read by default", where=type(backbone).__name__, hint="name some with --taps")
-    found = list(backbone.levels())
-    if request.levels and (alone or [level.id for level in found] != [CLEAN.id]):
-        found = [backbone.level(text) for text in request.levels]
-    # Ascending, however they were asked for: of equal values on val the lower level wins.
-    levels = {level.id: level for level in sorted(found, key=_noise)}
-    points = [Point(tap.id, level, pool_for(tap, request.pool)) for tap in taps for level in levels]
-    return Reading({tap.id: tap for tap in taps}, levels, tuple(points))
 
 
 def _noise(level: Level) -> float:
     return math.inf if level.sigma is None else level.sigma
 
 
-def _taps(known: Sequence[Tap], wanted: Sequence[str]) -> list[Tap]:
-    if not wanted:
+def _taps(known: Sequence[Tap], requested: Sequence[str]) -> list[Tap]:
+    if not requested:
         return [tap for tap in known if tap.default]
-    if tuple(wanted) == (ALL,):
+    if tuple(requested) == (ALL,):
         return list(known)
     names = {name.casefold(): tap for tap in known for name in (tap.id, *tap.aliases)}
-    if missing := [name for name in wanted if name.casefold() not in names]:
-        raise UsageError(f"no tap {missing[0]!r}", where="--taps", hint=_suggest_tap(missing[0], known))
-    chosen = {names[name.casefold()].id for name in wanted}
+    if missing := [name for name in requested if name.casefold() not in names]:
+        raise UsageError(f"no tap is called {missing[0]!r}", where="--taps", hint=_suggest_tap(missing[0], known))
+    chosen = {names[name.casefold()].id for name in requested}
     return [tap for tap in known if tap.id in chosen]
 
 
 def _suggest_tap(word: str, known: Sequence[Tap]) -> str:
-    """The tap that may have been meant, a fine one too; where nothing is close the default ones, which fit a line."""
+    """Names the closest tap, a fine one too; where none is close, the default taps, which fit in one line."""
     hint = suggest(word, [tap.id for tap in known])
     return hint if hint.startswith("did") else suggest(word, [tap.id for tap in known if tap.default])

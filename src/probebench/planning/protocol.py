@@ -1,7 +1,6 @@
 """Protocols: every setting that can change a probe's number, named and hashed.
 
-The hash stands in every record. Rows of different hashes are never ranked together, so a changed default cannot pass
-unseen.
+Every record holds the hash, and rows of different hashes are never ranked together. So a changed default is seen.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from probebench.api import ViewOptions
 from probebench.planning import protocol_files
 from probebench.plugins import option_text
 from probebench.plugins.entrypoints import normalise
-from probebench.plugins.registry import Component, Registry, compose, consumes, consumes_samples, resolve
+from probebench.plugins.registry import Component, compose, consumes, consumes_samples, installed, resolve
 from probebench.records.schema import Protocol
 from probebench.util.errors import PluginError, ProbebenchError, UsageError, suggest
 from probebench.util.hashing import digest
@@ -40,7 +39,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Extractor:
-    """Whose features a measure of drawn images is taken on.
+    """The backbone whose features a measure of generated images is computed on.
 
     Attributes:
         component: The backbone.
@@ -53,15 +52,15 @@ class Extractor:
 
 @dataclass(frozen=True)
 class RuledProbe:
-    """A probe, and the protocol that its records state.
+    """A probe, and the protocol that its records name.
 
     Attributes:
-        probe: What is fitted. A measure of drawn images names its extractor by the shortest title, without places.
+        probe: What is fitted. A measure of generated images names its extractor by the shortest title, without paths.
         protocol: Name, hash and document.
-        pool: What the protocol fixes; empty where that is left to the run.
-        taps: The same.
-        levels: The same.
-        extractor: Of a measure of drawn images; None for a probe of features.
+        pool: The pool that the protocol fixes; empty where the run chooses it.
+        taps: The taps that it fixes.
+        levels: The levels that it fixes.
+        extractor: Of a measure of generated images; None for a probe of features.
     """
 
     probe: Component
@@ -72,41 +71,41 @@ class RuledProbe:
     extractor: Extractor | None = None
 
     @property
-    def tunes(self) -> bool:
-        """Whether it trains the backbone."""
+    def finetunes(self) -> bool:
+        """Whether the probe trains the backbone."""
         return consumes(self.probe.entry) == "backbone"
 
     @property
     def logits(self) -> bool:
-        """Whether the probe, or the one it wraps, may state probabilities; see `ProbeSpec`."""
+        """Whether the probe, or the one that it wraps, may give probabilities; see `ProbeSpec`."""
         return all(cast("ProbeSpec", one.entry.spec).logits for one in (self.probe, self.probe.inner) if one)
 
     @property
     def views(self) -> str:
-        """Of the train images, what the probe, or the one it wraps, is trained on; see `ViewOptions`."""
+        """The views of the train images that the probe, or the one that it wraps, is trained on; see `ViewOptions`."""
         options = (self.probe.inner or self.probe).options
         return options.views if isinstance(options, ViewOptions) else "none"
 
 
-def plain(text: str, registry: Registry | None = None) -> RuledProbe:
-    """A probe as its spec says. The protocol is called by the probe's title, in which every option set is seen.
+def plain(text: str) -> RuledProbe:
+    """Returns a probe with the options of its spec. Its protocol has the probe's title, which shows every option set.
 
     Raises:
         UsageError: The spec is wrong.
-        PluginError: The probe is there and cannot be used.
+        PluginError: The probe is installed and cannot be used.
     """
-    probe, extractor = _with_extractor(resolve("probe", text, registry), registry)
+    probe, extractor = _with_extractor(resolve("probe", text))
     document = _document(probe, extractor)
     return RuledProbe(probe, Protocol(name=probe.title, hash=digest(document), document=document), extractor=extractor)
 
 
-def _with_extractor(probe: Component, registry: Registry | None) -> tuple[Component, Extractor | None]:
-    """Resolves what a measure of drawn images reads features with; a probe of features is left as it is."""
+def _with_extractor(probe: Component) -> tuple[Component, Extractor | None]:
+    """Resolves the extractor of a measure of generated images; returns a probe of features unchanged."""
     if not consumes_samples(probe.entry):
         return probe, None
     options = cast("SampleOptions", probe.options)
     try:
-        component = resolve("backbone", options.extractor, registry)
+        component = resolve("backbone", options.extractor)
     except UsageError as error:
         raise UsageError(error.what, where=f"option extractor of {probe.entry.label}", hint=error.hint) from error
     shown = options.model_copy(update={"extractor": component.title})
@@ -136,14 +135,14 @@ def _document(probe: Component, extractor: Extractor | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Named:
-    """A named protocol, read.
+    """A named protocol whose document has been read.
 
     Attributes:
-        label: The shortest name that means it.
+        label: The shortest unique name.
         distribution: Normalised name of the distribution it comes from.
         origin: Distribution and version, for messages.
-        document: What it says.
-        probes: The probes that were asked for.
+        document: Its content.
+        probes: The probes that were requested.
     """
 
     label: str
@@ -152,28 +151,27 @@ class Named:
     document: Document
     probes: tuple[str, ...]
 
-    def ruled(self, dataset: RegistryEntry | None, registry: Registry) -> tuple[RuledProbe, ...]:
-        """Its probes, as it wants them run on a dataset.
+    def ruled(self, dataset: RegistryEntry | None) -> tuple[RuledProbe, ...]:
+        """Returns its probes with the options that it prescribes for a dataset.
 
         Args:
-            dataset: What it is run on; None for what holds where nothing else is said.
-            registry: Where probes are looked up.
+            dataset: The dataset; None for the options that hold for datasets without rules of their own.
 
         Raises:
             PluginError: A probe is not installed, or does not have an option or value that the document gives it.
         """
-        return tuple(self._ruled(name, dataset, registry) for name in self.probes)
+        return tuple(self._ruled(name, dataset) for name in self.probes)
 
-    def _ruled(self, name: str, dataset: RegistryEntry | None, registry: Registry) -> RuledProbe:
+    def _ruled(self, name: str, dataset: RegistryEntry | None) -> RuledProbe:
         rules = self.document.probes[name]
         where = f"protocol {self.label} of {self.origin}"
-        entry = self._entry(rules.probe or name, registry, where)
+        entry = self._entry(rules.probe or name, where)
         special = rules.datasets.get(dataset.spec.name, {}) if dataset else {}
         try:
             options = option_text.validate(entry.spec.options, {**rules.options, **special}, entry.label)
         except UsageError as error:
             raise PluginError(f"{entry.label}: {error.what}", where=where, hint=error.hint) from error
-        probe, extractor = _with_extractor(compose(entry, options, registry), registry)
+        probe, extractor = _with_extractor(compose(entry, options))
         title = f"{self.label}:{name}"
         document = {**_document(probe, extractor), "protocol": {"name": title, "version": rules.version}}
         pool = rules.pool or self.document.pool
@@ -186,20 +184,20 @@ class Named:
         protocol = Protocol(name=title, hash=digest(document), document=document)
         return RuledProbe(probe, protocol, pool, self.document.taps, self.document.levels, extractor=extractor)
 
-    def _entry(self, name: str, registry: Registry, where: str) -> RegistryEntry:
-        """The probe; of a short name, that of the protocol's own distribution comes first."""
-        own = registry.look_up("probe", f"{self.distribution}/{name}") if "/" not in name else None
+    def _entry(self, name: str, where: str) -> RegistryEntry:
+        """Finds a probe; for a short name, the protocol's own distribution comes first."""
+        own = installed().look_up("probe", f"{self.distribution}/{name}") if "/" not in name else None
         try:
-            return registry.find("probe", own.qualified if own else name)
+            return installed().find("probe", own.qualified if own else name)
         except ProbebenchError as error:
             raise PluginError(
-                f"it needs the probe {name!r}: {error.what}", where=where, hint="probebench list probes"
+                f"the protocol needs the probe {name!r}: {error.what}", where=where, hint="probebench list probes"
             ) from error
 
 
-def known(registry: Registry) -> list[tuple[str, str, str, ProtocolSpec]]:
-    """The installed protocols: label, distribution, version and card, sorted."""
-    found = [(p.distribution, p.version, card) for p in registry.discovery.plugins for card in p.protocols]
+def known() -> list[tuple[str, str, str, ProtocolSpec]]:
+    """Returns the installed protocols, sorted: label, distribution, version and spec."""
+    found = [(p.distribution, p.version, card) for p in installed().discovery.plugins for card in p.protocols]
     names = [card.name for _, _, card in found]
     return sorted(
         (card.name if names.count(card.name) == 1 else f"{owner}/{card.name}", owner, version, card)
@@ -207,26 +205,28 @@ def known(registry: Registry) -> list[tuple[str, str, str, ProtocolSpec]]:
     )
 
 
-def find(text: str, registry: Registry) -> Named:
-    """Reads the protocol that ``NAME``, ``DISTRIBUTION/NAME`` or either with ``:PROBE`` means.
+def find(text: str) -> Named:
+    """Reads the protocol that ``NAME`` or ``DISTRIBUTION/NAME`` names, or one probe of it with ``:PROBE``.
 
     Raises:
-        UsageError: There is none, the name is given by several distributions, or it has no such probe.
+        UsageError: There is no such protocol or probe, or several distributions have a protocol of that name.
         PluginError: Its document is not valid.
     """
     name, colon, probe = text.strip().partition(":")
     owner, slash, short = name.rpartition("/")
-    protocols = known(registry)
+    protocols = known()
     matches = [item for item in protocols if item[3].name == short and (not slash or normalise(owner) == item[1])]
     if len(matches) > 1:
         raise UsageError(
-            f"protocol {name!r} is given by " + " and ".join(f"{owner} {version}" for _, owner, version, _ in matches),
-            hint="say which: " + " or ".join(label for label, _, _, _ in matches),
+            f"several distributions have a protocol {name!r}: "
+            + " and ".join(f"{owner} {version}" for _, owner, version, _ in matches),
+            hint="write " + " or ".join(label for label, _, _, _ in matches),
         )
     if not matches:
         labels = [label for label, _, _, _ in protocols]
         raise UsageError(
-            f"no protocol {name!r}", hint=suggest(name, labels, "available") if labels else "none is installed"
+            f"no protocol is called {name!r}",
+            hint=suggest(name, labels, "available") if labels else "install a plugin that provides protocols",
         )
     label, owner, version, card = matches[0]
     document = protocol_files.read(card, f"{owner} {version}")

@@ -1,4 +1,4 @@
-"""Protocol documents: TOML files that say how probes are run, where that comes from, and what had to be decided."""
+"""Protocol documents: TOML files with the settings of probes, their source, and what the source leaves open."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ class Source(_Model):
     work: Text = Field(description="Author, title, year, and where to find it.")
     section: str = Field("", description="Where in the work the settings are stated.")
     repository: str = Field("", description="Of the authors' code.")
-    file: str = Field("", description="In the repository, where the settings stand.")
+    file: str = Field("", description="File in the repository that holds the settings.")
 
 
 class ProbeRules(_Model):
-    """How one probe is run. Its table is called by the probe's name, or otherwise where a probe is run in two ways."""
+    """The settings of one probe. Its table has the name of the probe, or another where a probe is run in two ways."""
 
     probe: str = Field("", description="Name of the probe; empty where the table has it.")
     pool: str = Field("", description="For this probe alone; empty for the document's.")
     version: Annotated[int, Field(ge=1)] = Field(description="Raised with every change of a setting.")
-    options: Options = Field(description="Of the probe; those left out have its defaults.")
+    options: Options = Field(description="Of the probe; the others keep their defaults.")
     datasets: dict[str, Options] = Field({}, description="Options that differ on the dataset of that name.")
 
 
 class Choice(_Model):
-    """Something that the source leaves open."""
+    """A setting that the source leaves open."""
 
     field: Text = Field(description="``probes.NAME.OPTION``, ``pool``, ``taps``, ``levels``, or another word.")
-    reading: Text = Field(description="What it is here.")
+    reading: Text = Field(description="Its value here.")
     reason: Text
 
 
 class Departure(_Model):
-    """Something that the source does otherwise."""
+    """A setting that differs from the source."""
 
     field: Text
     source: Text = Field(description="What the source does.")
@@ -62,7 +62,7 @@ class Departure(_Model):
 
 
 class Document(_Model):
-    """A protocol document. What it leaves out of pool, taps and levels is left to the run."""
+    """A protocol document. Pool, taps and levels that it leaves out are chosen by the run."""
 
     name: Text
     summary: Text = Field(description="One line for `probebench protocol list`.")
@@ -75,7 +75,7 @@ class Document(_Model):
     departures: tuple[Departure, ...] = ()
 
     @model_validator(mode="after")
-    def _readings_are_what_is_run(self) -> Self:
+    def _check_readings(self) -> Self:
         values = settings(self)
         for choice in self.open:
             known = choice.field in values
@@ -87,7 +87,7 @@ class Document(_Model):
 
 
 def settings(document: Document) -> dict[str, str]:
-    """Every setting by its dotted name, as text; points that are left to the run are not among them."""
+    """Returns every setting by its dotted name, as text, without the points that the run chooses."""
     points = {"pool": document.pool, "taps": write_value(document.taps), "levels": write_value(document.levels)}
     found = {name: value for name, value in points.items() if value}
     for probe, rules in document.probes.items():
@@ -105,11 +105,11 @@ def read(spec: ProtocolSpec, origin: str) -> Document:
     """Reads the document of a protocol.
 
     Args:
-        spec: Its card.
+        spec: The protocol.
         origin: Distribution and version that it comes from, for errors.
 
     Raises:
-        PluginError: The file cannot be read, is not TOML, or does not hold what it must; all of that is named.
+        PluginError: The file cannot be read, is not TOML, or is not a valid document; every fault is named.
     """
     import tomllib
 
@@ -123,10 +123,14 @@ def read(spec: ProtocolSpec, origin: str) -> Document:
     try:
         document = Document.model_validate(values)
     except ValidationError as error:
-        what, hint = _complaint(error)
+        what, hint = _faults(error)
         raise PluginError(f"protocol {spec.name}: {what}", where=where, hint=hint) from error
     if document.name != spec.name:
-        raise PluginError(f"protocol {spec.name} calls itself {document.name!r}", where=where)
+        raise PluginError(
+            f"the document of protocol {spec.name} has the name {document.name!r}",
+            where=where,
+            hint=f'name = "{spec.name}"',
+        )
     return document
 
 
@@ -137,8 +141,8 @@ def _file(document: str | Path) -> Traversable:
     return files(package).joinpath(path)
 
 
-def _complaint(error: ValidationError) -> tuple[str, str | None]:
-    """All that is wrong, in one line, and a hint where a key is none of those that may stand there."""
+def _faults(error: ValidationError) -> tuple[str, str | None]:
+    """Returns all faults in one line, and a hint for the first key that is not known."""
     parts, hint = [], None
     for detail in error.errors(include_url=False):
         path = [str(step) for step in detail["loc"]]
@@ -158,5 +162,5 @@ _TABLES: dict[str, type[_Model]] = {"source": Source, "probes": ProbeRules, "ope
 
 
 def _keys(path: list[str]) -> list[str]:
-    """The keys that may stand in a table."""
+    """Returns the keys of a table."""
     return list((_TABLES[path[0]] if path else Document).model_fields)

@@ -1,4 +1,4 @@
-"""Downloads of datasets and weights: done by the component's own function, shown by the core."""
+"""Downloads datasets and weights with the component's function, and shows the progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MB = 1e6
 
 
 def can_fetch(entry: RegistryEntry) -> bool:
-    """Whether a dataset or backbone brings a function that downloads it."""
+    """Returns whether a dataset or backbone has a function that downloads it."""
     return bool(_target(entry))
 
 
@@ -29,15 +29,15 @@ def _target(entry: RegistryEntry) -> str:
 
 
 def fetch(component: Component) -> None:
-    """Downloads and verifies what is missing of a dataset or backbone, with a bar for each file.
+    """Downloads and verifies the missing files of a dataset or backbone, with a progress bar for each file.
 
     Args:
-        component: What is wanted, with its options.
+        component: The dataset or backbone.
 
     Raises:
-        UsageError: It cannot be downloaded.
+        UsageError: The component has no function for downloads.
         DataError: A file is damaged, cannot be downloaded, or cannot be written.
-        PluginError: Its function cannot be imported, or fails in another way.
+        PluginError: The function cannot be imported, or fails in another way.
     """
     if not can_fetch(component.entry):
         kind = component.entry.kind
@@ -52,7 +52,7 @@ def fetch(component: Component) -> None:
         def progress(file: str, done: int, total: int) -> None:
             nonlocal name, shown, before
             if shown is None or file != name or done < before:
-                stack.close()  # the bar of the file before
+                stack.close()  # the bar of the previous file
                 name = file
                 shown = stack.enter_context(bar(f"{file}, MB", total / _MB if total else None))
             shown.set_completed(done / _MB)
@@ -63,7 +63,7 @@ def fetch(component: Component) -> None:
 
 
 def fetch_missing(components: Iterable[Component]) -> None:
-    """What ``--download`` does: those that cannot be downloaded, or need not be, are passed over.
+    """Downloads the components for ``--download``; those without a function for downloads are ignored.
 
     Raises:
         DataError: As `fetch`.

@@ -1,4 +1,4 @@
-"""Which installed distributions say that they have plugins. Nothing of them is imported here."""
+"""Finds the installed distributions with plugins, without importing them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ GROUP = "probebench"
 """The one entry-point group."""
 
 SELECTION = "PROBEBENCH_PLUGINS"
-"""Environment variable with the distributions to load, joined by commas; empty loads none."""
+"""Environment variable with the distributions to load, separated by commas; an empty value loads none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PluginDistribution:
     """A distribution with entry points in the group.
 
     Attributes:
         distribution: Its normalised name.
         version: Its version.
         entry_points: Name and value of each entry point, sorted.
-        location: The folder it is installed in.
-        error: What is wrong with its metadata, if anything.
+        location: The folder in which it is installed.
+        error: What is wrong with its metadata; empty if nothing is.
     """
 
     distribution: str
@@ -34,23 +34,23 @@ class Found:
 
 
 def normalise(name: str) -> str:
-    """A distribution's name in the one spelling that is compared (PEP 503)."""
+    """Returns a distribution's name in the normalised spelling (PEP 503), for comparisons."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def selection() -> frozenset[str] | None:
-    """The distributions that `SELECTION` allows; None when it is not set and all are allowed."""
+    """Returns the distributions that `SELECTION` allows; None if it is not set, which allows all."""
     text = os.environ.get(SELECTION)
     return None if text is None else frozenset(normalise(name.strip()) for name in text.split(",") if name.strip())
 
 
-def scan() -> tuple[Found, ...]:
-    """All distributions with entry points in the group, sorted by name.
+def scan() -> tuple[PluginDistribution, ...]:
+    """Returns all distributions with entry points in the group, sorted by name.
 
-    Where two of one name are installed, the first on the import path counts, as for imports; the result says so
-    unless they are the same.
+    If two distributions have the same name, the first on the import path is used, as for imports; the result has an
+    error unless both are the same.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, PluginDistribution] = {}
     for distribution in metadata.distributions():
         item = _read(distribution)
         if item is None:
@@ -62,20 +62,22 @@ def scan() -> tuple[Found, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def _read(distribution: metadata.Distribution) -> Found | None:
+def _read(distribution: metadata.Distribution) -> PluginDistribution | None:
     try:
         text = distribution.read_text("entry_points.txt") or ""
     except (OSError, UnicodeDecodeError):
-        return None  # whatever it is, nothing says that it is a plugin
+        return None  # it cannot be recognised as a plugin
     if f"[{GROUP}]" not in text:
         return None
     location = str(distribution.locate_file(""))
     name, version = distribution.metadata["Name"], distribution.metadata["Version"]
     if not name or not version:
-        return Found("unknown", "", (), location, error=f"a distribution in {location} lacks a name or a version")
-    # Parsed here and not with `metadata.entry_points()`: there, one malformed file breaks the listing of all.
+        return PluginDistribution(
+            "unknown", "", (), location, error=f"a distribution in {location} lacks a name or a version"
+        )
+    # Not read with `metadata.entry_points()`, which fails for all distributions if one file is malformed.
     try:
         pairs = sorted((point.name, point.value) for point in distribution.entry_points if point.group == GROUP)
     except (TypeError, ValueError) as error:
-        return Found(normalise(name), version, (), location, error=f"malformed entry_points.txt: {error}")
-    return Found(normalise(name), version, tuple(pairs), location)
+        return PluginDistribution(normalise(name), version, (), location, error=f"malformed entry_points.txt: {error}")
+    return PluginDistribution(normalise(name), version, tuple(pairs), location)

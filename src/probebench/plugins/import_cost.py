@@ -1,4 +1,4 @@
-"""What the import of a plugin's light module costs every command, measured where nothing is loaded yet."""
+"""Measures how long the import of a plugin's light module takes, which delays every command, in a fresh process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from probebench.plugins.discovery import HEAVY
 
-# The plugin API is loaded first: its cost is the core's. What the plugin prints goes to stderr.
+# The plugin API is imported first, because the core needs it anyway. The plugin's output goes to stderr.
 _SCRIPT = """
 import importlib, json, sys, time
 sys.path[:] = json.loads(sys.argv[2])
@@ -24,27 +24,27 @@ json.dump({"seconds": seconds, "modules": sorted(set(sys.modules) - before)}, ou
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
+class ImportCost:
     """The cost of an import.
 
     Attributes:
         seconds: Wall time.
-        heavy: Those of `probebench.plugins.discovery.HEAVY` that came with it.
+        heavy: Modules of `probebench.plugins.discovery.HEAVY` that the import loaded.
     """
 
     seconds: float
     heavy: tuple[str, ...]
 
 
-def measure(module: str) -> Footprint | None:
-    """Imports a module in a fresh interpreter with this one's import path.
+def measure_import(module: str) -> ImportCost | None:
+    """Imports a module in a fresh interpreter with the import path of this one.
 
     Returns:
-        None when the import fails there.
+        None if the import fails there.
     """
     command = [sys.executable, "-c", _SCRIPT, module, json.dumps(sys.path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no word of a stranger
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no untrusted input
     if done.returncode != 0:
         return None
     result = json.loads(done.stdout)
-    return Footprint(result["seconds"], tuple(name for name in HEAVY if name in result["modules"]))
+    return ImportCost(result["seconds"], tuple(name for name in HEAVY if name in result["modules"]))

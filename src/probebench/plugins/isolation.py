@@ -1,4 +1,4 @@
-"""Exceptions that a plugin's code raises, as errors that name the plugin."""
+"""Turns exceptions of a plugin's code into errors that name the plugin."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def plugin_errors(what: str, *, where: str | None = None) -> Iterator[None]:
-    """Blames a plugin for the exceptions that its code raises.
+    """Converts the exceptions of a block that runs a plugin's code.
 
     Args:
         what: What failed.
-        where: On what.
+        where: The plugin or component.
 
     Raises:
-        PluginError: Anything but a `ProbebenchError` came out of the block.
+        PluginError: The block raised an exception that is not a `ProbebenchError`.
     """
     try:
         yield
     except ProbebenchError:
         raise
     except Exception as error:
-        # The first line says it: PyTorch adds whole stack traces to some of its messages.
+        # Only the first line of the message: PyTorch adds stack traces to some of its messages.
         cause = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
         raise PluginError(f"{what}: {cause}", where=where, hint="run again with --debug for the traceback") from error

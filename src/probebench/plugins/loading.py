@@ -1,4 +1,4 @@
-"""Loading one entry point: whatever its code does, the result is a `Plugin`, a list of `Problem`, or both."""
+"""Loads one entry point. The result is a `Plugin`, a list of `Problem`, or both, whatever the plugin's code does."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from probebench.plugins.entrypoints import Found
+    from probebench.plugins.entrypoints import PluginDistribution
 
 Result = TypeVar("Result")
 Kind = Literal["backbone", "dataset", "probe"]
 Stage = Literal["metadata", "selection", "import", "api", "hooks", "spec", "collision", "requires"]
 
 HEAVY = ("diffusers", "scipy", "sklearn", "timm", "torch", "torchvision", "transformers")
-"""Modules that cost a second or so to import: an entry point that brings one slows every command."""
+"""Modules whose import takes about a second: an entry point that imports one slows every command."""
 
 _HOOKS: dict[str, type[Spec | ProtocolSpec]] = {
     "probebench_backbones": BackboneSpec,
@@ -45,19 +45,19 @@ _KINDS: dict[type[Spec], Kind] = {BackboneSpec: "backbone", DatasetSpec: "datase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
-    """An entry point that was loaded.
+    """A loaded entry point.
 
     Attributes:
         entry_point: Its name.
-        module: The light module it names.
-        distribution: Normalised name of the distribution it belongs to.
+        module: Its light module.
+        distribution: Normalised name of its distribution.
         version: Version of that distribution.
         api: The module's ``PROBEBENCH_API``.
-        specs: The components it yields.
-        import_seconds: What its import took in this process.
-        heavy: Those of `HEAVY` that its import brought into this process. A module that was there before is not
+        specs: The specs of its components.
+        import_seconds: Duration of its import in this process.
+        heavy: Modules of `HEAVY` that its import loaded in this process. Modules that were loaded before are not
             counted; `probebench.plugins.import_cost` measures in a fresh process.
-        protocols: The protocols it yields.
+        protocols: The specs of its protocols.
     """
 
     entry_point: str
@@ -73,16 +73,16 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that is wrong with a plugin.
+    """A problem of a plugin.
 
     Attributes:
-        entry_point: Its name; empty when the whole distribution is meant.
+        entry_point: Its name; empty if the problem is one of the whole distribution.
         distribution: Normalised name of the distribution.
         version: Version of the distribution.
-        stage: How far it got.
+        stage: The step of loading that failed.
         error: What is wrong, in one line.
         hint: What to do about it; may be empty.
-        kind: Kind of the one component that is affected, if it is only one.
+        kind: Kind of the affected component, if it is only one.
         name: Short name of that component.
     """
 
@@ -97,49 +97,52 @@ class Problem:
 
     @property
     def origin(self) -> str:
-        """Distribution, version and entry point, as far as they are known; for messages."""
+        """Distribution, version and entry point, as far as they are known, for messages."""
         owner = f"{self.distribution} {self.version}".strip()
         return f"{owner}, entry point {self.entry_point!r}" if self.entry_point else owner
 
 
 def kind_of(spec: Spec) -> Kind:
-    """The kind of component that a spec describes."""
+    """Returns the kind of component that a spec describes."""
     return next(kind for expected, kind in _KINDS.items() if isinstance(spec, expected))
 
 
-class Loading:
-    """One entry point on its way in.
+class EntryPointLoader:
+    """Loads one entry point.
 
     Args:
-        found: The distribution.
+        distribution: The distribution of the entry point.
         name: Name of the entry point.
         target: Its value: the module.
-        given: What is there already, by kind, distribution and name, and the entry point that gave it; extended.
+        provided: Components of the entry points that were loaded before, by kind, distribution and name, with the
+            entry point that provides each. The components of this entry point are added.
     """
 
-    def __init__(self, found: Found, name: str, target: str, given: dict[tuple[str, str, str], str]) -> None:
-        self.found, self.name, self.target, self.given = found, name, target, given
+    def __init__(
+        self, distribution: PluginDistribution, name: str, target: str, provided: dict[tuple[str, str, str], str]
+    ) -> None:
+        self.distribution, self.name, self.target, self.provided = distribution, name, target, provided
         self.problems: list[Problem] = []
 
     def load(self) -> Plugin | None:
-        """Goes through all stages; None when the module cannot be used at all."""
+        """Runs all steps. Returns None if no component of the module can be used."""
         loaded, started = set(sys.modules), time.perf_counter()
-        module, error = _attempt(functools.partial(_import, self.target))
+        module, error = _call(functools.partial(_import, self.target))
         seconds = time.perf_counter() - started
         if module is None:
-            self._report("import", _describe(error), reinstall(self.found.distribution))
+            self._report("import", _describe(error), reinstall(self.distribution.distribution))
             return None
-        if not self._speaks_our_api(module):
+        if not self._has_our_api(module):
             return None
-        cards = self._cards(module)
+        specs = self._specs(module)
         return Plugin(
             entry_point=self.name,
             module=self.target,
-            distribution=self.found.distribution,
-            version=self.found.version,
+            distribution=self.distribution.distribution,
+            version=self.distribution.version,
             api=API_VERSION,
-            specs=tuple(card for card in cards if isinstance(card, Spec) and self._admits(card)),
-            protocols=tuple(card for card in cards if isinstance(card, ProtocolSpec) and self._is_new(card)),
+            specs=tuple(spec for spec in specs if isinstance(spec, Spec) and self._is_offered(spec)),
+            protocols=tuple(spec for spec in specs if isinstance(spec, ProtocolSpec) and self._is_new(spec)),
             import_seconds=seconds,
             heavy=tuple(name for name in HEAVY if name in sys.modules and name not in loaded),
         )
@@ -148,8 +151,8 @@ class Loading:
         self.problems.append(
             Problem(
                 entry_point=self.name,
-                distribution=self.found.distribution,
-                version=self.found.version,
+                distribution=self.distribution.distribution,
+                version=self.distribution.version,
                 stage=stage,
                 error=error,
                 hint=hint,
@@ -158,54 +161,61 @@ class Loading:
             )
         )
 
-    def _speaks_our_api(self, module: ModuleType) -> bool:
-        number, error = _attempt(lambda: getattr(module, "PROBEBENCH_API", None))
+    def _has_our_api(self, module: ModuleType) -> bool:
+        number, error = _call(lambda: getattr(module, "PROBEBENCH_API", None))
         if error is None and type(number) is int and number == API_VERSION:
             return True
         if error is not None or number is None:
-            self._report("api", f"module {self.target} does not say PROBEBENCH_API = {API_VERSION}")
+            self._report(
+                "api",
+                f"module {self.target} does not define PROBEBENCH_API",
+                f"write PROBEBENCH_API = {API_VERSION} in {self.target}",
+            )
             return False
         newer = type(number) is int and number > API_VERSION
-        hint = "upgrade probebench" if newer else f"install a release of {self.found.distribution} for this probebench"
-        self._report("api", f"it is written for plugin API {number!r}, this probebench has {API_VERSION}", hint)
+        self._report(
+            "api",
+            f"the plugin is written for plugin API {number!r}, but this probebench has plugin API {API_VERSION}",
+            f"pip install --upgrade {'probebench' if newer else self.distribution.distribution}",
+        )
         return False
 
-    def _cards(self, module: ModuleType) -> list[Spec | ProtocolSpec]:
-        """What the hooks yield; those that came before a hook failed are kept."""
+    def _specs(self, module: ModuleType) -> list[Spec | ProtocolSpec]:
+        """Collects the specs of all hooks, including those that a hook yields before it fails."""
         manager = pluggy.PluginManager("probebench")
         manager.add_hookspecs(hooks)
-        self._find_lost_hooks(manager, module)
-        _, error = _attempt(lambda: manager.register(module, name=f"{self.found.distribution}:{self.name}"))
+        self._report_ignored_hooks(manager, module)
+        _, error = _call(lambda: manager.register(module, name=f"{self.distribution.distribution}:{self.name}"))
         if error is not None:
             self._report("hooks", _describe(error))
-        cards: list[Spec | ProtocolSpec] = []
+        specs: list[Spec | ProtocolSpec] = []
         for hook, expected in _HOOKS.items():
             caller = getattr(manager.hook, hook)
             items: list[object] = []
             if caller.get_hookimpls():
-                _, error = _attempt(functools.partial(_collect, caller, items))
+                _, error = _call(functools.partial(_collect, caller, items))
                 if error is not None:
                     self._report("hooks", f"{hook}: {_describe(error)}")
             for item in items:
                 if isinstance(item, expected):
-                    cards.append(item)
+                    specs.append(item)
                 else:
                     self._report("spec", f"{hook} yields a {type(item).__name__}, not a {expected.__name__}")
-        return cards
+        return specs
 
-    def _find_lost_hooks(self, manager: pluggy.PluginManager, module: ModuleType) -> None:
-        """Reports functions that were meant as hooks, but that pluggy would pass over in silence."""
+    def _report_ignored_hooks(self, manager: pluggy.PluginManager, module: ModuleType) -> None:
+        """Reports functions that look like hooks, but that pluggy silently ignores."""
         for name, value in vars(module).items():
             options = manager.parse_hookimpl_opts(module, name)
             own = inspect.isfunction(value) and value.__module__ == module.__name__
             hook = (options and options["specname"]) or name
             if options is None and own and name in _HOOKS:
-                self._report("hooks", f"{name} is not marked with @hookimpl")
+                self._report("hooks", f"{name} is not marked with @hookimpl", f"write @hookimpl above def {name}")
             elif hook not in _HOOKS and (options is not None or (own and name.startswith("probebench_"))):
                 self._report("hooks", f"there is no hook {hook!r}", suggest(hook, _HOOKS))
 
-    def _admits(self, spec: Spec) -> bool:
-        """Whether a component is offered. One that lacks a requirement is: asking for it says what to install."""
+    def _is_offered(self, spec: Spec) -> bool:
+        """Returns whether a component is offered. One without its requirements is: its error says what to install."""
         if not self._is_new(spec):
             return False
         models = [spec.options, *([spec.recipe, spec.sampling] if isinstance(spec, BackboneSpec) else [])]
@@ -213,25 +223,29 @@ class Loading:
         if required:
             self._report("spec", f"option {required[0]!r} of {spec.name} has no default", spec=spec)
             return False
-        checked, error = _attempt(lambda: requirements.check(spec.requires))
+        if not spec.requires:
+            return True
+        checked, error = _call(lambda: requirements.check(spec.requires))
         if checked is None:
-            self._report("spec", f"requires of {spec.name}: {_describe(error)}", spec=spec)
+            self._report("spec", f"the requirements of {spec.name} cannot be read: {_describe(error)}", spec=spec)
             return False
         if unmet := tuple(requirement for requirement in checked if not requirement.met):
             needs = "needs " + " and ".join(map(str, unmet))
             self._report("requires", needs, requirements.install_line(unmet), spec)
         return True
 
-    def _is_new(self, card: Spec | ProtocolSpec) -> bool:
-        """Whether the distribution has not given something of that kind and name before."""
-        spec = card if isinstance(card, Spec) else None
-        key = ("protocol" if spec is None else kind_of(spec), self.found.distribution, card.name)
-        if first := self.given.get(key):
+    def _is_new(self, spec: Spec | ProtocolSpec) -> bool:
+        """Returns whether the distribution provides the first component of this kind and name."""
+        component = spec if isinstance(spec, Spec) else None
+        key = ("protocol" if component is None else kind_of(component), self.distribution.distribution, spec.name)
+        if first := self.provided.get(key):
             self._report(
-                "collision", f"{key[0]} {card.name} is given by {first!r} and again by {self.name!r}", spec=spec
+                "collision",
+                f"{key[0]} {spec.name} is provided twice, by entry points {first!r} and {self.name!r}",
+                spec=component,
             )
             return False
-        self.given[key] = self.name
+        self.provided[key] = self.name
         return True
 
 
@@ -240,33 +254,35 @@ def _import(target: str) -> ModuleType:
         raise ValueError(f"the entry point names the object {target!r}; it must name a module")
     module = importlib.import_module(target)
     if not inspect.ismodule(module):
-        raise TypeError(f"{target} replaces itself by a {type(module).__name__}; it must stay a module")
+        raise TypeError(
+            f"{target} replaces itself with a {type(module).__name__} in sys.modules; it must stay a module"
+        )
     return module
 
 
 def _collect(caller: pluggy.HookCaller, into: list[object]) -> None:
-    """Calls a hook and takes what it yields, one by one: what came before an error stays in `into`."""
+    """Calls a hook and collects the items that it yields; `into` keeps those that come before an error."""
     results = caller()
     if not results:
-        raise TypeError("it returns None; it must yield specs")
+        raise TypeError("the hook returns None, but must yield specs")
     for result in results:
         for item in result:
-            into.append(item)  # noqa: PERF402 - `extend` leaves open what it keeps when the generator raises
+            into.append(item)  # noqa: PERF402 - after an error, `extend` may not keep the items
 
 
-def _attempt(action: Callable[[], Result]) -> tuple[Result | None, BaseException | None]:
-    """Runs a plugin's code: what it raises is returned, and what it prints goes to stderr, away from ``--json``."""
+def _call(action: Callable[[], Result]) -> tuple[Result | None, BaseException | None]:
+    """Runs a plugin's code, and returns its exception. Its output goes to stderr, so that ``--json`` stays valid."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return action(), None
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - a plugin's sys.exit() must not end the host
+    except BaseException as error:  # noqa: BLE001 - a plugin's sys.exit() must not end this process
         return None, error
 
 
 def _describe(error: BaseException | None) -> str:
-    """An exception in one line, with the line of the plugin it comes from."""
+    """Describes an exception in one line, with the line of the plugin that raised it."""
     text = " ".join(str(error).split())[:300]
     ours = (__file__, str(Path(pluggy.__file__).parent), str(Path(importlib.__file__).parent), "<frozen")
     for frame in reversed(traceback.extract_tb(None if error is None else error.__traceback__)):
@@ -276,5 +292,5 @@ def _describe(error: BaseException | None) -> str:
 
 
 def reinstall(distribution: str) -> str:
-    """What to do about a distribution that is broken as a whole."""
+    """Returns the hint for a distribution that cannot be used at all."""
     return f"reinstall it, or remove it with: pip uninstall {distribution}"

@@ -1,4 +1,4 @@
-"""Options between text and model: what the user wrote, and how it is written back."""
+"""Options as text: validates what the user wrote, and writes options back as text."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def validate(model: type[Options], texts: Mapping[str, object], owner: str) -> Options:
-    """Builds a component's options.
+    """Validates a component's options.
 
     Args:
-        model: The component's model.
+        model: The model of the options.
         texts: Values by option, as text from the command line or as TOML values.
         owner: Name of the component, for the error.
 
     Raises:
-        UsageError: Options are unknown or values wrong; all of them are named.
+        UsageError: Options are unknown or values are wrong; the message names all of them.
     """
     from pydantic import ValidationError
 
@@ -36,10 +36,10 @@ def validate(model: type[Options], texts: Mapping[str, object], owner: str) -> O
 
 
 def changed(options: Options) -> list[str]:
-    """The fewest options that give these values, as ``option=value``, in the order of the fields.
+    """Returns the smallest set of options that gives these values, as ``option=value``, in the order of the fields.
 
-    Options at their defaults are left out, and so are those that follow from another, such as a preset; places and the
-    alias are left out too. It depends on the values alone, so that equal options are written alike.
+    It leaves out options at their defaults, options that follow from another one, such as a preset, locations, and the
+    alias. The result depends only on the values, so equal options have equal texts.
     """
     standard, values = type(options)().model_dump(), options.model_dump()
     kept = {name: value for name, value in values.items() if value != standard[name]}
@@ -61,16 +61,16 @@ def _gives(model: type[Options], given: Mapping[str, object], values: Mapping[st
 
 
 def _usage_error(error: ValidationError, model: type[Options], texts: Mapping[str, object], owner: str) -> UsageError:
-    """All that is wrong, in three lines."""
+    """Builds the error with everything that is wrong, in three lines."""
     unknown: list[str] = []
-    wrong: dict[str, list[str]] = {}  # a union gives one error for each of its members
+    wrong: dict[str, list[str]] = {}  # a union gives an error for each of its members
     for detail in error.errors(include_url=False):
         option = str(detail["loc"][0]) if detail["loc"] else ""
         if detail["type"] == "extra_forbidden":
             unknown.append(option)
             continue
         wrong.setdefault(option, []).append(_expectation(detail["msg"]))
-    parts = [f"no option {option!r}" for option in unknown]
+    parts = [f"there is no option {option!r}" for option in unknown]
     for option, messages in wrong.items():
         expected = " or ".join(dict.fromkeys(messages)).replace(" or should be", " or")
         parts.append(f"option {option}={write_value(texts[option])} {expected}" if option in texts else expected)
@@ -82,13 +82,13 @@ def _usage_error(error: ValidationError, model: type[Options], texts: Mapping[st
 
 
 def _expectation(message: str) -> str:
-    """Pydantic's message without the words that say nothing to a user."""
+    """Returns pydantic's message without the parts that do not help a user."""
     text = message.removeprefix("Value error, ").removeprefix("Input ").partition(", unable to ")[0]
     return text.replace("a valid ", "a ").replace("a integer", "an integer")
 
 
 def describe(options: Options) -> list[dict[str, str]]:
-    """Name, type, default, value and description of each option, as text."""
+    """Returns name, type, default, value and description of each option, as text."""
     standard = type(options)().model_dump(mode="json")
     values = options.model_dump(mode="json")
     return [
@@ -104,7 +104,7 @@ def describe(options: Options) -> list[dict[str, str]]:
 
 
 def _type_name(annotation: object) -> str:
-    """A type the way a user of the command line thinks of it."""
+    """Returns the name of a type for users of the command line."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return "|".join(map(write_value, arguments))

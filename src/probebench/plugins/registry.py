@@ -1,9 +1,10 @@
-"""Names to components: finds what a spec names, validates its options, builds it."""
+"""Finds the component that a spec names, validates its options, and builds it."""
 
 from __future__ import annotations
 
 import functools
 import importlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -49,17 +50,17 @@ _CONSUMERS: dict[str, type] = {"samples": SampleProbe, "backbone": FinetuningPro
 
 
 def contract_of(entry: RegistryEntry) -> type:
-    """The class that a component of this entry derives from."""
+    """Returns the base class of the components of an entry."""
     return _CONSUMERS.get(consumes(entry), _CONTRACTS[entry.kind])
 
 
 def consumes(entry: RegistryEntry) -> str:
-    """What a probe consumes; empty of a component of another kind."""
+    """Returns what a probe consumes; empty for a component of another kind."""
     return entry.spec.consumes if isinstance(entry.spec, ProbeSpec) else ""
 
 
 def consumes_samples(entry: RegistryEntry) -> bool:
-    """Whether this is a probe that measures drawn images."""
+    """Returns whether an entry is a probe that measures generated images."""
     return consumes(entry) == "samples"
 
 
@@ -68,9 +69,9 @@ class RegistryEntry:
     """An installed component that has not been imported.
 
     Attributes:
-        kind: What it is.
-        spec: Its card.
-        distribution: Normalised name of the distribution it comes from.
+        kind: Backbone, dataset or probe.
+        spec: Its spec.
+        distribution: Normalised name of its distribution.
         version: Version of that distribution.
         unique: Whether no other distribution has a component of this kind and name.
     """
@@ -88,7 +89,7 @@ class RegistryEntry:
 
     @property
     def label(self) -> str:
-        """The shortest name that still means this component."""
+        """The shortest unique name of this component."""
         return self.spec.name if self.unique else self.qualified
 
     @property
@@ -101,7 +102,7 @@ class Registry:
     """The components of a discovery, by kind and name.
 
     Args:
-        discovery: What `probebench.plugins.discovery.discover` found.
+        discovery: Result of `probebench.plugins.discovery.discover`.
     """
 
     def __init__(self, discovery: Discovery) -> None:
@@ -116,23 +117,23 @@ class Registry:
         self._entries = sorted(entries, key=lambda entry: (entry.spec.name, entry.distribution))
 
     def entries(self, kind: Kind) -> tuple[RegistryEntry, ...]:
-        """All components of a kind, sorted by name; those that lack a requirement are among them."""
+        """Returns all components of a kind, sorted by name, including those without their requirements."""
         return tuple(entry for entry in self._entries if entry.kind == kind)
 
     def problem(self, entry: RegistryEntry) -> Problem | None:
-        """What keeps a component from being used, if anything does."""
+        """Returns the problem that prevents the use of a component; None if there is none."""
         return self._problem(entry.kind, entry.qualified)
 
     def find(self, kind: Kind, name: str) -> RegistryEntry:
-        """The usable component of that name.
+        """Returns the usable component with a name.
 
         Args:
-            kind: What it is to be.
+            kind: Kind of the component.
             name: Short name, or ``distribution/name``.
 
         Raises:
-            UsageError: There is none, or the short name is given by several distributions.
-            PluginError: There is one, and something keeps it from being used.
+            UsageError: No component has this name, or several distributions have one.
+            PluginError: The component cannot be used.
         """
         entry = self.look_up(kind, name)
         self._require_no_problem(kind, name, entry)
@@ -141,11 +142,11 @@ class Registry:
         return entry
 
     def find_all(self, name: str) -> tuple[RegistryEntry, ...]:
-        """The components of that name, one of each kind that has it, usable or not.
+        """Returns the components with a name, at most one of each kind, usable or not.
 
         Raises:
-            UsageError: There is none, or the short name is given by several distributions.
-            PluginError: There would be one if its plugin were not broken.
+            UsageError: No component has this name, or several distributions have one.
+            PluginError: The plugin of the component cannot be loaded.
         """
         found = tuple(entry for kind in KINDS if (entry := self.look_up(kind, name)) is not None)
         if not found:
@@ -155,28 +156,32 @@ class Registry:
         return found
 
     def look_up(self, kind: Kind, name: str) -> RegistryEntry | None:
-        """The component of that name, usable or not; None when there is none.
+        """Returns the component with a name, usable or not; None if there is none.
 
         Raises:
-            UsageError: The short name is given by several distributions.
+            UsageError: Several distributions have a component with this name.
         """
-        matches = [entry for entry in self.entries(kind) if _means(name, entry.distribution, entry.spec.name)]
+        matches = [entry for entry in self.entries(kind) if _matches(name, entry.distribution, entry.spec.name)]
         if len(matches) > 1:
             raise UsageError(
-                f"{kind} {name!r} is given by " + " and ".join(entry.origin for entry in matches),
-                hint="say which: " + " or ".join(entry.qualified for entry in matches),
+                f"several distributions have a {kind} called {name!r}: "
+                + " and ".join(entry.origin for entry in matches),
+                hint="write " + " or ".join(entry.qualified for entry in matches),
             )
         return matches[0] if matches else None
 
     def _unknown(self, kind: Kind | None, name: str) -> UsageError:
-        """The error for a name that means nothing; with no kind, for one that means nothing of any kind."""
-        labels = sorted({entry.label for entry in self._entries if kind in (None, entry.kind)})
-        elsewhere = [entry for entry in self._entries if _means(name, entry.distribution, entry.spec.name)]
-        note = f"; there is a {elsewhere[0].kind} of that name" if elsewhere else ""
-        hints = [suggest(name, labels, "available") if labels else f"none is installed{_restricted()}"]
+        """Returns the error for a name that no component has, of a kind or, without a kind, of any kind."""
+        entries = [entry for entry in self._entries if kind in (None, entry.kind)]
+        elsewhere = [entry for entry in self._entries if _matches(name, entry.distribution, entry.spec.name)]
+        note = f", but a {elsewhere[0].kind} is" if elsewhere else ""
+        hints = [suggest(name, sorted({entry.label for entry in entries}), "available") or _install_one(kind)]
+        if "/" in name and os.path.exists(name):  # noqa: PTH110 - pathlib raises for a name that is too long
+            located = [f"{entry.label}:path={name}" for entry in entries if "path" in entry.spec.options.locations]
+            hints = [f"for images in a folder or file write {' or '.join(located)}"] if located else hints
         if broken := sorted({problem.distribution for problem in self.discovery.problems}):
-            hints.append(f"{', '.join(broken)} had a problem: probebench plugins doctor")
-        return UsageError(f"no {kind or 'component'} {name!r}{note}", hint="; ".join(hints))
+            hints.append(f"for the problems of {', '.join(broken)} run: probebench plugins doctor")
+        return UsageError(f"no {kind or 'component'} is called {name!r}{note}", hint="; ".join(hints))
 
     def _require_no_problem(self, kind: Kind, name: str, entry: RegistryEntry | None) -> None:
         if problem := self._problem(kind, name if entry is None else entry.qualified):
@@ -187,53 +192,57 @@ class Registry:
             )
 
     def _problem(self, kind: Kind, name: str) -> Problem | None:
-        """The first problem of a component; of a qualified name, that of a plugin that could not be loaded too."""
+        """Returns the first problem of a component; for a qualified name, also one of a plugin that is not loaded."""
         loaded = {plugin.distribution for plugin in self.discovery.plugins}
         for problem in self.discovery.problems:
-            if problem.kind == kind and _means(name, problem.distribution, problem.name):
+            if problem.kind == kind and _matches(name, problem.distribution, problem.name):
                 return problem
-            gone = problem.kind is None and problem.distribution not in loaded
-            if gone and "/" in name and normalise(name.partition("/")[0]) == problem.distribution:
+            failed = problem.kind is None and problem.distribution not in loaded
+            if failed and "/" in name and normalise(name.partition("/")[0]) == problem.distribution:
                 return problem
         return None
 
 
 @functools.cache
 def installed() -> Registry:
-    """The registry of what is installed, made once per process. ``installed.cache_clear()`` is for tests."""
+    """Returns the registry of the installed components, built once per process; tests clear its cache."""
     return Registry(discover())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Component:
-    """An entry with validated options: all that is needed to build it.
+    """An entry with validated options, ready to be built.
 
     Attributes:
-        entry: What was asked for.
-        options: How.
-        inner: The probe that it wraps, if it wraps one.
+        entry: The entry.
+        options: Its options.
+        inner: The probe that it wraps; None if it wraps none.
     """
 
     entry: RegistryEntry
     options: Options
     inner: Component | None = None
 
-    @property
+    @functools.cached_property
     def title(self) -> str:
-        """The shortest spec that means this component, such as ``ddpm:attention=false``.
+        """The shortest spec of this component, such as ``ddpm:attention=false``.
 
-        It depends on the values of the options alone, so that equal components have equal titles.
+        It depends only on the values of the options, so equal components have equal titles.
         """
         changed = option_text.changed(self.options)
         return (self.alias or self.entry.label) + (":" + ",".join(changed) if changed else "")
 
-    @property
+    @functools.cached_property
     def alias(self) -> str:
-        """The name that its options give it; empty where they give none."""
+        """The name that its options define; empty if they define none."""
         return str(getattr(self.options, self.options.alias)) if self.options.alias else ""
 
     def identity(self) -> dict[str, Any]:
-        """What the component's numbers depend on, as far as the core can know; JSON values only."""
+        """Returns what the results of the component depend on, as far as the core knows it, as JSON values."""
+        return dict(self._identity)
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
         return {
             "name": self.entry.qualified,
             "version": self.entry.spec.version,
@@ -260,77 +269,77 @@ class Component:
             raise PluginError(
                 f"{self.entry.kind} {self.title} cannot be built: {type(error).__name__}: {error}",
                 where=f"{spec.factory} of {self.entry.origin}",
-                hint="--debug shows the traceback",
+                hint="run again with --debug for the traceback",
             ) from error
         if not isinstance(built, contract):
             raise PluginError(
                 f"the factory of {self.entry.kind} {self.title} returns a {type(built).__name__}, "
                 f"not a probebench.api.{contract.__name__}",
                 where=f"{spec.factory} of {self.entry.origin}",
+                hint=f"return an object of a class that derives from {contract.__name__}",
             )
         return built
 
 
-def resolve(kind: Kind, text: str, registry: Registry | None = None) -> Component:
-    """Reads a spec such as ``ddpm:attention=false``, finds the component and validates its options.
+def resolve(kind: Kind, text: str) -> Component:
+    """Parses a spec such as ``ddpm:attention=false``, finds the component and validates its options.
 
     Args:
-        kind: What it is to be.
+        kind: Kind of the component.
         text: The spec.
-        registry: Where to look; by default what is installed.
 
     Raises:
         UsageError: The text is malformed, the name is unknown or ambiguous, or an option is unknown or wrong.
-        PluginError: The component is there and cannot be used.
+        PluginError: The component cannot be used.
     """
-    return component_of(kind, parse_spec(text), registry or installed())
+    return component_of(kind, parse_spec(text))
 
 
-def component_of(kind: Kind, request: ParsedSpec, registry: Registry) -> Component:
-    """What `resolve` does, of a spec that has been read.
+def component_of(kind: Kind, spec: ParsedSpec) -> Component:
+    """Does the same as `resolve` for a parsed spec.
 
     Raises:
         UsageError: As `resolve`.
         PluginError: As `resolve`.
     """
-    entry = registry.find(kind, request.name)
+    entry = installed().find(kind, spec.name)
     series = getattr(entry.spec, "series_options", NoOptions).model_fields
-    if named := [option for option in request.options if option in series]:
+    if named := [option for option in spec.options if option in series]:
         raise UsageError(
-            f"{entry.label}:{named[0]}=... is a series of backbones, and one is wanted here",
-            hint=f"one of those that `probebench run --backbone {entry.label}:{named[0]}=... --dry-run` lists",
+            f"{entry.label}:{named[0]}=... is a series of backbones, but one backbone is needed here",
+            hint=f"use one of those that `probebench run --backbone {entry.label}:{named[0]}=... --dry-run` lists",
         )
-    component = compose(entry, option_text.validate(entry.spec.options, request.options, entry.label), registry)
-    if taken := [other.spec.name for other in registry.entries(kind) if other.spec.name == component.alias]:
+    component = compose(entry, option_text.validate(entry.spec.options, spec.options, entry.label))
+    if taken := [other.spec.name for other in installed().entries(kind) if other.spec.name == component.alias]:
         raise UsageError(
-            f"{request} would be called {taken[0]!r}, which is another {kind}",
-            hint=f"another name, such as {entry.label}:...,{component.options.alias}={taken[0]}-copy",
+            f"{spec} would be called {taken[0]!r}, which is the name of another {kind}",
+            hint=f"choose another name, such as {entry.label}:...,{component.options.alias}={taken[0]}-copy",
         )
     return component
 
 
 def one_of(kind: Kind, can: Callable[[Any], object]) -> str:
-    """The installed components that can do something, as a hint: ``one of ddpm, other``; empty if there is none.
+    """Returns a hint that names the installed components of a kind: ``one of ddpm, other``; empty if there are none.
 
     Args:
-        kind: Of the components.
-        can: What a component's card must say, such as that it names a trainer.
+        kind: Kind of the components.
+        can: Returns for a spec whether the component is named, such as whether it has a trainer.
     """
     names = [entry.label for entry in installed().entries(kind) if can(entry.spec)]
     return f"one of {', '.join(names)}" if names else ""
 
 
-def compose(entry: RegistryEntry, options: Options, registry: Registry) -> Component:
-    """A component with the one that its options name, where it wraps one.
+def compose(entry: RegistryEntry, options: Options) -> Component:
+    """Returns a component, together with the probe that its options name if it wraps one.
 
     Raises:
-        UsageError: What is to be wrapped is not known, has no such options, or wraps another itself.
-        PluginError: It is there and cannot be used.
+        UsageError: The wrapped probe is unknown, has no such options, or wraps another probe.
+        PluginError: The wrapped probe cannot be used.
     """
     wraps = entry.spec.wraps if isinstance(entry.spec, ProbeSpec) else ""
     if not wraps:
         return Component(entry, options)
-    inner = resolve("probe", str(getattr(options, wraps)), registry)
+    inner = resolve("probe", str(getattr(options, wraps)))
     if inner.inner:
         raise UsageError(
             f"{entry.label} cannot wrap {inner.entry.label}, which wraps {inner.inner.entry.label}",
@@ -349,8 +358,8 @@ def load_target(target: str, *, where: str | None = None) -> Any:  # noqa: ANN40
     """Imports ``package.module:attribute``.
 
     Args:
-        target: What to import.
-        where: Who says so, for the error: distribution and version.
+        target: The module and its attribute.
+        where: Distribution and version that name the target, for the error.
 
     Raises:
         PluginError: The module cannot be imported or has no such attribute.
@@ -362,14 +371,15 @@ def load_target(target: str, *, where: str | None = None) -> Any:  # noqa: ANN40
         raise PluginError(
             f"{target} cannot be imported: {type(error).__name__}: {error}",
             where=where,
-            hint="probebench plugins doctor; --debug shows the traceback",
+            hint="run again with --debug for the traceback, or run: probebench plugins doctor",
         ) from error
 
 
-def _means(asked: str, distribution: str, name: str) -> bool:
-    owner, slash, short = asked.rpartition("/")
+def _matches(requested: str, distribution: str, name: str) -> bool:
+    owner, slash, short = requested.rpartition("/")
     return short == name and (not slash or normalise(owner) == distribution)
 
 
-def _restricted() -> str:
-    return "" if selection() is None else f", and {SELECTION} restricts what is loaded"
+def _install_one(kind: Kind | None) -> str:
+    hint = f"install a plugin with a {kind or 'component'}"
+    return hint if selection() is None else f"{hint}, or unset {SELECTION}, which restricts the loaded plugins"

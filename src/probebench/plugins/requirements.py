@@ -1,19 +1,20 @@
-"""Whether the distributions that a component needs are installed."""
+"""Checks whether the distributions that a component requires are installed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One requirement and what is installed for it.
+    """One requirement and its installed version.
 
     Attributes:
-        text: As the plugin wrote it, such as ``scikit-learn>=1.5``.
-        installed: The version found; empty when there is none.
-        met: Whether that version will do.
+        text: As the plugin states it, such as ``scikit-learn>=1.5``.
+        installed: The installed version; empty if there is none.
+        met: Whether that version is sufficient.
     """
 
     text: str
@@ -21,19 +22,19 @@ class Requirement:
     met: bool
 
     def __str__(self) -> str:
-        return f"{self.text} ({'found ' + self.installed if self.installed else 'not installed'})"
+        return f"{self.text} ({self.installed + ' is installed' if self.installed else 'not installed'})"
 
 
 def check(requires: tuple[str, ...]) -> tuple[Requirement, ...]:
-    """Looks each requirement up; those whose environment marker does not hold here are left out.
+    """Checks each requirement; those whose environment marker does not apply are left out.
 
     Raises:
         ValueError: A text is not a requirement.
-        TypeError: It is one text, not a tuple.
+        TypeError: `requires` is a string, not a tuple.
     """
     from packaging import requirements
 
-    if isinstance(requires, str):  # a tuple of one without its comma: its letters would pass as names
+    if isinstance(requires, str):  # a tuple of one string without its comma: each letter would count as a name
         raise TypeError(f"{requires!r} must be a tuple of texts")
     checked = []
     for text in requires:
@@ -49,8 +50,21 @@ def check(requires: tuple[str, ...]) -> tuple[Requirement, ...]:
     return tuple(checked)
 
 
+def describe(requires: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Checks each requirement, and returns the results as JSON values.
+
+    Raises:
+        ValueError: As `check`.
+        TypeError: As `check`.
+    """
+    return [
+        {"requirement": requirement.text, "installed": requirement.installed or None, "met": requirement.met}
+        for requirement in check(requires)
+    ]
+
+
 def install_line(unmet: tuple[Requirement, ...]) -> str:
-    """The command that installs what is missing."""
+    """Returns the command that installs the missing requirements."""
     import shlex
 
     return shlex.join(["pip", "install", *(requirement.text for requirement in unmet)])

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench.probing import refit
-from probebench.probing import trials as candidates
 from probebench.probing.data import divide
 from probebench.probing.test_bias import trials_on_test
+from probebench.probing.trials import search_points
 from probebench.stats import metrics
 
 if TYPE_CHECKING:
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came out of a cell.
+class ProbeOutcome:
+    """The result of a cell.
 
     Attributes:
         trials: All trials of all points, on val.
-        chosen: Point and trial that won.
+        chosen: The chosen point and trial.
         dim: Length of the chosen feature vector.
-        predicted: int64 ``(N,)``, the class given to each test image.
-        labels: int64 ``(N,)``, its true class.
+        predicted: int64 ``(N,)``, predicted class of each test image.
+        labels: int64 ``(N,)``, true class of each test image.
         summary: All metrics on test.
         parts: Images used as train, val and test.
         carved: Whether val was taken from train.
-        neighbours: Of the images of val and of test at the chosen point, where the probe found some.
-        on_test: All trials of all points, on test; empty unless they were asked for.
+        neighbours: Of the val and test images at the chosen point, for probes that search neighbours.
+        on_test: All trials of all points, on test; empty unless requested.
         voters: Of a soft vote, the trials at the chosen tap whose probabilities were averaged; else empty.
     """
 
@@ -52,7 +52,7 @@ class Outcome:
     voters: tuple[tuple[Point, Trial], ...]
 
 
-def measure(
+def probe_features(
     probe: Probe,
     rows: Mapping[str, Rows],
     *,
@@ -61,25 +61,25 @@ def measure(
     seed: int,
     optimism: bool = False,
     soft_vote: bool = False,
-) -> Outcome:
-    """Fits, chooses and measures.
+) -> ProbeOutcome:
+    """Fits a probe, chooses point and setting on val, and measures on test.
 
     Args:
-        probe: Built and placed.
+        probe: Built and moved to its device.
         rows: By name of the split: ``train`` and ``test``, and ``val`` where there is an official one.
         classes: Number of classes of the dataset.
         metric: Name of the dataset's metric, in `metrics.METRICS`.
         seed: Of the probe and of the carved validation part.
-        optimism: Whether all trials are measured on test as well, when all else is done.
+        optimism: Whether all trials are measured on test as well, after everything else.
         soft_vote: Whether all levels at the chosen tap vote, by the mean of their probabilities.
 
     Raises:
-        PluginError: The probe gives no trials, trials that are no settings, or scores that cannot be measured.
-        UsageError: No validation part can be carved, or the probe states no probabilities for a soft vote.
+        PluginError: The probe returns no trials, invalid trials, or scores that cannot be measured.
+        UsageError: No validation part can be carved, or the probe gives no probabilities for a soft vote.
     """
     parts = divide(rows, classes, seed=seed)
     primary = metrics.METRICS[metric]
-    trials = candidates.trials(probe, parts.points, parts.for_choice, metric=primary, seed=seed)
+    trials = search_points(probe, parts.points, parts.for_choice, metric=primary, seed=seed)
     chosen = max(trials, key=lambda item: item[1].value)  # max keeps the first of equals
     voters = _best_at_tap(trials, chosen[0].tap) if soft_vote else ()
     if voters:
@@ -87,11 +87,9 @@ def measure(
     else:
         final = refit.at_point(probe, parts, chosen, seed=seed)
     labels = rows["test"].labels
-    predicted, summary = (
-        metrics.predictions(final.scores),
-        metrics.all_metrics(final.scores, labels, logits=final.logits),
-    )
-    return Outcome(
+    predicted = metrics.predictions(final.scores)
+    summary = metrics.all_metrics(final.scores, labels, logits=final.logits)
+    return ProbeOutcome(
         trials=tuple(trials),
         chosen=chosen,
         dim=final.dim,
@@ -107,7 +105,7 @@ def measure(
 
 
 def _best_at_tap(trials: Sequence[tuple[Point, Trial]], tap: str) -> tuple[tuple[Point, Trial], ...]:
-    """The best trial on val at each point of a tap; of equal ones the first."""
+    """Returns the best trial on val at each point of a tap; of equal trials the first."""
     best: dict[Point, Trial] = {}
     for point, trial in trials:
         if point.tap == tap and (point not in best or trial.value > best[point].value):

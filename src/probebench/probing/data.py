@@ -1,4 +1,4 @@
-"""The images of a cell: what is fitted on, chosen on and measured on, as a probe gets them."""
+"""The images of a cell, divided into train, val and test, as a probe gets them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Rows:
         positions: int64 ``(N,)``, their positions in it.
         labels: int64 ``(N,)``.
         features: Of these images in this order, by point.
-        shapes: What a point's vectors are the flattened form of.
+        shapes: By point, the shape whose flattened form its vectors have.
         views: Of the same images in this order, by point, for each view that probes are trained on; of train alone.
     """
 
@@ -42,24 +42,24 @@ class Rows:
     def part(
         self, point: Point, vectors: Tensor, labels: Tensor, classes: int, views: tuple[Tensor, ...] = ()
     ) -> Features:
-        """Some images' features of a point, as a probe gets them.
+        """Returns the features of some images at a point, as a probe gets them.
 
         Raises:
-            PluginError: They are not of the shape that the tap is said to have.
+            PluginError: They do not have the shape of the tap.
         """
         shape, width = self.shapes[point], vectors.shape[1]
         if math.prod(shape) != width:
             raise PluginError(
-                f"{point} is {width} wide, and its tap's shape makes it {shape}",
-                where="the backbone",
-                hint="taps() must give the shape for images of this size",
+                f"features of {point} have {width} values, and the shape of its tap is {shape}",
+                where="Backbone.taps",
+                hint="return the shape of the features for images of this size",
             )
         return Features(vectors, labels, classes, shape, views)
 
 
 @dataclass(frozen=True)
 class PartUsed:
-    """The images that served one purpose."""
+    """The images of one part."""
 
     split: str
     count: int
@@ -86,24 +86,24 @@ class Parts:
 
     @property
     def points(self) -> list[Point]:
-        """What was read, in order."""
+        """The points that were read, in order."""
         return list(self.rows["train"].features)
 
     def for_choice(self, point: Point) -> tuple[Features, Features]:
-        """What to fit on and what to measure on until the choice is made."""
+        """Returns the features to fit on and to choose on."""
         train = self.rows["train"]
         vectors = train.features[point].read()
         if self.carved:
             held_out, labels = vectors[self.val], train.labels[self.val]
         else:
-            # A copy: probes may do to labels what they like, and other cells need them.
+            # A copy: a probe may change labels, and other cells need them.
             held_out, labels = self.rows["val"].features[point].read(), self.rows["val"].labels.clone()
         views = tuple(view[point].read()[self.train] for view in train.views)
         fit_on = train.part(point, vectors[self.train], train.labels[self.train], self.classes, views)
         return fit_on, train.part(point, held_out, labels, self.classes)
 
     def for_last_fit(self, point: Point) -> Features:
-        """Train and val together."""
+        """Returns the features of train and val together."""
         import torch
 
         parts = [self.rows["train"]] if self.carved else [self.rows["train"], self.rows["val"]]
@@ -112,13 +112,13 @@ class Parts:
         def joined(train: Tensor) -> Tensor:
             return torch.cat([train, *matrices[1:]]) if matrices[1:] else train  # one is not copied
 
-        # The images of an official val have no views: they join those of train as they are.
+        # The images of an official val have no views: they are added unchanged to each view of train.
         views = tuple(joined(view[point].read()) for view in parts[0].views)
         labels = torch.cat([part.labels for part in parts])
         return parts[0].part(point, joined(matrices[0]), labels, self.classes, views)
 
     def used(self) -> dict[str, PartUsed]:
-        """The images that served as train, val and test."""
+        """Returns the images of each part."""
         positions = self.rows["train"].positions
         used = {"train": _used("train", positions[self.train]), "test": _used("test", self.rows["test"].positions)}
         used["val"] = _used("train", positions[self.val]) if self.carved else _used("val", self.rows["val"].positions)
@@ -126,7 +126,7 @@ class Parts:
 
 
 def divide(rows: Mapping[str, Rows], classes: int, *, seed: int) -> Parts:
-    """Takes the official val, or carves one from train.
+    """Divides the images: val is the official one, or is carved from train.
 
     Args:
         rows: By name of the split.

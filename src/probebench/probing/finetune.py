@@ -1,4 +1,4 @@
-"""One cell of a probe that trains the backbone: settings chosen on val, the best one trained again, test asked once."""
+"""Fine-tuning: settings are chosen on val, the best one is trained again, and test is measured once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from probebench.api import Batch, FinetunableNetwork, InputImages, PluginError
 from probebench.extraction.images import ImageReader, check_input_range
-from probebench.extraction.views import in_turns, views
-from probebench.probing.cell import Outcome
+from probebench.extraction.views import by_epoch, make_views
+from probebench.probing.cell import ProbeOutcome
 from probebench.probing.data import Rows, divide
 from probebench.probing.refit import checked_scores
 from probebench.probing.trials import checked_trial
@@ -31,8 +31,8 @@ class _Piece:
     """Some images of one split.
 
     Attributes:
-        shown: They, as they are, and the identity of the split.
-        trained_on: Their views, in turns by epoch; empty where they are trained on as they are.
+        shown: The split without views, and its identity.
+        trained_on: The views by epoch; empty where training uses the unchanged images.
         positions: int64 ``(N,)``, in the split.
         labels: int64 ``(N,)``.
     """
@@ -43,53 +43,53 @@ class _Piece:
     labels: Tensor
 
     def part(self, rows: Tensor) -> _Piece:
-        """Some of them."""
+        """Returns some of the images."""
         return replace(self, positions=self.positions[rows], labels=self.labels[rows])
 
     def batch(self, rows: Tensor, epoch: int | None) -> Batch:
-        """Some of them as images, in an epoch or as they are."""
+        """Reads some of the images: a view in an epoch, unchanged images for None."""
         forms = self.trained_on if self.trained_on and epoch is not None else (self.shown,)
         split, source = forms[(epoch or 0) % len(forms)]
         positions = self.positions[rows]
         return Batch(ImageReader(split, source).read(positions.tolist()), positions, source)
 
 
-def measure(context: Context, probe: FinetuningProbe, *, seed: int) -> Outcome:
-    """Trains, chooses and measures.
+def finetune(context: Context, probe: FinetuningProbe, *, seed: int) -> ProbeOutcome:
+    """Trains a backbone with a probe, chooses the setting on val, and measures on test.
 
     Args:
-        context: The backbone, never placed: its network is copied as it was loaded, in fp32.
-        probe: Built and placed.
+        context: The components of the job. The backbone was never moved: its network is copied in fp32, as loaded.
+        probe: Built and moved to its device.
         seed: Of the probe and of the carved validation part.
 
     Raises:
         UsageError: The backbone has no network to train, or no validation part can be carved.
         DataError: An image cannot be read.
         FeatureError: The backbone's input is out of range.
-        PluginError: The probe gives no trials, trials that are no settings, or scores that cannot be measured.
+        PluginError: The probe returns no trials, invalid trials, or scores that cannot be measured.
     """
     positions = {name: context.positions(name) for name in context.splits}
     rows = {name: Rows(name, at, context.labels[name][at], {}, {}) for name, at in positions.items()}
     parts = divide(rows, len(context.dataset.classes), seed=seed)
     check_input_range(context.backbone, context.splits["train"].image(int(positions["train"][0]))[None])
     trials: list[tuple[Point, Trial]] = []
-    for point in context.reading.points:
+    for point in context.points.points:
         trials += _trials(context, probe, parts, point, seed)
     point, best = max(trials, key=lambda item: item[1].value)  # max keeps the first of equals
     everything = [_piece(context, rows[name]) for name in (["train"] if parts.carved else ["train", "val"])]
-    tuned = probe.fit(_tunable(context, point), _images(context, point, *everything), best.params, seed=seed)
+    finetuned = probe.fit(_network(context, point), _images(context, point, *everything), best.params, seed=seed)
     test = _piece(context, rows["test"])
-    # A probe is handed no test label: here each image is of the first class.
+    # A probe gets no test label: here every image has the first class.
     unlabelled = replace(test, labels=torch.zeros_like(test.labels))
-    scores = tuned.scores(_images(context, point, unlabelled))
-    scores = checked_scores(scores, tuned, len(test.labels), parts.classes)
-    return Outcome(
+    scores = finetuned.scores(_images(context, point, unlabelled))
+    scores = checked_scores(scores, finetuned, len(test.labels), parts.classes)
+    return ProbeOutcome(
         trials=tuple(trials),
         chosen=(point, best),
-        dim=_tunable(context, point).width,
+        dim=_network(context, point).width,
         predicted=metrics.predictions(scores),
         labels=test.labels,
-        summary=metrics.all_metrics(scores, test.labels, logits=tuned.logits),
+        summary=metrics.all_metrics(scores, test.labels, logits=finetuned.logits),
         parts=parts.used(),
         carved=parts.carved,
         neighbours={},
@@ -104,38 +104,38 @@ def _trials(
     whole, name = _piece(context, parts.rows["train"]), type(probe).__name__
     val = whole.part(parts.val) if parts.carved else _piece(context, parts.rows["val"])
     tried = probe.search(
-        _tunable(context, point),
+        _network(context, point),
         _images(context, point, whole.part(parts.train)),
         _images(context, point, val),
         metric=metrics.METRICS[context.dataset.metric],
         seed=seed,
     )
     if not tried:
-        raise PluginError("the probe tried nothing", where=name, hint="search() gives one or more")
+        raise PluginError("search() returns no trial", where=name, hint="return at least one trial")
     return [(point, checked_trial(trial, name)) for trial in tried]
 
 
-def _tunable(context: Context, point: Point) -> FinetunableNetwork:
-    return FinetunableNetwork(lambda: context.backbone.trainable(point), math.prod(context.reading.shapes[point]))
+def _network(context: Context, point: Point) -> FinetunableNetwork:
+    return FinetunableNetwork(lambda: context.backbone.trainable(point), math.prod(context.points.shapes[point]))
 
 
 def _piece(context: Context, rows: Rows) -> _Piece:
-    """All images of a split; those of train with their views."""
+    """Returns all images of a split; those of train with their views."""
     shown: tuple[Split, str] = context.splits[rows.split], context.source(rows.split)
     trained_on: tuple[tuple[Split, str], ...] = ()
     if rows.split == "train":
-        found = views(context.job.views, *shown, flips=context.dataset.flips, seed=context.request.noise_seed)
-        trained_on = in_turns(context.job.views, shown, [(view, view.source) for view in found])
+        views = make_views(context.job.views, *shown, flips=context.dataset.flips, seed=context.job.settings.noise_seed)
+        trained_on = by_epoch(context.job.views, shown, [(view, view.source) for view in views])
     return _Piece(shown, trained_on, rows.positions, rows.labels)
 
 
 def _images(context: Context, point: Point, *pieces: _Piece) -> InputImages:
-    """The images of some pieces, one after the other."""
+    """Returns the images of some pieces, one after the other, as network inputs."""
 
     def inputs(rows: Tensor, epoch: int | None) -> Tensor:
-        seed, first = context.request.noise_seed, 0
+        seed, first = context.job.settings.noise_seed, 0
         if epoch is not None:
-            seed = hash63("epoch", seed, epoch)  # noise is drawn anew in every epoch, as it is in those who tune
+            seed = hash63("epoch", seed, epoch)  # every epoch has other noise
         found: dict[int, Tensor] = {}
         for piece in pieces:
             mine = ((rows >= first) & (rows < first + len(piece.labels))).nonzero()[:, 0]
@@ -143,6 +143,6 @@ def _images(context: Context, point: Point, *pieces: _Piece) -> InputImages:
                 given = context.backbone.inputs(piece.batch(rows[mine] - first, epoch), point.level, seed=seed)
                 found |= zip(mine.tolist(), given.cpu(), strict=True)
             first += len(piece.labels)
-        return torch.stack([found[place] for place in range(len(rows))])
+        return torch.stack([found[row] for row in range(len(rows))])
 
     return InputImages(torch.cat([piece.labels for piece in pieces]), len(context.dataset.classes), inputs)

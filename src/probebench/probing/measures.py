@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def with_intervals(summary: MetricValues, n: int) -> dict[str, Measure]:
-    """The measures of a summary, by name.
+    """Returns the measures of a summary, by name.
 
-    Shares of images carry a Wilson interval; what is averaged over classes or bins is no share and has none.
+    Shares of images have a Wilson interval; means over classes or bins are not shares, and have none.
 
     Args:
         summary: From `metrics.all_metrics`; its list of classes is passed over.
@@ -27,5 +27,5 @@ def with_intervals(summary: MetricValues, n: int) -> dict[str, Measure]:
 def _measure(name: str, value: float, n: int) -> Measure:
     if not name.startswith("top"):
         return Measure(value=value, n=n, method=None, higher_is_better=name != metrics.ECE)
-    low, high = intervals.wilson(round(value * n), n)
-    return Measure(value=value, low=low, high=high, n=n, method="wilson")
+    low, high = intervals.accuracy_interval(round(value * n), n)
+    return Measure(value=value, low=low, high=high, n=n, method=intervals.ACCURACY_METHOD)

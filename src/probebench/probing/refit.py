@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Final:
-    """What a probe says about the test images.
+    """The scores of the test images.
 
     Attributes:
         scores: float32 ``(N, C)``, on the CPU.
-        logits: Whether softmax over them gives the probabilities that the probe states.
+        logits: Whether softmax over them gives the probabilities of the probe.
         dim: Length of the feature vectors.
         neighbours: Of the images of val and of test, where the scores are a vote of neighbours.
     """
@@ -40,13 +40,13 @@ def at_point(probe: Probe, parts: Parts, chosen: tuple[Point, Trial], *, seed: i
     """Fits the chosen setting at the chosen point on train and val together, and scores test.
 
     Args:
-        probe: Built and placed.
+        probe: Built and moved to its device.
         parts: The images.
         chosen: Point and setting.
         seed: Of everything random in the fit.
 
     Raises:
-        PluginError: The probe gives scores or neighbours of another shape.
+        PluginError: The probe returns scores or neighbours of another shape.
     """
     point, best = chosen
     everything, test = parts.for_last_fit(point), parts.rows["test"]
@@ -68,16 +68,16 @@ def soft_vote(probe: Probe, parts: Parts, voters: Sequence[tuple[Point, Trial]],
     """Fits a setting at each of several points on train and val together, and averages their probabilities on test.
 
     Args:
-        probe: Built and placed.
+        probe: Built and moved to its device.
         parts: The images.
         voters: Points of equal width, each with its setting.
         seed: Of everything random in the fits.
 
     Returns:
-        As scores the logarithms of the mean probabilities; a class that is no candidate anywhere is none here.
+        The logarithms of the mean probabilities as scores; -inf for a class that is a candidate at no point.
 
     Raises:
-        UsageError: The probe states no probabilities.
+        UsageError: The probe gives no probabilities.
         PluginError: As `at_point`.
 
     Source: "Understanding Representation Dynamics" (NeurIPS 2025), appendix D, where five time steps vote.
@@ -93,21 +93,21 @@ def soft_vote(probe: Probe, parts: Parts, voters: Sequence[tuple[Point, Trial]],
         del everything
         if not fitted.logits:
             raise UsageError(
-                f"{type(fitted).__name__} states no probabilities that could be averaged",
+                f"{type(fitted).__name__} gives no probabilities that could be averaged",
                 where="--soft-vote",
-                hint="take a probe whose records have an ece15, or leave the option out",
+                hint="leave out --soft-vote, or use a probe whose records have the metric ece15",
             )
         vectors = parts.rows["test"].features[point].read()
         scores = checked_scores(fitted.scores(vectors), fitted, len(labels), parts.classes)
         mean += scores.double().softmax(1) / len(voters)
         candidate |= scores > -torch.inf
-    # A probability that is too small for fp64 is still one.
+    # The probability of a candidate may be 0 in fp64, and its score must still be finite.
     least = torch.finfo(torch.float64).tiny
     return Final(mean.clamp_min(least).log().float().where(candidate, -torch.inf), logits=True, dim=dim)
 
 
 def checked_scores(scores: Tensor, fitted: Fitted | FinetunedNetwork, images: int, classes: int) -> Tensor:
-    """Scores as they can be measured.
+    """Returns scores on the CPU, after a check of their shape.
 
     Raises:
         PluginError: They are of another shape than ``(images, classes)``.
@@ -121,7 +121,7 @@ def checked_scores(scores: Tensor, fitted: Fitted | FinetunedNetwork, images: in
 
 
 def _neighbours(fitted: FittedNeighbours, vectors: Tensor) -> Neighbours:
-    """As many as are kept, and at least those that vote."""
+    """Finds as many neighbours as are stored, and at least those that vote."""
     count = max(fitted.k, min(MAX_NEIGHBOURS, len(fitted.labels)))
     found = fitted.neighbours(vectors, count)
     shapes = tuple(found.index.shape), tuple(found.similarity.shape)
@@ -134,7 +134,7 @@ def _neighbours(fitted: FittedNeighbours, vectors: Tensor) -> Neighbours:
 
 
 def _neighbours_of_val(probe: Probe, parts: tuple[Features, Features], best: Trial, seed: int) -> StoredNeighbours:
-    """What the chosen trial was measured with: `Probe.search` gives its value alone."""
+    """Finds the neighbours behind the chosen trial: `Probe.search` returns only its value."""
     train, val = parts
     fitted = probe.fit(train, best.params, seed=seed)
     if not isinstance(fitted, FittedNeighbours):

@@ -1,4 +1,4 @@
-"""What choosing on test would have flattered: every trial on test, after the choice was made on val."""
+"""The bias of a choice on test: every trial is measured on test, after the choice was made on val."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from probebench.api import ProbebenchWarning
-from probebench.probing import trials
+from probebench.probing.trials import search_points
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,20 +18,19 @@ if TYPE_CHECKING:
 
 
 def trials_on_test(probe: Probe, parts: Parts, *, metric: Metric, seed: int) -> list[tuple[Point, Trial]]:
-    """All settings at all points, fitted on train and val together and measured on test.
+    """Fits all settings at all points on train and val together, and measures them on test.
 
-    Nothing of it may decide anything. The probe gets no test label here either: in their place stand zeros, and the
-    metric, which alone may look at labels, looks at the true ones. What it warns of is said of settings that nobody
-    chose, and is not kept.
+    The result must not influence any choice. The probe gets zeros in place of the test labels; only the metric reads
+    the true ones. Warnings are dropped, because they are about settings that were not chosen.
 
     Args:
-        probe: Built and placed; the cell's choice and its result are there already.
+        probe: Built and moved to its device; the choice and the result of the cell exist already.
         parts: The images.
         metric: The dataset's metric.
         seed: Of everything random in the fits.
 
     Raises:
-        PluginError: As `sweep.trials`.
+        PluginError: As `search_points`.
     """
     test = parts.rows["test"]
 
@@ -44,4 +43,4 @@ def trials_on_test(probe: Probe, parts: Parts, *, metric: Metric, seed: int) -> 
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ProbebenchWarning)
-        return trials.trials(probe, parts.points, both, metric=on_test, seed=seed)
+        return search_points(probe, parts.points, both, metric=on_test, seed=seed)

@@ -1,4 +1,4 @@
-"""The trials of a probe at many points, as many at a time as fit in memory."""
+"""The trials of a probe at many points, with as many points at a time as fit in memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from probebench.api import Features, Metric, Point, Probe
 
 GROUP_BYTES = 128 << 20
-"""Bound of the features that are handed to a probe at once, unless those of one point alone exceed it."""
+"""Bound of the features that a probe gets in one call, unless a single point exceeds it."""
 
 
-def trials(
+def search_points(
     probe: Probe,
     points: Iterable[Point],
     parts: Callable[[Point], tuple[Features, Features]],
@@ -27,17 +27,17 @@ def trials(
     """Tries all settings of a probe at all points.
 
     Args:
-        probe: Built and placed.
-        points: Where.
-        parts: What to fit on and what to measure on, read when it is a point's turn.
-        metric: Of the trials.
+        probe: Built and moved to its device.
+        points: The points.
+        parts: Reads the features of a point to fit on and to measure on; called when that point comes.
+        metric: Metric of the trials.
         seed: Of everything random in the fits.
 
     Returns:
         All trials of the first point, then those of the next.
 
     Raises:
-        PluginError: The probe gives no trials, or some that no record can hold.
+        PluginError: The probe returns no trials, or trials that a record cannot hold.
     """
     found: list[tuple[Point, Trial]] = []
     group: dict[Point, tuple[Features, Features]] = {}
@@ -46,35 +46,43 @@ def trials(
         fit_on, held_out = parts(point)
         size = sum(part.nbytes for part in (fit_on.vectors, *fit_on.views, held_out.vectors))
         if group and held + size > GROUP_BYTES:
-            found += _tune(probe, group, metric, seed)
+            found += _search(probe, group, metric, seed)
             group, held = {}, 0
         group[point] = fit_on, held_out
         held += size
-    return found + _tune(probe, group, metric, seed)
+    return found + _search(probe, group, metric, seed)
 
 
-def _tune(
+def _search(
     probe: Probe, group: Mapping[Point, tuple[Features, Features]], metric: Metric, seed: int
 ) -> list[tuple[Point, Trial]]:
     name = type(probe).__name__
     tried = [list(trials) for trials in probe.search_many(list(group.values()), metric=metric, seed=seed)]
     if len(tried) != len(group):
         raise PluginError(
-            f"search_many() gives trials of {len(tried)} points, not {len(group)}", where=name, hint="one list a point"
+            f"search_many() returns trials of {len(tried)} points, not of {len(group)}",
+            where=name,
+            hint="return one list for each point",
         )
     if not all(tried):
-        raise PluginError("the probe tried nothing", where=name, hint="search() gives one or more")
+        raise PluginError("search() returns no trial", where=name, hint="return at least one trial")
     return [(point, checked_trial(trial, name)) for point, trials in zip(group, tried, strict=True) for trial in trials]
 
 
 def checked_trial(trial: Trial, probe: str) -> Trial:
-    """A trial as a record can hold it."""
+    """Returns a trial that a record can hold.
+
+    Raises:
+        PluginError: Its value or a setting cannot be written.
+    """
     value = float(trial.value)
     if not 0 <= value <= 1:
-        raise PluginError(f"a trial has the value {value}, not one from 0 to 1", where=probe)
+        raise PluginError(f"a trial has the value {value}, outside 0 to 1", where=probe, hint="return the metric")
     for name, setting in trial.params.items():
         if not isinstance(setting, Scalar) or (isinstance(setting, float) and not math.isfinite(setting)):
             raise PluginError(
-                f"a trial has the setting {name}={setting!r}", where=probe, hint="a text, finite number, truth or None"
+                f"a trial has the setting {name}={setting!r}",
+                where=probe,
+                hint="a string, finite number, bool or None",
             )
     return Trial(dict(trial.params), value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist, fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from probebench.stats.significance import count_discordant
 from probebench.util.errors import UsageError
@@ -13,6 +13,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
+
+ACCURACY_METHOD: Final = "wilson"
+"""Name in records of the interval that `accuracy_interval` computes."""
+
+ACCURACY_INTERVAL = "95 % Wilson score interval"
+"""Its name in texts."""
+
+
+def accuracy_interval(correct: float, n: int) -> tuple[float, float]:
+    """Computes the 95 % interval of an accuracy that records, boards, reports and comparisons state.
+
+    Args:
+        correct: Number of correctly classified images; a mean over several seeds need not be whole.
+        n: Number of images.
+
+    Returns:
+        Lower and upper end, as shares.
+
+    Raises:
+        ValueError: As `wilson`.
+    """
+    return wilson(correct, n)
 
 
 def wilson(correct: float, n: int, confidence: float = 0.95) -> tuple[float, float]:

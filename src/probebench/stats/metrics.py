@@ -190,7 +190,7 @@ def _hits(scores: Tensor, labels: Tensor, k: int) -> Tensor:
         raise ValueError("there are no images to measure on")
     if int(labels.min()) < 0 or int(labels.max()) >= scores.shape[1]:
         raise PluginError(
-            f"labels reach from {int(labels.min())} to {int(labels.max())}, but scores have {scores.shape[1]} classes",
+            f"labels range from {int(labels.min())} to {int(labels.max())}, but scores have {scores.shape[1]} classes",
             hint="return a column for every class of the dataset, also for classes without train images",
         )
     own = scores.gather(1, labels[:, None])

@@ -1,4 +1,4 @@
-"""The conformance kit: a check for every requirement of the contracts, with errors that state what to change.
+"""The conformance kit: every law of the contracts as a check.
 
 In the tests of a plugin::
 

@@ -80,9 +80,8 @@ def _installed(text: str) -> tuple[Subject, ...]:
     from probebench.plugins.registry import installed, resolve
     from probebench.util.spec_text import parse_spec
 
-    registry = installed()
-    entries = registry.find_all(parse_spec(text).name)
-    return tuple(Subject(_contract(entry), text, resolve(entry.kind, text, registry).build) for entry in entries)
+    entries = installed().find_all(parse_spec(text).name)
+    return tuple(Subject(_contract(entry), text, resolve(entry.kind, text).build) for entry in entries)
 
 
 def _contract(entry: RegistryEntry) -> Contract:

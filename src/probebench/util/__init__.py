@@ -1,1 +1,1 @@
-"""Errors, files, seeds and other basics. It imports no other package of probebench."""
+"""What every other package builds on; it imports none of them."""

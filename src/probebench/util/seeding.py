@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
@@ -18,6 +18,11 @@ def hash63(*parts: str | int) -> int:
     """
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def hash_each(items: Iterable[int], *parts: str | int) -> dict[int, int]:
+    """Returns ``hash63(*parts, item)`` for each item."""
+    return {item: hash63(*parts, item) for item in items}
 
 
 def normal(shape: Sequence[int], *, seed: int, source: str, index: Sequence[int], sample: int = 0) -> Tensor:

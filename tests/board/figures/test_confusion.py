@@ -1,4 +1,4 @@
-"""`probebench confusion`: what is drawn is what the predictions say, and old records say what to do."""
+"""`probebench confusion`: the matrix shows the predictions, and an old record gives a clear error."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from matplotlib.collections import QuadMesh
 from safetensors.numpy import load_file, save_file
 
+from probebench.board.collect import load_one
 from probebench.board.figures import confusion, style
 from probebench.records.files import read_predictions_and_labels, read_record, write_predictions
 
@@ -57,13 +58,13 @@ def test_true_classes_are_kept(labelled):
 
 def test_cells_are_shares_of_the_true_class(labelled):
     with style.styled():
-        figure = confusion.draw(labelled())
+        figure = confusion.plot_confusion(load_one(labelled()))
         style.render(figure, "png")
     axes = figure.axes[0]
     [mesh] = [artist for artist in axes.collections if isinstance(artist, QuadMesh)]
     shares = np.ma.filled(mesh.get_array(), np.nan).reshape(10, 10)
     assert shares[:3].tolist() == [[1, *[0] * 9], [0, 0.4, 0.6, *[0] * 7], [*[0] * 9, 1]]
-    assert np.isnan(shares[3:]).all()  # of these there is no image
+    assert np.isnan(shares[3:]).all()  # classes without images
     where = {text.get_position(): text.get_text() for text in axes.texts if text.get_text()}
     assert where == {(0.5, 0.5): "100", (1.5, 1.5): "40", (2.5, 1.5): "60", (9.5, 2.5): "100"}
     names = list(read_record(labelled()).cell.dataset.classes)
@@ -77,22 +78,22 @@ def test_cells_are_shares_of_the_true_class(labelled):
 @pytest.mark.parametrize(("classes", "numbered"), [(20, True), (21, False), (100, False)])
 def test_shares_are_written_up_to_twenty_classes(labelled, classes, numbered):
     with style.styled():
-        figure = confusion.draw(labelled(names=[f"class {number}" for number in range(classes)]))
+        figure = confusion.plot_confusion(load_one(labelled(names=[f"class {number}" for number in range(classes)])))
         style.render(figure, "png")
     assert any(text.get_text() for text in figure.axes[0].texts) == numbered
     assert len(figure.axes[0].get_xticklabels()) == classes
 
 
-def test_few_is_not_none(labelled):
+def test_a_small_share_is_shown_as_less_than_one(labelled):
     labels = np.zeros(1000, dtype=int)
     given = labels.copy()
     given[:4], given[4:20] = 1, 2
     with style.styled():
-        figure = confusion.draw(labelled(given, labels))
+        figure = confusion.plot_confusion(load_one(labelled(given, labels)))
     assert [text.get_text() for text in figure.axes[0].texts][:4] == ["98", "<1", "2", ""]
 
 
-def test_the_command_writes_the_picture(cli, labelled, tmp_path):
+def test_the_command_writes_the_figure(cli, labelled, tmp_path):
     path, out = labelled(), tmp_path / "new" / "confusion.png"
     answer = cli("confusion", str(path), "--out", str(out))
     assert (answer.code, answer.out, answer.err) == (0, f"wrote {out}\n", "")
@@ -102,7 +103,7 @@ def test_the_command_writes_the_picture(cli, labelled, tmp_path):
     assert out.read_bytes() == first
 
 
-def test_a_record_from_before_says_what_to_do(cli, labelled, tmp_path):
+def test_a_record_without_true_classes_is_an_error_with_a_remedy(cli, labelled, tmp_path):
     path = change(labelled(), label=None)
     answer = cli("confusion", str(path), "--out", str(tmp_path / "confusion.png"))
     assert answer.code == 1
@@ -129,7 +130,7 @@ def test_a_file_of_another_kind_is_refused(cli, labelled, tmp_path):
     answer = cli("confusion", str(labelled()), "--out", str(tmp_path / "confusion.jpg"))
     assert answer.code == 2
     assert answer.err.splitlines() == [
-        "error: 'confusion.jpg' names no format that figures are written in",
+        "error: figures cannot be written in the format of 'confusion.jpg'",
         f"  in: {tmp_path / 'confusion.jpg'}",
-        "  try: .png or .svg",
+        "  try: use a file name that ends in .png or .svg",
     ]

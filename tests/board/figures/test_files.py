@@ -1,4 +1,4 @@
-"""Figures: what they show is what the records say, and the same records give the same bytes."""
+"""Figures show the values of the records, and the same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from matplotlib.text import Text
 
 from probebench.board.collect import load
 from probebench.board.figures import compare, epochs, heatmap, style
-from probebench.board.figures.data import sheets
+from probebench.board.figures.data import figure_data
 from probebench.board.figures.files import outputs, write
-from probebench.stats.intervals import wilson
+from probebench.stats.intervals import accuracy_interval
 from probebench.util.errors import UsageError
 
 FID = "fid@2k/test10k[inception]"
@@ -45,7 +45,7 @@ def save(save_record, images):
     return one
 
 
-def drawn(figure, axes=0):
+def plotted(figure, axes=0):
     """Label or colour, and points, of the lines with markers."""
     found = [line for line in figure.axes[axes].lines if line.get_marker() not in ("None", "_", "|", None)]
     return [list(zip(*map(np.ndarray.tolist, map(np.asarray, line.get_data())), strict=True)) for line in found]
@@ -60,87 +60,87 @@ def texts(figure):
 
 
 def only(records):
-    [sheet] = sheets(load(records))
-    return sheet
+    [data] = figure_data(load(records))
+    return data
 
 
 def test_a_training_is_its_epochs_in_order(save, records):
     for epoch in (10, 2, 1):
         for seed in (0, 1):
             save(epoch, seed=seed)
-    [training] = only(records).trainings
-    assert training.label == "ddpm"
-    assert [stage.epoch for stage in training.stages] == [1, 2, 10], "by number, not by name"
-    assert [[row.seeds for row in stage.rows] for stage in training.stages] == [[(0, 1)]] * 3
+    [curve] = only(records).curves
+    assert curve.label == "ddpm"
+    assert [point.epoch for point in curve.points] == [1, 2, 10], "by number, not by name"
+    assert [[row.seeds for row in point.rows] for point in curve.points] == [[(0, 1)]] * 3
 
 
 def test_the_figure_of_epochs_shows_every_block_and_the_measured_value(save, save_record, images, records):
     for epoch in (1, 2, 4):
         save(epoch)
     save_record("pixels", baseline=True, correct=images(40))
-    sheet = only(records)
+    data = only(records)
     with style.styled():
-        figure = epochs.draw(sheet, sheet.trainings[0])
-    down, mid, up, test = drawn(figure)
+        figure = epochs.plot_epochs(data, data.curves[0])
+    down, mid, up, test = plotted(figure)
     assert down == [(e, pytest.approx(0.3 + 0.01 * e)) for e in (1, 2, 4)], "the best level of the block, on val"
     assert mid[0][1] == pytest.approx(0.41)
     assert up[0][1] == pytest.approx(0.51)
     assert test == [(e, (100 + e) / 200) for e in (1, 2, 4)]
     [bars] = figure.axes[0].collections
     ends = [tuple(segment[:, 1]) for segment in bars.get_segments()]
-    assert ends == [pytest.approx(wilson(100 + e, 200)) for e in (1, 2, 4)]
+    assert ends == [pytest.approx(accuracy_interval(100 + e, 200)) for e in (1, 2, 4)]
     assert texts(figure) == {"down.0", "mid", "up.1", "test", "pixels"}
     assert len(figure.axes) == 1
 
 
-def test_a_distance_has_an_axis_of_its_own_whatever_probe_measured_it(save, records):
+def test_a_metric_of_generated_images_has_a_second_axis_for_every_probe(save, records):
     for epoch in (1, 2):
         save(epoch)
         save(epoch, probe="fid", distances={FID: 80.0 / epoch})
     knn = only(records)
-    [training] = knn.trainings
-    assert epochs.distances(training) == [FID]
+    [curve] = knn.curves
+    assert epochs.generation_metrics(curve) == [FID]
     with style.styled():
-        figure = epochs.draw(knn, training, FID)
-    assert drawn(figure, axes=1) == [[(1, 80.0), (2, 40.0)]]
+        figure = epochs.plot_epochs(knn, curve, FID)
+    assert plotted(figure, axes=1) == [[(1, 80.0), (2, 40.0)]]
     assert figure.axes[1].get_ylabel().startswith("fid (crosses)")
     assert FID in footnote(figure)
-    assert "real images" not in footnote(figure), "no floor is known"
+    assert "real images" not in footnote(figure), "no value of real images is known"
     names = {path.name for path in outputs(records, Path("out"))}
     assert {"epochs-ddpm.svg", "epochs-ddpm-fid-2k-test10k-inception.svg"} <= names
 
 
-def test_a_distance_is_drawn_over_that_of_real_images(save, records):
+def test_the_metric_of_real_images_is_a_line_below_the_curve(save, records):
     for epoch in (1, 2):
         save(epoch)
         save(epoch, probe="fid", distances={FID: 80.0 / epoch}, floor=5.0 + epoch)
     knn = only(records)
     with style.styled():
-        figure = epochs.draw(knn, knn.trainings[0], FID)
-    [floor] = [line for line in figure.axes[1].lines if line.get_marker() == "None"]
-    assert floor.get_ydata() == [6.5, 6.5], "the mean of the records'"
+        figure = epochs.plot_epochs(knn, knn.curves[0], FID)
+    [real_images] = [line for line in figure.axes[1].lines if line.get_marker() == "None"]
+    assert real_images.get_ydata() == [6.5, 6.5], "the mean of the records'"
     assert "real images" in footnote(figure)
 
 
 @pytest.mark.parametrize(("last", "scale"), [(9.0, "linear"), (7.0, "log")])
-def test_a_distance_that_falls_to_a_tenth_has_a_logarithmic_axis(save, records, last, scale):
+def test_a_metric_that_falls_to_a_tenth_has_a_logarithmic_axis(save, records, last, scale):
     for epoch, distance in ((1, 80.0), (2, last)):
         save(epoch)
         save(epoch, probe="fid", distances={FID: distance})
     knn = only(records)
     with style.styled():
-        figure = epochs.draw(knn, knn.trainings[0], FID)
+        figure = epochs.plot_epochs(knn, knn.curves[0], FID)
     assert figure.axes[1].get_yscale() == scale
 
 
-def test_a_distance_of_other_weights_or_another_dataset_is_not_shown(save, records):
+def test_a_metric_of_other_weights_or_another_dataset_is_not_shown(save, records):
     for epoch in (1, 2):
         save(epoch)
         save(epoch, probe="fid", distances={FID: 1.0}, dataset="other")
         save(epoch, probe="fid", distances={FID: 1.0}, fingerprint="others", name=f"other{epoch}")
-    for sheet in sheets(load(records)):
-        if (sheet.newest.cell.dataset.title, sheet.newest.protocol.name) == ("scattered-digits", "knn"):
-            assert epochs.distances(sheet.trainings[0]) == []
+    for data in figure_data(load(records)):
+        if (data.newest.cell.dataset.title, data.newest.protocol.name) == ("scattered-digits", "knn"):
+            assert epochs.generation_metrics(data.curves[0]) == []
 
 
 def test_trainings_that_differ_in_their_seed_are_one_line_with_a_band(save, records):
@@ -149,11 +149,11 @@ def test_trainings_that_differ_in_their_seed_are_one_line_with_a_band(save, reco
             save(epoch, run=run, right=right)
             save(epoch, recipe="off", run=run, right=right + 10,
                  title=f"ddpm:checkpoint=runs/off-{run}/epoch-000{epoch},attention=false")  # fmt: skip
-    sheet = only(records)
-    assert [training.label for training in sheet.trainings] == ["ddpm", "ddpm:attention=false"]
+    data = only(records)
+    assert [curve.label for curve in data.curves] == ["ddpm", "ddpm:attention=false"]
     with style.styled():
-        figure = compare.epochs(sheet)
-    on, off = drawn(figure)
+        figure = compare.plot_epochs(data)
+    on, off = plotted(figure)
     assert on == [(1, pytest.approx(111 / 200)), (2, pytest.approx(112 / 200))]
     assert off[0][1] == pytest.approx(121 / 200)
     band = figure.axes[0].collections[0].get_paths()[0].vertices
@@ -175,14 +175,14 @@ def test_the_untrained_network_beside_several_series_is_one(save, save_record, r
             save(epoch, run=run)
         title = f"ddpm:checkpoint=runs/on-{run}/epoch-0001,weights=random"
         save_record(title, baseline=True, fingerprint="untrained")
-    assert [final.label for final in only(records).finals] == ["ddpm, epoch 2", "ddpm:weights=random"]
+    assert [final.label for final in only(records).backbones] == ["ddpm, epoch 2", "ddpm:weights=random"]
 
 
-def test_networks_of_one_name_are_told_apart(save, records):
+def test_networks_with_one_name_have_different_labels(save, records):
     for recipe in ("wide", "narrow"):
         for epoch in (1, 2):
             save(epoch, recipe=recipe)
-    labels = [training.label for training in only(records).trainings]
+    labels = [curve.label for curve in only(records).curves]
     assert len(set(labels)) == 2
     assert all(label.startswith("ddpm #") for label in labels)
 
@@ -192,30 +192,48 @@ def test_blocks_side_by_side_have_bands_over_seeds(save_record, records):
         for seed in (0, 1):
             save_record(name, seed=seed, grid={(tap, "t=0"): 0.5 + 0.1 * seed for tap in ("down.0", "mid", "up.1")})
     save_record("pixels", grid={("pixels", "clean"): 0.2}, tap="pixels", baseline=True)
-    sheet = only(records)
-    [family] = compare.families(sheet)
+    data = only(records)
+    [family] = compare.families(data)
     assert [final.label for final in family] == ["ddpm", "ddpm:attention=false"], "one tap is no line"
     with style.styled():
-        figure = compare.blocks(sheet, family)
-    assert drawn(figure)[0] == [(x, pytest.approx(0.55)) for x in range(3)]
+        figure = compare.plot_blocks(data, family)
+    assert plotted(figure)[0] == [(x, pytest.approx(0.55)) for x in range(3)]
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     assert (band[:, 1].min(), band[:, 1].max()) == (pytest.approx(0.5), pytest.approx(0.6))
 
 
-def test_the_heat_map_says_every_number_readably(save_record, records):
+def test_the_heat_map_shows_every_number_with_contrast(save_record, records):
     save_record("ddpm")
-    sheet = only(records)
-    [(label, (row,))] = [(final.label, final.rows) for final in sheet.finals]
+    data = only(records)
+    [(label, (row,))] = [(final.label, final.rows) for final in data.backbones]
     with style.styled():
-        figure = heatmap.draw(sheet, label, row)
+        figure = heatmap.plot_heat_map(data, label, row)
         axes = figure.axes[0]
         mesh = axes.collections[0]
         cells = mesh.get_cmap()(mesh.norm(mesh.get_array().ravel()))[:, :3]
     numbers = [text.get_text() for text in axes.texts]
     assert numbers == ["40.0", "50.0", "60.0", "45.0", "55.0", "65.0"]
     assert [text.get_text() for text in axes.texts if text.get_weight() == "bold"] == ["65.0"], "the chosen one"
+    low, high = (100 * end for end in accuracy_interval(140, 200))
+    assert footnote(figure).splitlines() == [
+        "validation accuracy (n = 100, chance 10 %)",
+        f"frame: chosen point, 70.0 % on test ({low:.1f} to {high:.1f})",
+    ]
     for text, cell in zip(axes.texts, cells, strict=True):
         assert contrast(to_rgb(text.get_color()), cell) > 4.5, f"{text.get_text()} cannot be read"
+
+
+def test_the_caption_of_a_heat_map_states_how_many_seeds_chose_the_point(save_record, records):
+    save_record("ddpm", seed=0, method=None)
+    save_record("ddpm", seed=1, method=None)
+    save_record("ddpm", seed=2, method=None, tap="mid")
+    data = only(records)
+    with style.styled():
+        figure = heatmap.plot_heat_map(data, "ddpm", data.backbones[0].rows[0])
+    assert footnote(figure).splitlines() == [
+        "validation accuracy (n = 100, chance 10 %, mean of 3 seeds)",
+        "frame: point chosen by 2 of 3 seeds, 70.0 % on test",
+    ]
 
 
 def luminance(rgb):
@@ -233,9 +251,9 @@ def contrast(one, other):
 def test_numbers_are_readable_on_every_colour_of_the_map(save_record, records):
     save_record("ddpm", grid={(f"tap.{x}", f"t={y}"): (10 * x + y + 1) / 100 for x in range(10) for y in range(10)},
                 tap="tap.9", level="t=9")  # fmt: skip
-    sheet = only(records)
+    data = only(records)
     with style.styled():
-        figure = heatmap.draw(sheet, "ddpm", sheet.finals[0].rows[0])
+        figure = heatmap.plot_heat_map(data, "ddpm", data.backbones[0].rows[0])
         mesh = figure.axes[0].collections[0]
         cells = mesh.get_cmap()(mesh.norm(mesh.get_array().ravel()))[:, :3]
     worst = min(contrast(to_rgb(t.get_color()), c) for t, c in zip(figure.axes[0].texts, cells, strict=True))
@@ -253,9 +271,9 @@ def test_names_of_lines_that_end_together_do_not_overlap(save, records):
     grid = {(f"up.{n}", "t=0"): 0.5 for n in range(6)}
     for epoch in (1, 2):
         save(epoch, grid=grid, tap="up.0")
-    sheet = only(records)
+    data = only(records)
     with style.styled():
-        figure = epochs.draw(sheet, sheet.trainings[0])
+        figure = epochs.plot_epochs(data, data.curves[0])
         figure.savefig(os.devnull, format="png")
         boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without its leading line
     boxes.sort(key=lambda box: box.y0)
@@ -264,57 +282,53 @@ def test_names_of_lines_that_end_together_do_not_overlap(save, records):
 
 SCRIPT = (
     "from pathlib import Path; from probebench.board.figures.files import *; "
-    "write(outputs(Path('records'), Path('{out}')))"
+    "write(outputs(Path('records'), Path('fresh')))"
 )
 
 
 def test_equal_records_give_equal_bytes_in_any_process(save, tmp_path):
     for epoch in (1, 2):
         save(epoch)
-    for out, seed in (("one", "1"), ("other", "2")):
-        settings = {**os.environ, "PYTHONHASHSEED": seed, "SOURCE_DATE_EPOCH": seed, "MPLBACKEND": "svg"}
-        command = [sys.executable, "-W", "error", "-c", SCRIPT.format(out=out)]
-        subprocess.run(command, check=True, cwd=tmp_path, env=settings)
-    first = {path.relative_to(tmp_path / "one"): path.read_bytes() for path in (tmp_path / "one").rglob("*.*")}
-    assert len(first) == 4
-    assert first == {
-        path.relative_to(tmp_path / "other"): path.read_bytes() for path in (tmp_path / "other").rglob("*.*")
-    }
-    assert write({tmp_path / "one" / path: data for path, data in first.items()}) == [], "nothing to write"
+    settings = {**os.environ, "PYTHONHASHSEED": "1", "SOURCE_DATE_EPOCH": "1", "MPLBACKEND": "svg"}
+    subprocess.run([sys.executable, "-W", "error", "-c", SCRIPT], check=True, cwd=tmp_path, env=settings)
+    fresh = {path: path.read_bytes() for path in (tmp_path / "fresh").rglob("*.*")}
+    assert len(fresh) == 4
+    assert outputs(tmp_path / "records", tmp_path / "fresh") == fresh, "this process has another hash seed"
+    assert write(fresh) == [], "nothing to write"
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"limit": 10}, "smoke run on 10 images per split"),
-        ({"dirty": True}, "dirty tree"),
+        ({"dirty": True}, "made from uncommitted source"),
         ({"failure": "X"}, "failed: X"),
     ],
 )
-def test_what_boards_do_not_rank_is_not_drawn(save_record, records, changes, reason):
+def test_records_that_boards_exclude_are_not_plotted(save_record, records, changes, reason):
     save_record(**changes)
     with pytest.raises(UsageError, match=f"the records give no figure: {reason}"):
         outputs(records, Path("out"))
 
 
-def test_one_row_with_one_point_is_nothing_to_draw(save_record, records):
+def test_one_row_with_one_point_gives_no_figure(save_record, records):
     save_record(grid={("mid", "t=0"): 0.5}, tap="mid", level="t=0")
-    with pytest.raises(UsageError, match="a row alone, with one tap or level"):
+    with pytest.raises(UsageError, match="they hold one row with one tap or level"):
         outputs(records, Path("out"))
 
 
-def test_without_matplotlib_it_says_what_to_install(save_record, records, monkeypatch):
+def test_without_matplotlib_the_error_says_what_to_install(save_record, records, monkeypatch):
     save_record()
     monkeypatch.setattr("probebench.board.figures.files.find_spec", lambda _: None)
     with pytest.raises(UsageError, match="not installed") as raised:
         outputs(records, Path("out"))
-    assert raised.value.hint == "pip install probebench[plot]"
+    assert raised.value.hint == "pip install 'probebench[plot]'"
 
 
-def test_a_file_in_the_way_is_said(save_record, records, tmp_path):
+def test_a_file_in_place_of_the_folder_is_an_error(save_record, records, tmp_path):
     save_record()
     (tmp_path / "out").write_text("")
-    with pytest.raises(UsageError, match="cannot write"):
+    with pytest.raises(UsageError, match="the figure cannot be written"):
         write(outputs(records, tmp_path / "out"))
 
 

@@ -7,7 +7,7 @@ def test_a_valid_record(cli, save_record):
     path = save_record()
     answer = cli("check", str(path))
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out == f"{path}: a valid record (success)\n"
+    assert answer.out == f"{path} is a valid record (status: success)\n"
     assert cli("check", str(path), "--json").json["valid"] is True
 
 

@@ -30,7 +30,7 @@ def test_components_are_listed_with_their_origin(site, cli):
     assert lines[7] == "near fake 1.5 looks around"
 
 
-def test_a_component_that_lacks_something_says_so(site, cli):
+def test_a_component_without_its_requirements_shows_the_problem(site, cli):
     site.add("fake", SOURCE)
     site.load()
     assert "wants more [needs absent-thing>=2 (not installed)]" in cli("list", "probes").out
@@ -54,10 +54,10 @@ def test_problems_are_mentioned_in_one_line_and_the_rest_works(site, cli):
     answer = cli("list")
     assert answer.code == 0
     assert "net" in answer.out
-    assert answer.err == "2 problems with plugins (broken, fake): probebench plugins doctor\n"
+    assert answer.err == "2 problems with plugins (broken, fake); for details run: probebench plugins doctor\n"
 
 
-def test_one_kind_may_be_asked_for(site, cli):
+def test_one_kind_can_be_listed(site, cli):
     site.add("fake", SOURCE)
     site.load()
     out = cli("list", "backbones").out

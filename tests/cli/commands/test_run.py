@@ -1,4 +1,4 @@
-"""`probebench run` as a user meets it: what it prints, and how it ends."""
+"""`probebench run`: its output, messages and exit codes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pydantic import Field
 
 from probebench.api import Options, UsageError
 from probebench.cli.report import _spread
+from probebench.plugins import registry
+from probebench.plugins.discovery import discover
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
 
 
@@ -25,7 +27,7 @@ def _parts(lab):
 
 
 def assert_message(answer, code, *lines):
-    """The exit code, and the lines of the message, which is all there is: no traceback, no output."""
+    """Checks the exit code and the message, and that nothing else is printed: no output, no traceback."""
     assert answer.code == code
     assert answer.out == ""
     assert answer.err.splitlines() == list(lines)
@@ -36,23 +38,23 @@ def assert_message(answer, code, *lines):
     [
         (
             ["--backbone", "nett"],
-            ["error: no backbone 'nett'", "  try: did you mean 'net'? (available: net)"],
+            ["error: no backbone is called 'nett'", "  try: did you mean 'net'? (available: net)"],
         ),
         (
             ["--dataset", "shade"],
-            ["error: no dataset 'shade'", "  try: did you mean 'shades'? (available: shades)"],
+            ["error: no dataset is called 'shade'", "  try: did you mean 'shades'? (available: shades)"],
         ),
         (
             ["--probe", "zebra"],
-            ["error: no probe 'zebra'", "  try: one of knob, means"],
+            ["error: no probe is called 'zebra'", "  try: one of knob, means"],
         ),
         (
             ["--probe", "net"],
-            ["error: no probe 'net'; there is a backbone of that name", "  try: one of knob, means"],
+            ["error: no probe is called 'net', but a backbone is", "  try: one of knob, means"],
         ),
         (
             ["--probe", "knob:shares=1"],
-            ["error: no option 'shares'", "  in: knob", "  try: did you mean 'share'? (options: share)"],
+            ["error: there is no option 'shares'", "  in: knob", "  try: did you mean 'share'? (options: share)"],
         ),
         (
             ["--probe", "knob:share=much"],
@@ -60,11 +62,11 @@ def assert_message(answer, code, *lines):
         ),
         (
             ["--limit", "0"],
-            ["error: --limit 0 leaves nothing to measure", "  try: 1 or more images per split"],
+            ["error: --limit 0 leaves no image to measure", "  try: --limit 1 or more images per split"],
         ),
-        (["--taps", "lat"], ["error: no tap 'lat'", "  in: --taps", "  try: did you mean 'late'?"]),
-        (["--taps", "hea"], ["error: no tap 'hea'", "  in: --taps", "  try: did you mean 'head'?"]),
-        (["--taps", "7"], ["error: no tap '7'", "  in: --taps", "  try: one of early, late"]),
+        (["--taps", "lat"], ["error: no tap is called 'lat'", "  in: --taps", "  try: did you mean 'late'?"]),
+        (["--taps", "hea"], ["error: no tap is called 'hea'", "  in: --taps", "  try: did you mean 'head'?"]),
+        (["--taps", "7"], ["error: no tap is called '7'", "  in: --taps", "  try: one of early, late"]),
         (
             ["--taps", "early,,late"],
             ["error: 'early,,late' is not a list of words", "  in: --taps", "  try: write them as a,b,c"],
@@ -73,7 +75,10 @@ def assert_message(answer, code, *lines):
             ["--levels", "t=11"],
             ["error: the backbone has no level 't=11'", "  in: --levels", "  try: one of clean, t=10, t=100"],
         ),
-        (["--pool", "mean"], ["error: no pool 'mean'", "  in: --pool", "  try: one of gap, gridN, max, cls, flat"]),
+        (
+            ["--pool", "mean"],
+            ["error: 'mean' is not a pool", "  in: --pool", "  try: one of gap, gridN, max, cls, flat"],
+        ),
         (
             ["--pool", "cls"],
             ["error: 'cls' is not a pool for spatial features", "  in: --pool", "  try: one of gap, gridN, max, flat"],
@@ -82,21 +87,24 @@ def assert_message(answer, code, *lines):
             ["--seeds", "x"],
             ["error: 'x' is not a list of whole numbers", "  in: --seeds", "  try: write them as 0,1,2"],
         ),
-        (["--seeds", "-1"], ["error: negative seed in -1", "  in: --seeds", "  try: 0,1,2"]),
+        (["--seeds", "0,-1"], ["error: seed -1 is negative", "  in: --seeds", "  try: --seeds 0,1,2"]),
         (["--seeds", "1,1"], ["error: 1 is repeated in '1,1'", "  in: --seeds", "  try: write 1"]),
-        (["--precision", "fp7"], ["error: no precision 'fp7'", "  in: --precision", "  try: one of auto, bf16, fp32"]),
-        (["--device", "cuda:9"], ["error: no device 'cuda:9'", "  in: --device", "  try: one of auto, cpu"]),
-        (["--device", "cuda"], ["error: no device 'cuda'", "  in: --device", "  try: one of auto, cpu"]),
+        (
+            ["--precision", "fp7"],
+            ["error: 'fp7' is not a precision", "  in: --precision", "  try: one of auto, bf16, fp32"],
+        ),
+        (["--device", "cuda:9"], ["error: there is no device 'cuda:9'", "  in: --device", "  try: one of auto, cpu"]),
+        (["--device", "cuda"], ["error: there is no device 'cuda'", "  in: --device", "  try: one of auto, cpu"]),
     ],
 )
-def test_bad_usage_is_told_before_any_work(lab, probebench, monkeypatch, arguments, lines):
+def test_bad_usage_is_reported_before_any_work(lab, probebench, monkeypatch, arguments, lines):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert_message(probebench(*arguments), 2, *lines)
     assert lab.calls == []
     assert not list((lab.folder).rglob("*.json"))
 
 
-def test_a_number_that_is_none(probebench):
+def test_a_value_that_is_not_a_number(probebench):
     answer = probebench("--limit", "few")
     assert answer.code == 2
     assert answer.err.startswith("error: Invalid value for '--limit': ")
@@ -109,9 +117,15 @@ def test_images_that_a_backbone_cannot_take(lab, probebench):
             raise UsageError("images of 8x8 are too small", where="choosy", hint="32x32")
 
     lab.backbone("choosy", Choosy)
-    assert_message(
-        probebench("--backbone", "choosy"), 2, "error: images of 8x8 are too small", "  in: choosy", "  try: 32x32"
-    )
+    lines = ["error: images of 8x8 are too small", "  in: choosy", "  try: 32x32"]
+    answer = probebench("--backbone", "choosy")
+    assert answer.code == 1
+    assert answer.err.splitlines() == [*lines, "1 of 1 cell failed; its record holds the reason"]
+    assert "0 cells run, 0 already done, 1 failed; 0 images forwarded" in answer.out
+    answer = probebench("--backbone", "choosy", "--backbone", "net", "--json")
+    assert answer.code == 1
+    assert [cell["record"]["status"] for cell in document(answer)["cells"]] == ["error", "success"]
+    assert answer.err.splitlines() == [*lines, "1 of 2 cells failed; its record holds the reason"]
 
 
 @pytest.mark.parametrize(("option", "below"), [("--results", ""), ("--results", "/deep/er")])
@@ -137,7 +151,11 @@ def test_a_read_only_results_folder(lab, probebench, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     answer = probebench()
     assert answer.code == 2
-    assert answer.err.startswith("error: the folder cannot be written to: Permission denied\n  in: --results results\n")
+    assert answer.err.splitlines() == [
+        "error: the folder cannot be written to: Permission denied",
+        "  in: --results results",
+        "  try: give --results a folder in which you may create files",
+    ]
     assert lab.calls == []
 
 
@@ -175,7 +193,7 @@ def test_a_full_disk_ends_the_run_with_the_reason(lab, probebench, monkeypatch):
     assert len(lines) == 3
 
 
-def test_a_cell_that_fails_is_told_and_the_others_are_run(lab, probebench):
+def test_a_cell_that_fails_is_reported_and_the_others_are_run(lab, probebench):
     class Broken(ToyProbe):
         def search(self, train, val, *, metric, seed):
             raise ZeroDivisionError("division by zero")
@@ -186,10 +204,10 @@ def test_a_cell_that_fails_is_told_and_the_others_are_run(lab, probebench):
     assert answer.err.splitlines() == [
         "error: probe broken fails: ZeroDivisionError: division by zero",
         "  try: run again with --debug for the traceback",
-        "2 of 4 cells failed; their records say why",
+        "2 of 4 cells failed; their records hold the reason",
     ]
     assert "shades, means:" in answer.out
-    assert "2 cells run, 0 already there, 2 failed; 90 images forwarded" in answer.out
+    assert "2 cells run, 0 already done, 2 failed; 90 images forwarded" in answer.out
     assert len(list((lab.folder / "results").rglob("*.failed.json"))) == 2
 
 
@@ -213,11 +231,12 @@ def test_a_factory_that_raises_is_a_failed_cell(lab, probebench):
     answer = probebench("--backbone", "mine", "--backbone", "net")
     assert answer.code == 1
     assert answer.err.splitlines()[0] == "error: backbone mine cannot be built: RuntimeError: no weights"
-    assert answer.err.splitlines()[-1] == "1 of 2 cells failed; their records say why"
+    assert answer.err.splitlines()[-1] == "1 of 2 cells failed; its record holds the reason"
     assert "net" in answer.out
 
 
-def test_a_broken_plugin_that_is_asked_for_is_a_plugin_problem(site, cli, tmp_path):
+def test_a_requested_component_of_a_broken_plugin_is_a_plugin_problem(site, cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "discover", discover)  # in place of that of the laboratory
     site.add(
         "half",
         "@hookimpl\ndef probebench_backbones():\n"
@@ -236,7 +255,7 @@ def document(answer):
     return json.loads(answer.out)
 
 
-def test_json_is_one_document_whatever_components_print_and_warn(lab, probebench):
+def test_json_is_one_document_even_if_components_print_and_warn(lab, probebench):
     class Loud(ToyProbe):
         def search(self, train, val, *, metric, seed):
             print("fitting ...")  # noqa: T201
@@ -268,12 +287,12 @@ def test_json_of_bad_usage_leaves_stdout_empty(probebench):
     assert_message(
         probebench("--json", "--limit", "0"),
         2,
-        "error: --limit 0 leaves nothing to measure",
-        "  try: 1 or more images per split",
+        "error: --limit 0 leaves no image to measure",
+        "  try: --limit 1 or more images per split",
     )
 
 
-def test_a_dry_run_prints_the_plan_and_touches_nothing(lab, probebench, files):
+def test_a_dry_run_prints_the_plan_and_changes_no_file(lab, probebench, files):
     probebench("--seeds", "0")
     lab.calls.clear()
     before = files(lab.folder)
@@ -295,7 +314,7 @@ def test_a_dry_run_makes_no_folder(lab, probebench):
     assert not (lab.folder / "store").exists()
 
 
-def test_a_dry_run_says_what_cannot_run(lab, probebench):
+def test_a_dry_run_reports_cells_that_cannot_run(lab, probebench):
     lab.backbone("mine", lambda options: None)
     answer = probebench("--dry-run", "--backbone", "mine", "--backbone", "net")
     assert answer.code == 1
@@ -305,14 +324,14 @@ def test_a_dry_run_says_what_cannot_run(lab, probebench):
     assert document(probebench("--dry-run", "--json", "--backbone", "mine"))["cells"][0]["state"] == "cannot run"
 
 
-def test_no_bar_is_drawn_without_a_terminal(probebench):
+def test_no_progress_bar_is_shown_without_a_terminal(probebench):
     answer = probebench()
     assert (answer.code, answer.err) == (0, "")
     assert "\x1b" not in answer.out
     assert "\r" not in answer.out
 
 
-def test_a_broken_file_of_the_store_is_told_in_one_line(lab, probebench):
+def test_a_broken_file_of_the_store_is_reported_in_one_line(lab, probebench):
     probebench()
     shard = sorted((lab.folder / "store").rglob("*.safetensors"))[0]
     shard.write_bytes(b"")
@@ -323,7 +342,7 @@ def test_a_broken_file_of_the_store_is_told_in_one_line(lab, probebench):
     assert "computed again" in line
 
 
-def test_warnings_of_records_are_told_after_the_results(lab, probebench):
+def test_warnings_of_records_are_printed_after_the_results(lab, probebench):
     from probebench.api import ProbebenchWarning
 
     class Talker(ToyProbe):
@@ -335,7 +354,7 @@ def test_warnings_of_records_are_told_after_the_results(lab, probebench):
     assert probebench("--probe", "talker", "--seeds", "0,1").err == "warning: k is clamped to 54\n"
 
 
-def test_the_report_shows_the_map_the_number_and_what_to_do_next(probebench):
+def test_the_report_shows_the_map_the_number_and_the_next_command(probebench):
     lines = probebench("--seeds", "0,1").out.splitlines()
     assert lines[0] == "shades, means: 54 train, 6 val, 30 test images"
     assert lines[2] == "net: top-1 on val in %, by tap and noise level (* chosen)"
@@ -344,11 +363,11 @@ def test_the_report_shows_the_map_the_number_and_what_to_do_next(probebench):
     assert sum(line.count("*") for line in lines[4:6]) >= 1
     heading = "On test, measured once at the point chosen on val (top-1 in %, mean of 2 seeds, 95 % interval):"
     assert heading in lines
-    assert any(line.startswith("2 cells run, 0 already there; 90 images forwarded") for line in lines)
+    assert any(line.startswith("2 cells run, 0 already done; 90 images forwarded") for line in lines)
     assert lines[-2].startswith("record: results/shades/net/means-seed0-")
 
 
-def test_the_command_that_is_named_next_works_twice(probebench, cli):
+def test_the_next_command_works_twice(probebench, cli):
     import shlex
 
     last = probebench().out.splitlines()[-1]
@@ -391,7 +410,7 @@ store = "store-from-file"
 """
 
 
-def test_a_config_file_says_what_the_options_say(lab, probebench, config):
+def test_a_config_file_sets_the_options(lab, probebench, config):
     answer = probebench("--config", config(WHOLE), "--json", config=True)
     assert answer.code == 0, answer.err
     cells = document(answer)["cells"]
@@ -408,7 +427,7 @@ def test_a_config_file_says_what_the_options_say(lab, probebench, config):
     assert (lab.folder / "store-from-file").is_dir()
 
 
-def test_the_command_line_wins_over_the_config_file(probebench, config):
+def test_the_command_line_overrides_the_config_file(probebench, config):
     arguments = ["--seeds", "5", "--probe", "means", "--limit", "25", "--results", "mine"]
     answer = probebench("--config", config(WHOLE), "--json", *arguments, config=True)
     (cell,) = document(answer)["cells"]
@@ -425,12 +444,12 @@ def test_the_command_line_wins_over_the_config_file(probebench, config):
         ("limit = 2.5", "limit = 2.5 is not a whole number", None),
         ("limit = true", "limit = True is not a whole number", None),
         ("baselines = 'no'", "baselines = 'no' is not true or false", None),
-        ("pool = 3", "pool = 3 is not a text", None),
-        ("results = 3", "results = 3 is not a text", None),
-        ("seeds = [0, 'x']", "seeds are whole numbers", "seeds = [0, 1, 2]"),
-        ("seeds = true", "seeds are whole numbers", "seeds = [0, 1, 2]"),
-        ("backbone = [1]", "backbone is not a list of texts", 'backbone = ["...", "..."]'),
-        ("taps = 3", "taps is not a list of texts", 'taps = ["...", "..."]'),
+        ("pool = 3", "pool = 3 is not a string", None),
+        ("results = 3", "results = 3 is not a string", None),
+        ("seeds = [0, 'x']", "seeds is not a list of whole numbers", "seeds = [0, 1, 2]"),
+        ("seeds = true", "seeds is not a list of whole numbers", "seeds = [0, 1, 2]"),
+        ("backbone = [1]", "backbone is not a list of strings", 'backbone = ["...", "..."]'),
+        ("taps = 3", "taps is not a list of strings", 'taps = ["...", "..."]'),
     ],
 )
 def test_a_config_file_that_is_wrong(probebench, config, text, message, hint):
@@ -440,14 +459,14 @@ def test_a_config_file_that_is_wrong(probebench, config, text, message, hint):
 
 
 @pytest.mark.parametrize("name", ["backbone", "dataset", "probe", "seeds"])
-def test_an_empty_list_is_no_run(probebench, config, name):
+def test_an_empty_list_is_refused(probebench, config, name):
     others = {"backbone": "net", "dataset": "shades", "probe": "means", "seeds": 0}
     text = "".join(f"{key} = {value!r}\n" for key, value in others.items() if key != name)
     answer = probebench("--config", config(f"{text}{name} = []"), config=True)
-    assert_message(answer, 2, "error: nothing is given, so there is nothing to run", f"  in: --{name}")
+    assert_message(answer, 2, f"error: --{name} is empty, so there is nothing to run", f"  try: give --{name} a value")
 
 
-def test_a_config_file_that_is_not_there_or_not_toml(lab, probebench, config):
+def test_a_config_file_that_is_missing_or_not_toml(lab, probebench, config):
     absent = str(lab.folder / "absent.toml")
     assert_message(
         probebench("--config", absent),
@@ -460,27 +479,28 @@ def test_a_config_file_that_is_not_there_or_not_toml(lab, probebench, config):
     assert answer.err.startswith("error: the config file is not TOML: ")
 
 
-def test_more_neighbours_than_images_are_told_and_recorded(lab, probebench):
+def test_a_warning_of_more_neighbours_than_images_is_printed_and_recorded(lab, probebench):
     from probebench.api import ProbeSpec
     from probebench_probes.options import KnnOptions
 
     lab.specs[ProbeSpec, "knn"] = ProbeSpec(
-        name="knn", factory="probebench_probes.knn:Knn", options=KnnOptions, summary="neighbours"
+        name="knn", factory="probebench_probes.neighbours.knn:Knn", options=KnnOptions, summary="neighbours"
     )
     answer = probebench("--probe", "knn:ks=5+500")
     assert answer.code == 0
-    assert answer.err == "warning: knn: k = 500 with 54 training images is read as k = 54\n"
+    assert answer.err == "warning: knn: k = 500 is clamped to k = 54, the number of train images\n"
     (path,) = (lab.folder / "results").rglob("*.json")
-    assert json.loads(path.read_text())["warnings"] == ["knn: k = 500 with 54 training images is read as k = 54"]
+    assert json.loads(path.read_text())["warnings"] == ["knn: k = 500 is clamped to k = 54, the number of train images"]
 
 
-def test_an_interrupted_run_says_so(lab, probebench):
+def test_an_interrupted_run_names_the_way_to_resume(lab, probebench):
     class Slow(ToyProbe):
         def search(self, train, val, *, metric, seed):
             raise KeyboardInterrupt
 
     lab.probe("slow", Slow)
-    assert_message(probebench("--probe", "slow"), 130, "interrupted: the same command goes on where it was")
+    message = "interrupted; run the same command again to resume (at most 1,024 images are read again)"
+    assert_message(probebench("--probe", "slow"), 130, message)
 
 
 def test_a_dataset_without_a_test_split(lab, probebench):

@@ -98,7 +98,7 @@ def test_a_backbone_shows_its_card_options_taps_and_levels(cli):
         "version: 3",
         "license: MIT",
         "cite: Nobody, 2020",
-        "needs: pluggy>=1",
+        "requires: pluggy>=1",
         "option type default",
         "size small|large small how large",
         "widths int+... 32+64 channels",
@@ -107,7 +107,7 @@ def test_a_backbone_shows_its_card_options_taps_and_levels(cli):
         "training option type default",
         "lr float 0.001 learning rate",
         "12,345 parameters, input from -1 to 1; shapes for 16x16 images",
-        "tap kind shape cost also called",
+        "tap kind shape cost aliases",
         "down.0 spatial 8x4x4 25.0 % paper:first",
         "top (on request) vector 64 100.0 %",
         "level sigma",
@@ -172,7 +172,7 @@ def test_json_is_one_document_though_the_plugin_prints(cli):
 def test_a_component_that_lacks_something_shows_its_card_and_fails(cli):
     answer = cli("show", "needy")
     assert answer.code == 3
-    assert "needs: absent-thing>=2 (missing: found none)" in lines(answer.out)
+    assert "requires: absent-thing>=2 (not installed)" in lines(answer.out)
     assert answer.err.endswith("  try: pip install 'absent-thing>=2'\n")
 
 
@@ -198,8 +198,8 @@ def test_a_component_that_fails_while_it_is_described_is_a_problem_of_its_plugin
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nte", "error: no component 'nte'\n  try: did you mean 'net'?"),
-        ("net:sise=small", "error: no option 'sise'\n  in: net\n  try: did you mean 'size'?"),
+        ("nte", "error: no component is called 'nte'\n  try: did you mean 'net'?"),
+        ("net:sise=small", "error: there is no option 'sise'\n  in: net\n  try: did you mean 'size'?"),
         ("net:size=huge", "error: option size=huge should be 'small' or 'large'\n  in: net"),
         ("net:", "error: '' is not of the form option=value"),
     ],

@@ -1,4 +1,4 @@
-"""The light module: says what the plugin offers, and imports nothing heavy.
+"""The light module: declares the components of the plugin, and imports nothing heavy.
 
 `probebench list` imports this module and no other of the plugin. A factory is imported when it is used.
 """
@@ -15,7 +15,7 @@ PROBEBENCH_API = 1
 class EdgeDirectionsOptions(Options):
     """Options of `edge-directions`."""
 
-    directions: int = Field(8, ge=2, le=64, description="number of directions to tell apart")
+    directions: int = Field(8, ge=2, le=64, description="number of directions")
 
 
 class ShapesOptions(Options):
@@ -32,7 +32,7 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         name="edge-directions",
         factory="probebench_example.edges:EdgeDirections",
         options=EdgeDirectionsOptions,
-        summary="how strong the edges of each direction are: no weights, no training",
+        summary="strength of the edges in each direction; no weights, no training",
     )
 
 
@@ -43,7 +43,7 @@ def probebench_datasets() -> Iterator[DatasetSpec]:
         name="shapes",
         factory="probebench_example.shapes:Shapes",
         options=ShapesOptions,
-        summary="circles, squares and triangles of any colour, drawn when they are read, 32x32",
+        summary="circles, squares and triangles of any colour, 32x32, rendered on access",
     )
 
 

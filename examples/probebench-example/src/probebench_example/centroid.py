@@ -27,21 +27,21 @@ class FittedCentroid(Fitted):
         self._means, self._unit = means, unit
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """Minus the distance to each mean; a class without train images is no candidate."""
+        """Returns minus the distance to each mean; a class without train images is never predicted."""
         vectors = normalize(vectors) if self._unit else vectors
-        # cdist would be faster; its matrix product loses small distances between large vectors.
+        # cdist would be faster, but its matrix product loses small distances between large vectors.
         scores = torch.stack([-(vectors - mean).norm(dim=1) for mean in self._means], dim=1)
         return scores.masked_fill(self._means.isnan().any(1), -torch.inf)
 
 
 class Centroid(Probe):
-    """Nearest class mean, with or without scaling every vector to length 1: validation decides."""
+    """Nearest class mean; whether vectors are scaled to length 1 is chosen on val."""
 
     def __init__(self, options: NoOptions) -> None:
         del options
 
     def search(self, train: Features, val: Features, *, metric: Metric, seed: int) -> list[Trial]:
-        """One trial with scaling and one without."""
+        """Returns one trial without scaling and one with it."""
         trials = []
         for unit in (False, True):
             fitted = self.fit(train, {"unit": unit}, seed=seed)
@@ -49,7 +49,7 @@ class Centroid(Probe):
         return trials
 
     def fit(self, train: Features, params: Mapping[str, Scalar], *, seed: int) -> FittedCentroid:
-        """Computes the means."""
+        """Computes the means; ``params`` holds ``unit``."""
         del seed  # nothing is random
         unit = bool(params["unit"])
         vectors = normalize(train.vectors) if unit else train.vectors

@@ -22,7 +22,7 @@ SOBEL = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
 
 
 class EdgeDirections(Backbone):
-    """Sobel filters turned to evenly spaced directions, applied to the grey image."""
+    """Sobel filters, rotated to evenly spaced directions and applied to the grey image."""
 
     input_range = (0.0, 1.0)
     batch_size = 256
@@ -34,7 +34,7 @@ class EdgeDirections(Backbone):
         self.parameters = self._filters.numel()
 
     def taps(self, image_size: tuple[int, int]) -> tuple[Tap, ...]:
-        """The image as it came, and the map of edges."""
+        """Returns the image itself and the map of edges."""
         height, width = image_size
         return (
             Tap("colour", "spatial", (3, height, width), cost=0.01),
@@ -42,7 +42,7 @@ class EdgeDirections(Backbone):
         )
 
     def move_to(self, device: str, precision: Precision) -> None:
-        """Moves the filters."""
+        """Moves the filters to a device."""
         del precision  # a filter this small gains nothing from bf16
         self._filters = self._filters.to(device)
 
@@ -52,8 +52,8 @@ class EdgeDirections(Backbone):
 
     @torch.no_grad()
     def extract(self, batch: Batch, points: Sequence[Point], *, seed: int) -> dict[Point, Tensor]:
-        """Stops at the image when nobody asks for edges."""
-        del seed  # of the noise: there is none
+        """Computes the edges only if a point needs them."""
+        del seed  # nothing is random
         images = self.prepare(batch.images.to(self._filters.device))
         maps = {"colour": images}
         if any(point.tap == "edges" for point in points):
@@ -62,5 +62,8 @@ class EdgeDirections(Backbone):
         return {point: pool_map(maps[point.tap], "spatial", point.pool) for point in points}
 
     def fingerprint(self) -> str:
-        """Over the filters. What is not in the options or here must be in the version of the spec."""
+        """Returns a hash of the filters.
+
+        The options and the version of the spec are part of every key already.
+        """
         return hashlib.sha256(repr(self._filters.tolist()).encode()).hexdigest()

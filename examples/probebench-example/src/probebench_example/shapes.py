@@ -1,4 +1,4 @@
-"""A dataset: circles, squares and triangles that are drawn when they are read."""
+"""A dataset: circles, squares and triangles, rendered on access."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 SIZE = 32
 
 
-def draw(label: int, generator: torch.Generator) -> Tensor:
-    """A light shape at a random place on dark ground: uint8 ``(3, 32, 32)``."""
+def render(label: int, generator: torch.Generator) -> Tensor:
+    """Returns a light shape at a random position on a dark background: uint8 ``(3, 32, 32)``."""
     radius, *centre = torch.rand(3, generator=generator).tolist()
     radius = 5 + 6 * radius
-    # Distances from the centre, which is so far from the border that the shape is whole.
+    # Distances from the centre, which is far enough from the border for the whole shape.
     x, y = (torch.arange(SIZE) - (radius + share * (SIZE - 1 - 2 * radius)) for share in centre)
     x, y = x[None, :], y[:, None]
     inside = (
@@ -30,9 +30,9 @@ def draw(label: int, generator: torch.Generator) -> Tensor:
         torch.maximum(x.abs(), y.abs()) <= 0.9 * radius,
         (y <= radius / 2) & (x.abs() * math.sqrt(3) <= y + radius),
     )[label]
-    ground = torch.randint(0, 112, (3, 1, 1), generator=generator)
+    background = torch.randint(0, 112, (3, 1, 1), generator=generator)
     shape = torch.randint(144, 256, (3, 1, 1), generator=generator)
-    return torch.where(inside, shape, ground).to(torch.uint8)
+    return torch.where(inside, shape, background).to(torch.uint8)
 
 
 class ShapesSplit(Split):
@@ -50,18 +50,18 @@ class ShapesSplit(Split):
         return self._count
 
     def image(self, index: int) -> Tensor:
-        """Draws one image."""
+        """Renders one image."""
         if not 0 <= index < self._count:
             raise IndexError(f"image {index} of {self._count}")
         generator = torch.Generator().manual_seed(hash63("shapes", self._name, index))
-        return draw(index % 3, generator)
+        return render(index % 3, generator)
 
     def labels(self) -> Tensor:
-        """The classes in turn."""
+        """Returns the classes in turn."""
         return torch.arange(self._count) % 3
 
     def fingerprint(self) -> str:
-        """Over all images and labels."""
+        """Returns a hash of all images and labels."""
         total = hashlib.sha256(bytes(self.labels().tolist()))
         for index in range(self._count):
             total.update(bytes(self.image(index).flatten().tolist()))
@@ -69,7 +69,7 @@ class ShapesSplit(Split):
 
 
 class Shapes(Dataset):
-    """Three shapes whose colour tells nothing."""
+    """Three shapes whose colour does not depend on the class."""
 
     classes = ("circle", "square", "triangle")
     image_size = (SIZE, SIZE)
@@ -78,7 +78,7 @@ class Shapes(Dataset):
         self._counts = {"train": options.train, "test": options.test}
 
     def split(self, name: str) -> ShapesSplit:
-        """``train`` or ``test``; probebench carves a validation part from train."""
+        """Returns ``train`` or ``test``; probebench takes validation images from train."""
         if name not in self._counts:
-            raise UsageError(f"no split {name!r}", where="shapes", hint="train or test")
+            raise UsageError(f"no split {name!r}", where="dataset shapes", hint="train or test")
         return ShapesSplit(name, self._counts[name])

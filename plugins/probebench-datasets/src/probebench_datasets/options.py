@@ -1,32 +1,88 @@
-"""Options of the datasets that a user points at. Light: every command imports it."""
+"""Options of all components. Light: every command imports it."""
 
 from __future__ import annotations
 
 import os
 import re
 import unicodedata
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from probebench.api import Options
-from probebench_datasets.published_options import RootOptions
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
-class PathOptions(Options):
-    """Options of a dataset that lies in a folder or file of the user's."""
+class ScatteredDigitsOptions(Options):
+    """Options of `scattered-digits`."""
 
-    places: ClassVar[frozenset[str]] = frozenset({"path"})
+    added: ClassVar[frozenset[str]] = frozenset({"image_size"})
+
+    train: int = Field(6000, ge=10, le=100_000, description="number of train images")
+    test: int = Field(2000, ge=10, le=100_000, description="number of test images")
+    image_size: int = Field(16, ge=8, le=64, description="height and width N; resized from 16 x 16, antialiased")
+
+
+class RootOptions(Options):
+    """Options of a dataset that is stored in the data root."""
+
+    locations: ClassVar[frozenset[str]] = frozenset({"root"})
+
+    root: str = Field(
+        "", description="data root; by default PROBEBENCH_DATA, or the platform's folder for the user's data"
+    )
+
+
+class CifarOptions(RootOptions):
+    """Options of `cifar10` and `cifar100`."""
+
+
+class SVHNOptions(RootOptions):
+    """Options of `svhn`."""
+
+
+class STL10Options(RootOptions):
+    """Options of `stl10`."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"image_size"})
+
+    fold: Literal["all"] | Annotated[int, Field(ge=0, le=9)] = Field(
+        "all", description="one of the ten published folds of 1,000 train images, or all 5,000"
+    )
+    image_size: int = Field(
+        96, ge=8, le=1024, description="resized to N x N, antialiased; published diffusion models use 32 or 64"
+    )
+
+
+class FashionMNISTOptions(RootOptions):
+    """Options of `fashion-mnist`."""
+
+    image_size: int | None = Field(
+        None, ge=8, le=224, description="resized to N x N, antialiased; U-Nets need a multiple of 8, such as 32"
+    )
+
+
+class Flowers102Options(RootOptions):
+    """Options of `flowers102`."""
+
+    image_size: int = Field(
+        64, ge=8, le=1024, description="shorter side resized to N, antialiased, then the centre N x N cropped"
+    )
+
+
+class PathOptions(Options):
+    """Options of a dataset in a folder or file of the user."""
+
+    locations: ClassVar[frozenset[str]] = frozenset({"path"})
     alias: ClassVar[str] = "name"
 
-    path: str = Field("", description="folder or file that holds the images")
-    name: str = Field("", description="what to call it on boards; by default the name of the folder or file")
+    path: str = Field("", description="folder or file of the images")
+    name: str = Field("", description="name on leaderboards; by default the name of the folder or file")
     image_size: int | None = Field(
-        None, ge=1, le=4096, description="shorter side resized to N, antialiased, and the centre N x N cut out"
+        None, ge=1, le=4096, description="shorter side resized to N, antialiased, then the centre N x N cropped"
     )
-    seed: int = Field(0, ge=0, description="seed of the test part that is set aside where the data has none")
+    seed: int = Field(0, ge=0, description="seed of the test split that is held out where the data has none")
 
     @model_validator(mode="before")
     @classmethod
@@ -37,7 +93,7 @@ class PathOptions(Options):
                 unicodedata.normalize("NFKD", last.lower().removesuffix(".parquet")).encode("ascii", "ignore").decode()
             )
             if not (words := re.findall(r"[a-z0-9]+", plain)):
-                raise ValueError(f"{last!r} has no letter from a to z to make a name of: say name=...")
+                raise ValueError(f"{last!r} has no letter from a to z, so the dataset needs a name: add name=my-images")
             return data | {"name": "-".join(words)}
         return data
 
@@ -57,9 +113,9 @@ class ParquetOptions(PathOptions):
     """Options of `parquet`."""
 
 
-class Flowers102Options(RootOptions):
-    """Options of `flowers102`."""
+class PixelsOptions(Options):
+    """Options of the backbone `pixels`."""
 
-    image_size: int = Field(
-        64, ge=8, le=1024, description="shorter side resized to N, antialiased, and the centre N x N cut out"
+    grid: Literal["full"] | Annotated[int, Field(ge=1)] = Field(
+        "full", description="average the image over a grid of N x N cells; full: every pixel"
     )

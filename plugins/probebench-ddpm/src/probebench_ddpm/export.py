@@ -1,4 +1,4 @@
-"""Makes a small checkpoint to hand on: averaged weights in fp16, with manifest, command and loss curve.
+"""Exports a small checkpoint to share: averaged weights in fp16, manifest, training command and loss curve.
 
 ::
 
@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from probebench.api import ProbebenchError, UsageError
-from probebench_ddpm.layout import WEIGHTS_FILE
+from probebench_ddpm.loading.layout import WEIGHTS_FILE
 from probebench_ddpm.options import DDPMRecipe
 
 if TYPE_CHECKING:
@@ -25,25 +25,37 @@ if TYPE_CHECKING:
 
 
 def export(checkpoint: Path, out: Path) -> None:
-    """Writes ``out`` in the layout that `ddpm:checkpoint=...` and diffusers read.
+    """Writes a checkpoint in the layout that `ddpm:checkpoint=...` and diffusers read.
 
-    fp16 halves the file; its rounding is far below the noise that features are read at.
+    fp16 halves the file. Its rounding error is far below the noise that is added before features are read.
 
     Args:
         checkpoint: ``epoch-NNNN`` folder of a training run.
-        out: Folder to make.
+        out: Folder to create.
 
     Raises:
-        UsageError: `checkpoint` is none, or one in the middle of an epoch, or `out` exists.
+        UsageError: `checkpoint` is not a checkpoint of a whole epoch, or `out` exists.
     """
     curve = checkpoint.parent / "loss.csv"
     if not (checkpoint / "manifest.json").is_file() or not curve.is_file():
-        raise UsageError("not a checkpoint of a training run", where=str(checkpoint), hint="runs/NAME/epoch-NNNN")
+        raise UsageError(
+            "the folder is not a checkpoint of a training run",
+            where=str(checkpoint),
+            hint="python -m probebench_ddpm.export RUN/epoch-NNNN OUT",
+        )
     if "-step-" in checkpoint.name:
-        # The command that makes it again would be that of whole epochs: of another network.
-        raise UsageError("its last epoch is not finished", where=str(checkpoint), hint="train on to the epoch's end")
+        # The command in the manifest trains whole epochs, so it would give another network.
+        raise UsageError(
+            "the checkpoint was saved inside an epoch",
+            where=str(checkpoint),
+            hint="run the same probebench train command again, and export the epoch-NNNN folder it saves next",
+        )
     if out.exists():
-        raise UsageError("it exists already", where=str(out), hint="another folder")
+        raise UsageError(
+            "the output folder exists already",
+            where=str(out),
+            hint=f"python -m probebench_ddpm.export {checkpoint} {out}-2",
+        )
     manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
     (out / "unet").mkdir(parents=True)
     weights = load_file(checkpoint / "unet" / WEIGHTS_FILE)
@@ -55,12 +67,16 @@ def export(checkpoint: Path, out: Path) -> None:
     header, *rows = curve.read_text(encoding="utf-8").splitlines()
     kept = [row for row in rows if int(row.split(",")[0]) <= manifest["epoch"]]
     (out / "loss.csv").write_text("\n".join([header, *kept, ""]), encoding="utf-8")
-    document = {**manifest, "weights": {"unet": "ema, fp16"}, "command": command(manifest)}
+    document = {**manifest, "weights": {"unet": "ema, fp16"}, "command": training_command(manifest)}
     (out / "manifest.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def command(manifest: dict[str, Any]) -> str:
-    """The command line that trains a checkpoint again, from its manifest."""
+def training_command(manifest: dict[str, Any]) -> str:
+    """Returns the command line that trains the checkpoint again.
+
+    Args:
+        manifest: Content of the checkpoint's ``manifest.json``.
+    """
     network = manifest["network"]
     attention = "true" if network["add_attention"] else "false"
     widths = "+".join(map(str, network["block_out_channels"]))
@@ -81,7 +97,7 @@ def command(manifest: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs `export` from the command line; gives the exit code."""
+    """Runs `export` from the command line and returns the exit code."""
     if len(arguments) != 2:
         print("usage: python -m probebench_ddpm.export CHECKPOINT OUT", file=sys.stderr)  # noqa: T201
         return 2

@@ -1,4 +1,4 @@
-"""Measures of drawn images, as torch-fidelity computes them, and the Inception network they are known by."""
+"""Measures of generated images, computed by torch-fidelity, and their usual extractor, an Inception network."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
         name="inception",
         factory="probebench_fidelity.inception:Inception",
         options=InceptionOptions,
-        summary="the InceptionV3 that FID is defined by, as torch-fidelity has it; the default extractor of fid",
+        summary="the InceptionV3 of FID, as in torch-fidelity; the default extractor of fid",
         requires=_REQUIRES,
         license="Apache-2.0 (weights: converted by torch-fidelity from TensorFlow's)",
         citation="Szegedy et al.: Rethinking the Inception Architecture for Computer Vision, arXiv 1512.00567",
         untrained=("pretrained=false",),
-        fetch="probebench_fidelity.weights:fetch",
+        fetch="probebench_fidelity.inception_weights:fetch",
     )
 
 
@@ -37,18 +37,18 @@ def probebench_probes() -> Iterator[ProbeSpec]:
     yield ProbeSpec(
         name="fid",
         consumes="samples",
-        factory="probebench_fidelity.frechet:FrechetDistance",
+        factory="probebench_fidelity.frechet_distance:FrechetDistance",
         options=FIDOptions,
-        summary="Frechet distance between Gaussians of drawn and of real images' features",
+        summary="Frechet distance between Gaussians fitted to the features of generated and of real images",
         requires=_REQUIRES,
         citation="Heusel et al.: GANs Trained by a Two Time-Scale Update Rule, arXiv 1706.08500",
     )
     yield ProbeSpec(
         name="kid",
         consumes="samples",
-        factory="probebench_fidelity.kernel:KernelDistance",
+        factory="probebench_fidelity.kernel_distance:KernelDistance",
         options=KIDOptions,
-        summary="kernel distance (unbiased squared MMD, cubic kernel) between drawn and real images' features",
+        summary="kernel distance (unbiased squared MMD, cubic kernel) between features of generated and real images",
         requires=_REQUIRES,
         citation="Binkowski et al.: Demystifying MMD GANs, arXiv 1801.01401",
     )
@@ -57,7 +57,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         consumes="samples",
         factory="probebench_fidelity.precision_recall:PrecisionRecall",
         options=PRCOptions,
-        summary="precision and recall: drawn images near real ones, and real images near drawn ones",
+        summary="precision and recall: generated images near real ones, and real images near generated ones",
         requires=_REQUIRES,
         citation="Kynkäänniemi et al.: Improved Precision and Recall Metric, arXiv 1904.06991",
     )
@@ -66,7 +66,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         consumes="samples",
         factory="probebench_fidelity.inception_score:InceptionScore",
         options=ISCOptions,
-        summary="Inception score: how sure a classifier is of each drawn image, and how varied its answers are",
+        summary="Inception score: confidence of a classifier on each generated image, and diversity of its predictions",
         requires=_REQUIRES,
         citation="Salimans et al.: Improved Techniques for Training GANs, arXiv 1606.03498",
     )

@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 
 class PrecisionRecall(SampleProbe):
-    """Precision: the share of drawn images inside the ball of a real one. Recall: the other way round.
+    """Precision: the share of generated images inside the ball of a real one. Recall: the reverse.
 
-    A ball reaches to the image's neighbour of a given rank among its own kind. So both numbers depend on how many
-    images there are of each kind.
+    The radius of a ball is the distance to the image's k-th neighbour in its own set. So both numbers depend on the
+    number of images in each set.
     """
 
     def __init__(self, options: PRCOptions) -> None:
         self._neighbours = options.neighbours
 
-    def measure(self, drawn: ImageSet, real: ImageSet) -> dict[str, Measured]:
-        """Higher is better; all three lie from 0 to 1.
+    def measure(self, generated: ImageSet, real: ImageSet) -> dict[str, Measured]:
+        """Returns precision, recall and F-score: higher is better, and all are between 0 and 1.
 
         Raises:
             UsageError: There are not more images than neighbours.
         """
-        smallest = min(len(drawn.features), len(real.features))
+        smallest = min(len(generated.features), len(real.features))
         if smallest <= self._neighbours:
             raise UsageError(
                 f"{smallest} images do not have {self._neighbours} neighbours each",
                 where="option neighbours of prc",
-                hint="more images, with count=",
+                hint="prc:count=2000 for more images, or a smaller value of neighbours",
             )
-        found = prc_features_to_metric(
-            drawn.features, real.features, prc_neighborhood=self._neighbours, save_cpu_ram=True, verbose=False
+        results = prc_features_to_metric(
+            generated.features, real.features, prc_neighborhood=self._neighbours, save_cpu_ram=True, verbose=False
         )
         keys = {"precision": KEY_METRIC_PRECISION, "recall": KEY_METRIC_RECALL, "f-score": KEY_METRIC_F_SCORE}
-        return {name: Measured(found[key], higher_is_better=True) for name, key in keys.items()}
+        return {name: Measured(results[key], higher_is_better=True) for name, key in keys.items()}

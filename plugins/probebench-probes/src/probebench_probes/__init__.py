@@ -1,4 +1,4 @@
-"""k-NN, linear read-outs and small networks on frozen features."""
+"""Probes of frozen features: k-NN, linear models and small networks."""
 
 from collections.abc import Iterator
 
@@ -38,29 +38,29 @@ def probebench_probes() -> Iterator[ProbeSpec]:
     """Yields the probes."""
     yield ProbeSpec(
         name="knn",
-        factory="probebench_probes.knn:Knn",
+        factory="probebench_probes.neighbours.knn:Knn",
         options=KnnOptions,
-        summary="k nearest neighbours, cosine or euclidean; one search serves every k",
+        summary="k nearest neighbours, cosine or Euclidean; one search serves every k",
         citation="Wu, Xiong, Yu and Lin, Unsupervised Feature Learning via Non-Parametric Instance Discrimination, "
         "CVPR 2018 (temperature-weighted votes)",
     )
     yield ProbeSpec(
         name="linear",
-        factory="probebench_probes.linear:Linear",
+        factory="probebench_probes.linear_models.linear:Linear",
         options=LinearOptions,
         summary="softmax regression; all learning rates and weight decays train in one batched product",
         citation="Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016",
     )
     yield ProbeSpec(
         name="logreg",
-        factory="probebench_probes.logreg:Logreg",
+        factory="probebench_probes.linear_models.logreg:Logreg",
         options=LogregOptions,
         summary="softmax regression at its optimum, by L-BFGS; all values of C in one fit",
         citation="Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, 2023",
     )
     yield ProbeSpec(
         name="ridge",
-        factory="probebench_probes.ridge:Ridge",
+        factory="probebench_probes.linear_models.ridge:Ridge",
         options=RidgeOptions,
         logits=False,
         summary="least squares on one-hot classes, in closed form; one decomposition serves every penalty",
@@ -72,29 +72,29 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         factory="probebench_probes.fewshot:Fewshot",
         options=FewshotOptions,
         wraps="probe",
-        summary="any probe, fitted on a few images of each class that the seed draws; each seed is a try",
+        summary="any probe, fitted on a few images per class; each seed samples other images",
     )
     yield ProbeSpec(
         name="mlp",
-        factory="probebench_probes.network_probes:MlpProbe",
+        factory="probebench_probes.networks.mlp:MlpProbe",
         options=MlpOptions,
         summary="fully connected layers with ReLU on the pooled map",
         citation=_DIFFSSL,
     )
     yield ProbeSpec(
         name="cnn",
-        factory="probebench_probes.network_probes:CnnProbe",
+        factory="probebench_probes.networks.cnn:CnnProbe",
         options=CnnOptions,
         pool="grid4",
-        summary="3 x 3 convolutions on the map, pooled to 4 x 4 unless told otherwise",
+        summary="3 x 3 convolutions on the map, pooled to 4 x 4 by default",
         citation=_DIFFSSL,
     )
     yield ProbeSpec(
         name="attention",
-        factory="probebench_probes.network_probes:AttentionProbe",
+        factory="probebench_probes.networks.attention:AttentionProbe",
         options=AttentionOptions,
         pool="grid4",
-        summary="transformer blocks with a class token on the map, pooled to 4 x 4 unless told otherwise",
+        summary="transformer blocks with a class token on the map, pooled to 4 x 4 by default",
         citation=_DIFFSSL,
     )
     yield ProbeSpec(
@@ -102,7 +102,7 @@ def probebench_probes() -> Iterator[ProbeSpec]:
         factory="probebench_probes.finetune:Finetune",
         options=FinetuneOptions,
         consumes="backbone",
-        summary="a linear layer and the backbone below it, trained end to end; no measure of frozen features",
+        summary="a linear layer on the backbone, trained end to end with it; the features are not frozen",
     )
 
 

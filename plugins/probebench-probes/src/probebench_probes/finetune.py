@@ -1,4 +1,4 @@
-"""The whole backbone up to a tap, trained with a linear layer on top of it."""
+"""`finetune`: the backbone up to a tap, trained together with a linear layer on top of it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import nn
 
-from probebench.api import Trial, Tuned, TuningProbe, hash63
-from probebench_probes.divergence import diverged
-from probebench_probes.network_training import arithmetic, build, minimise
+from probebench.api import FinetunedNetwork, FinetuningProbe, Trial, hash63
+from probebench_probes.networks.training import build_seeded, deterministic_autocast, train_network
+from probebench_probes.optimization.divergence import divergence_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
-    from probebench.api import InputImages, Metric, Precision, Scalar, Tunable
+    from probebench.api import FinetunableNetwork, InputImages, Metric, Precision, Scalar
     from probebench_probes.options import FinetuneOptions
 
-CHUNK = 128
+SCORING_BATCH = 128
 """Images that are scored at a time."""
 
 
-class Finetune(TuningProbe):
-    """Everything up to the tap is trained, at one learning rate, which is chosen on val.
+class Finetune(FinetuningProbe):
+    """Trains everything up to the tap at one learning rate, which is chosen on val.
 
-    A class without a train image is no candidate. A training that diverges gives all images the same score while the
-    learning rate is chosen, and is an error where it is the chosen one.
+    A class without train images is never predicted. A training that diverges gives all images the same score while the
+    learning rate is chosen; if it is chosen, `fit` raises an error.
     """
 
     def __init__(self, options: FinetuneOptions) -> None:
@@ -35,38 +35,40 @@ class Finetune(TuningProbe):
         self._device: str = "cpu"
         self._precision: Precision = "fp32"
 
-    def place(self, device: str, precision: Precision) -> None:
-        """Trains and scores there."""
+    def move_to(self, device: str, precision: Precision) -> None:
+        """Sets the device and the precision of training and scoring."""
         self._device, self._precision = device, precision
 
-    def tune(
-        self, backbone: Tunable, train: InputImages, val: InputImages, *, metric: Metric, seed: int
+    def search(
+        self, backbone: FinetunableNetwork, train: InputImages, val: InputImages, *, metric: Metric, seed: int
     ) -> Sequence[Trial]:
-        """One trial for each learning rate, in the order of the options."""
+        """Returns one trial for each learning rate, in the order of the options."""
         trials = []
         for rate in self._options.learning_rates:
-            tuned = self._tuned(backbone, train, rate, seed=seed)
-            trials.append(Trial({"learning_rate": rate}, metric(tuned.scores(val), val.labels)))
+            finetuned = self._train(backbone, train, rate, seed=seed)
+            trials.append(Trial({"learning_rate": rate}, metric(finetuned.scores(val), val.labels)))
         return trials
 
-    def fit(self, backbone: Tunable, train: InputImages, params: Mapping[str, Scalar], *, seed: int) -> Tuned:
+    def fit(
+        self, backbone: FinetunableNetwork, train: InputImages, params: Mapping[str, Scalar], *, seed: int
+    ) -> FinetunedNetwork:
         """Trains one network; ``params`` holds ``learning_rate``.
 
         Raises:
             TrainingError: The training diverges.
         """
         rate = cast("float", params["learning_rate"])
-        tuned = self._tuned(backbone, train, rate, seed=seed)
-        if not tuned.finite:
-            raise diverged("finetune", rate)
-        return tuned
+        finetuned = self._train(backbone, train, rate, seed=seed)
+        if not finetuned.finite:
+            raise divergence_error("finetune", rate)
+        return finetuned
 
-    def _tuned(self, backbone: Tunable, train: InputImages, rate: float, *, seed: int) -> TunedNetwork:
+    def _train(self, backbone: FinetunableNetwork, train: InputImages, rate: float, *, seed: int) -> FinetunedBackbone:
         network = with_head(backbone, train.classes, seed=seed)
         devices = [torch.device(self._device)] if self._device != "cpu" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(hash63("finetune", seed))  # of the network's own dropout
-            finite = minimise(
+            torch.manual_seed(hash63("finetune", seed))  # for the dropout of the network
+            finite = train_network(
                 network,
                 train.labels,
                 lambda rows, epoch: train.inputs(rows, epoch).to(self._device),
@@ -76,32 +78,34 @@ class Finetune(TuningProbe):
                 device=self._device,
                 precision=self._precision,
             )
-        seen = train.labels.bincount(minlength=train.classes) > 0
-        return TunedNetwork(network, seen, self._device, self._precision, finite=finite)
+        in_train = train.labels.bincount(minlength=train.classes) > 0
+        return FinetunedBackbone(network, in_train, self._device, self._precision, finite=finite)
 
 
-def with_head(backbone: Tunable, classes: int, *, seed: int) -> nn.Module:
-    """The backbone below a linear layer with the initial weights of PyTorch, drawn from the seed."""
-    head = build(lambda: nn.Linear(backbone.width, classes), seed=hash63("network", seed))
+def with_head(backbone: FinetunableNetwork, classes: int, *, seed: int) -> nn.Module:
+    """Returns the backbone with a linear layer on top, whose initial weights are PyTorch's and depend on the seed."""
+    head = build_seeded(lambda: nn.Linear(backbone.width, classes), seed=hash63("network", seed))
     return nn.Sequential(backbone.network(), head)
 
 
-class TunedNetwork(Tuned):
-    """A trained network and the classes that it has seen, bool ``(C,)``."""
+class FinetunedBackbone(FinetunedNetwork):
+    """A trained network, and the classes that have train images, bool ``(C,)``."""
 
     logits = True
 
-    def __init__(self, network: nn.Module, seen: Tensor, device: str, precision: Precision, *, finite: bool) -> None:
-        self._network, self._seen = network, seen
+    def __init__(
+        self, network: nn.Module, in_train: Tensor, device: str, precision: Precision, *, finite: bool
+    ) -> None:
+        self._network, self._in_train = network, in_train
         self._device, self._precision = device, precision
         self.finite = finite
 
     @torch.no_grad()
     def scores(self, images: InputImages) -> Tensor:
-        """Logits: float32 ``(N, C)``, on the CPU."""
-        scores = torch.zeros(len(images.labels), len(self._seen))
+        """Returns the logits: float32 ``(N, C)``, on the CPU."""
+        scores = torch.zeros(len(images.labels), len(self._in_train))
         if self.finite:
-            with arithmetic(self._device, self._precision):
-                for rows in torch.split(torch.arange(len(images.labels)), CHUNK):
+            with deterministic_autocast(self._device, self._precision):
+                for rows in torch.split(torch.arange(len(images.labels)), SCORING_BATCH):
                     scores[rows] = self._network(images.inputs(rows, None).to(self._device)).float().cpu()
-        return torch.where(self._seen, scores, -torch.inf)
+        return torch.where(self._in_train, scores, -torch.inf)

@@ -19,10 +19,11 @@ def probebench_backbones() -> Iterator[BackboneSpec]:
     yield BackboneSpec(
         name="timm",
         factory="probebench_timm.backbone:Timm",
+        files="probebench_timm.packaged_weights:weight_files",
         options=TimmOptions,
-        summary="any timm model, with random weights or those of a file, read at its stages or blocks",
+        summary="any timm model, with random weights or weights from a file; taps at its stages or blocks",
         requires=("timm>=1.0.31",),
-        license="of the weights: see the model's card",
+        license="see the model card for the license of the weights",
         citation="Wightman: PyTorch Image Models, doi 10.5281/zenodo.4414861",
         untrained=("weights=none",),
     )

@@ -1,4 +1,4 @@
-"""A timm model by its name, without its classifier, and the fingerprint of its weights."""
+"""Building a timm model by its name, without its classifier, and the fingerprint of its weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     class TimmModel(nn.Module):
-        """What timm's models have in common. They share no class of their own: this one is for the type checker."""
+        """The common interface of timm's models, which share no class; for the type checker only."""
 
         pretrained_cfg: dict[str, Any]
         feature_info: Iterable[dict[str, Any]]
@@ -32,30 +32,30 @@ _WHERE = "option model of timm"
 
 
 def check_name(name: str) -> None:
-    """Raises an error unless timm knows a model and its tag.
+    """Raises an error unless timm has a model and its tag.
 
     Raises:
-        UsageError: It does not. Names of other sources, such as ``hf-hub:...``, are refused as well: they would
-            download something.
+        UsageError: timm has no such model or tag. Names of other sources, such as ``hf-hub:...``, are refused as
+            well, because they would download something.
     """
     architecture, _, tag = name.partition(".")
     known = timm.list_models()
     if architecture not in known:
         close = difflib.get_close_matches(architecture, known, n=3)
         names = " or ".join(map(repr, close))
-        hint = f"did you mean {names}?" if close else f"timm.list_models() names all {len(known)}"
+        hint = f"did you mean {names}?" if close else f"one of the {len(known)} names that timm.list_models() returns"
         raise UsageError(f"timm has no model {architecture!r}", where=_WHERE, hint=hint)
     tags = [variant.partition(".")[2] for variant in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
-        hint = "one of " + ", ".join(tags) if tags else f"{architecture} alone: it has no tags"
+        hint = "one of " + ", ".join(tags) if tags else f"model={architecture}, which has no tags"
         raise UsageError(f"timm's {architecture} has no tag {tag!r}", where=_WHERE, hint=hint)
 
 
 def build(name: str, *, seed: int) -> TimmModel:
-    """A frozen model with random weights that depend on the seed alone, and without a classifier.
+    """Builds a frozen model without a classifier, whose random weights depend on the seed alone.
 
     Args:
-        name: A name that `check_name` lets pass.
+        name: A name that `check_name` accepts.
         seed: Seed of the weights.
     """
     with torch.random.fork_rng(devices=[]):
@@ -66,7 +66,7 @@ def build(name: str, *, seed: int) -> TimmModel:
 
 
 def fingerprint(net: nn.Module, name: str, preprocessing: dict[str, Any]) -> str:
-    """SHA-256 over name, preprocessing and weights."""
+    """Returns a SHA-256 over name, preprocessing and weights."""
     total = hashlib.sha256(json.dumps([name, preprocessing], sort_keys=True).encode())
     for key, tensor in sorted(net.state_dict().items()):
         total.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -1,4 +1,4 @@
-"""Options of the `timm` backbone. No torch here: `probebench list` reads this module."""
+"""Options of the `timm` backbone. No torch here: `probebench list` imports this module."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Size = Literal["auto", "native", "model"] | Annotated[int, Field(ge=8)]
 
 
 class TimmOptions(Options):
-    """Which model, which weights, and how large it sees an image."""
+    """Options of `timm`: model, weights and input size."""
 
     model: str = Field(
         "resnet18",
-        description="name in timm, with or without a tag; the tag decides the preprocessing: resnet18.tv_in1k",
+        description="name in timm, such as resnet18 or resnet18.tv_in1k; the tag determines the preprocessing",
     )
     weights: str = Field(
         "none",
-        description="file of weights (.safetensors, or .pth or .pt), package for those that an installed package has "
-        "(tf_efficientnet_lite0), or none for random ones; nothing is downloaded",
+        description="file of weights (.safetensors, .pth or .pt), package for those of an installed package "
+        "(tf_efficientnet_lite0), or none for random weights; nothing is downloaded",
     )
     size: Size = Field(
         "auto",
-        description="images as they are (native), resized to the model's own input size (model) or to a square of so "
-        "many pixels; auto is model where the model takes one size only, else native",
+        description="input size: that of the images (native), that of the model (model), or the side of a square in "
+        "pixels; auto is model if the model accepts one size only, else native",
     )
     init_seed: int = Field(0, ge=0, description="seed of random weights")

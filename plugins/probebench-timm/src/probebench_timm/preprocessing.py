@@ -1,4 +1,4 @@
-"""From an image to the network's input: size, mean and standard deviation."""
+"""Preprocessing of images: size, mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a model was shown its training images, except for the crop: probebench shows the whole image.
+    """The preprocessing of a model's training images, except for the crop: probebench uses the whole image.
 
     Attributes:
-        mean: Of the three channels, on the scale 0 to 1.
-        std: Standard deviation, on the same scale.
+        mean: Mean of the three channels, on the scale 0 to 1.
+        std: Standard deviation of the three channels, on the same scale.
         own_size: Height and width that timm states for the model.
-        size: Height and width that images are resized to; None leaves them as they are.
+        size: Height and width that images are resized to; None if they are not resized.
     """
 
     mean: Triple
@@ -36,16 +36,16 @@ class Preprocessing:
 
     @property
     def input_range(self) -> tuple[float, float]:
-        """What black and white become, in the channels where they go furthest."""
+        """The smallest value of a black pixel and the largest of a white one, over the channels."""
         channels = tuple(zip(self.mean, self.std, strict=True))
         return min(-mean / std for mean, std in channels), max((1 - mean) / std for mean, std in channels)
 
     def input_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the network's input for images of this size."""
+        """Returns height and width of the network's input for images of this size."""
         return self.size or image_size
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The network's input.
+        """Returns the network's input.
 
         Args:
             images: uint8 ``(B, 3, H, W)``.
@@ -56,22 +56,22 @@ class Preprocessing:
         scaled = images.float() / 255
         if self.size is not None and tuple(images.shape[2:]) != self.size:
             scaled = interpolate(scaled, self.size, mode="bicubic", antialias=True)
-            # Bicubic interpolation overshoots at edges, to values that no image has.
+            # Bicubic interpolation overshoots at edges, beyond the range of an image.
             scaled = scaled.clamp_(0, 1)
         mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (self.mean, self.std))
         return (scaled - mean) / std
 
     def document(self) -> dict[str, Any]:
-        """What changes an input, as JSON values."""
+        """Returns everything that changes the input, as JSON values."""
         return {"mean": self.mean, "std": self.std, "size": self.size}
 
 
 def preprocessing(net: TimmModel, size: Size) -> Preprocessing:
-    """The preprocessing that timm states for a model.
+    """Returns the preprocessing that timm states for a model.
 
     Args:
         net: A timm model.
-        size: The user's word about the size.
+        size: The option `size`.
     """
     stated = timm.data.resolve_model_data_config(net)
     _, height, width = stated["input_size"]

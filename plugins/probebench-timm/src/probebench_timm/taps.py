@@ -1,13 +1,13 @@
-"""Names of the places in a timm model where features are read, and how they are read.
+"""The taps of a timm model, and the extraction of their features.
 
-timm's `forward_intermediates` is the one way that all its families share. What it gives per stage or block is a tap:
+timm's `forward_intermediates` is common to all its families. Each stage or block that it returns is a tap:
 
 - ``block.N`` where all maps have one size, as in a ViT, else ``stage.N``, as in a ResNet. timm's own name for the
-  module (``layer1``) is an alias. Both are ``spatial``, and hold what comes out of the block, before any final norm.
-- With a class token ``block.N`` is ``tokens``: class token first, then other prefix tokens, then patches. The patches
-  alone, in their places, are the ``spatial`` tap ``block.N.map``.
-- ``pre_logits`` is the vector that the classifier would get: pooled and normed as the model does it. Encoders without
-  a classifier do not have it.
+  module (``layer1``) is an alias. Both are ``spatial``, and are the output of the block, before any final norm.
+- With a class token ``block.N`` is ``tokens``: class token first, then other prefix tokens, then patches. The map of
+  the patches alone is the ``spatial`` tap ``block.N.map``.
+- ``pre_logits`` is the input vector of the classifier: pooled and normalised by the model. Encoders without a
+  classifier do not have it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ PRE_LOGITS = "pre_logits"
 
 @dataclass(frozen=True)
 class Site:
-    """A tap's name and what it is made of.
+    """A tap before its shape and cost are known.
 
     Attributes:
         id: Name of the tap.
         kind: Kind of the tap.
-        index: Number of timm's intermediate feature; None for `PRE_LOGITS`, which comes after all of them.
-        default: Whether it is read when the user names none.
-        aliases: timm's name for the module.
+        index: Index of timm's intermediate feature; None for `PRE_LOGITS`, which is after all of them.
+        default: Whether it is used if the user names no taps.
+        aliases: timm's name of the module.
     """
 
     id: str
@@ -53,8 +53,8 @@ class Site:
     aliases: tuple[str, ...] = ()
 
 
-def sites(net: TimmModel) -> tuple[Site, ...]:
-    """All taps of a model, in timm's order."""
+def all_sites(net: TimmModel) -> tuple[Site, ...]:
+    """Returns all taps of a model, in timm's order."""
     return tuple(_sites(net))
 
 
@@ -64,7 +64,7 @@ def _sites(net: TimmModel) -> Iterator[Site]:
     modules = [item["module"] for item in features]
     for index, module in enumerate(modules):
         name = f"{'block' if isotropic else 'stage'}.{index}"
-        aliases = (module,) if modules.count(module) == 1 else ()  # CoaT has one name for three
+        aliases = (module,) if modules.count(module) == 1 else ()  # CoaT uses one name for three
         if _has_class_token(net):
             yield Site(name, "tokens", index, aliases=aliases)
             yield Site(f"{name}.map", "spatial", index, default=False)
@@ -75,26 +75,26 @@ def _sites(net: TimmModel) -> Iterator[Site]:
 
 
 def _has_class_token(net: TimmModel) -> bool:
-    """Whether there is a class token among the blocks, which CaiT for one adds after them."""
+    """Returns whether the blocks have a class token; CaiT, for one, adds it after them."""
     among_blocks = "return_prefix_tokens" in signature(net.forward_intermediates).parameters
     return among_blocks and getattr(net, "cls_token", None) is not None
 
 
-def read(net: TimmModel, inputs: Tensor, wanted: Sequence[Site]) -> dict[str, Tensor]:
-    """Features of one forward pass, which ends with the deepest one.
+def read(net: TimmModel, inputs: Tensor, sites: Sequence[Site]) -> dict[str, Tensor]:
+    """Returns the features of one forward pass, which ends at the deepest one.
 
     Args:
         net: The model.
         inputs: ``(B, 3, H, W)``.
-        wanted: What to read.
+        sites: Taps to read.
 
     Returns:
-        By tap: ``(B, C, H, W)``, ``(B, N, C)`` or ``(B, D)``, by its kind.
+        Features by name of the tap: ``(B, C, H, W)``, ``(B, N, C)`` or ``(B, D)``, depending on its kind.
     """
-    indices = sorted({site.index for site in wanted if site.index is not None})
-    final, maps = _forward(net, inputs, indices, to_the_end=any(site.index is None for site in wanted))
-    found = dict(zip(indices, maps, strict=True))
-    features = {site.id: _shaped(found[site.index], site.kind) for site in wanted if site.index is not None}
+    indices = sorted({site.index for site in sites if site.index is not None})
+    final, maps = _forward(net, inputs, indices, to_the_end=any(site.index is None for site in sites))
+    by_index = dict(zip(indices, maps, strict=True))
+    features = {site.id: _shaped(by_index[site.index], site.kind) for site in sites if site.index is not None}
     if final is not None:
         features[PRE_LOGITS] = net.forward_head(final, pre_logits=True)
     return features
@@ -116,18 +116,18 @@ def _forward(
     )
 
 
-def _shaped(found: Tensor | tuple[Tensor, Tensor], kind: TapKind) -> Tensor:
-    """The patches' map alone, or all tokens in the order in which they went through the block."""
-    if isinstance(found, torch.Tensor):
-        return found
-    patches, prefix = found
+def _shaped(feature: Tensor | tuple[Tensor, Tensor], kind: TapKind) -> Tensor:
+    """Returns the map of the patches alone, or all tokens in the order of the block."""
+    if isinstance(feature, torch.Tensor):
+        return feature
+    patches, prefix = feature
     return torch.cat([prefix, patches.flatten(2).transpose(1, 2)], dim=1) if kind == "tokens" else patches
 
 
 def describe(name: str, net: TimmModel, input_size: tuple[int, int]) -> tuple[Tap, ...]:
-    """Shapes and costs of all taps, by forward passes of one image on the meta device: no arithmetic is done.
+    """Returns shapes and costs of all taps, from forward passes on the meta device, without arithmetic.
 
-    A model that cannot run there does the passes itself, on a black image.
+    A model that cannot run on the meta device runs on a black image instead.
 
     Args:
         name: Name of the model in timm.
@@ -135,15 +135,15 @@ def describe(name: str, net: TimmModel, input_size: tuple[int, int]) -> tuple[Ta
         input_size: Height and width of its input.
 
     Returns:
-        Taps from the shallowest to the deepest; ``cost`` is the share of the FLOPs up to `PRE_LOGITS` that reading the
-        tap alone takes.
+        Taps from the shallowest to the deepest; ``cost`` is the share of the FLOPs up to `PRE_LOGITS` that are needed
+        for the tap alone.
 
     Raises:
-        UsageError: The model cannot take this size.
+        UsageError: The model does not accept this size.
     """
     try:
         return _measured_on_meta(name, input_size)
-    except Exception:  # noqa: BLE001 - whatever it is that fails on meta: the real pass decides
+    except Exception:  # noqa: BLE001 - whatever fails on meta, the real pass decides
         weight = next(net.parameters())
         black = torch.zeros((1, 3, *input_size), device=weight.device, dtype=weight.dtype)
     try:
@@ -151,30 +151,30 @@ def describe(name: str, net: TimmModel, input_size: tuple[int, int]) -> tuple[Ta
     except Exception as error:
         cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise UsageError(
-            f"timm's {name} cannot take images of {input_size[0]}x{input_size[1]}: {cause}",
+            f"timm's {name} does not accept images of {input_size[0]}x{input_size[1]}: {cause}",
             where="option size of timm",
-            hint="size=model resizes them to the model's own size",
+            hint="size=model, which resizes images to the size of the model",
         ) from error
 
 
 @lru_cache(maxsize=64)
 def _measured_on_meta(name: str, input_size: tuple[int, int]) -> tuple[Tap, ...]:
-    """Depends on no weight: a model and its untrained twin are measured once."""
+    """Does not depend on the weights, so that a model and its untrained copy are measured once."""
     with torch.device("meta"):
-        double = build(name, seed=0)
-    return _measure(double, torch.empty((1, 3, *input_size), device="meta"))
+        copy = build(name, seed=0)
+    return _measure(copy, torch.empty((1, 3, *input_size), device="meta"))
 
 
 def _measure(net: TimmModel, image: Tensor) -> tuple[Tap, ...]:
-    found = sites(net)
-    # The fused kernels of attention are not counted on every device; the plain one is.
+    sites = all_sites(net)
+    # The FLOPs of fused attention kernels are not counted on every device; those of the plain one are.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        features, total = _counted(net, image, found)
+        features, total = _counted(net, image, sites)
         spent = {
-            index: _counted(net, image, (site,))[1] for index, site in {site.index: site for site in found}.items()
+            index: _counted(net, image, (site,))[1] for index, site in {site.index: site for site in sites}.items()
         }
-    # timm lists the branches of a network such as CrossViT one after the other.
-    by_depth = sorted(found, key=lambda site: spent[site.index])
+    # timm lists the branches of a network such as CrossViT one after another.
+    by_depth = sorted(sites, key=lambda site: spent[site.index])
     return tuple(
         Tap(
             site.id,
@@ -188,8 +188,8 @@ def _measure(net: TimmModel, image: Tensor) -> tuple[Tap, ...]:
     )
 
 
-def _counted(net: TimmModel, image: Tensor, wanted: Sequence[Site]) -> tuple[dict[str, Tensor], int]:
-    """Features and the FLOPs they took."""
+def _counted(net: TimmModel, image: Tensor, sites: Sequence[Site]) -> tuple[dict[str, Tensor], int]:
+    """Returns features and the FLOPs that they took."""
     with FlopCounterMode(display=False) as counter:
-        features = read(net, image, wanted)
+        features = read(net, image, sites)
     return features, counter.get_total_flops()

@@ -1,4 +1,4 @@
-"""Weights from a file, strictly: what the network has must be in the file, and nothing else but a classifier."""
+"""Strict loading of weights: the file has exactly the weights of the network, with or without a classifier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from probebench.api import UsageError
-from probebench_timm.packages import packaged
+from probebench_timm.packaged_weights import packaged
 
 if TYPE_CHECKING:
     from probebench_timm.network import TimmModel
@@ -22,21 +22,22 @@ def load(net: TimmModel, name: str) -> None:
     Args:
         net: A timm model without a classifier.
         name: Path of a ``.safetensors`` file, or of a ``.pth`` or ``.pt`` file that holds a state dict, alone or
-            under ``state_dict`` or ``model``; or ``package``, see `probebench_timm.packages`. Nothing is executed.
+            under ``state_dict`` or ``model``; or ``package``, see `packaged_weights`. No code is executed.
 
     Raises:
-        UsageError: There is no such file or package, it cannot be read, or its weights are not those of the network.
+        UsageError: The file or package does not exist or cannot be read, or its weights do not fit the network.
     """
-    path, found = _from_package(net) if name == "package" else _from_file(name)
+    path, stored = _from_package(net) if name == "package" else _from_file(name)
     classifier = _prefixes(net.pretrained_cfg.get("classifier"))
-    state = {key: tensor for key, tensor in found.items() if not key.startswith(classifier)}
+    state = {key: tensor for key, tensor in stored.items() if not key.startswith(classifier)}
     expected = net.state_dict()
-    if wrong := _misfits(state, expected):
-        shown = "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
+    if mismatches := _mismatches(state, expected):
+        more = len(mismatches) - 2
+        shown = "; ".join(mismatches[:2]) + (f"; and {more} more" if more > 0 else "")
         raise UsageError(
             f"weights do not fit {net.pretrained_cfg['architecture']}: {shown}",
             where=str(path),
-            hint="option model must name the model they were saved from",
+            hint="set the option model to the model that the weights were saved from",
         )
     net.load_state_dict({**expected, **{key: _fp32(tensor) for key, tensor in state.items()}})
 
@@ -53,7 +54,7 @@ def _from_file(name: str) -> tuple[Path, dict[str, Tensor]]:
         raise UsageError(
             f"no file {name!r}",
             where="option weights of timm",
-            hint="a .safetensors, .pth or .pt file, package or none",
+            hint="weights=FILE, a .safetensors, .pth or .pt file; or weights=package, or weights=none",
         )
     return path, _read(path)
 
@@ -61,17 +62,17 @@ def _from_file(name: str) -> tuple[Path, dict[str, Tensor]]:
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         raise UsageError(
-            f"weights of type {path.suffix or 'unknown'!r} cannot be read",
+            f"weights of type {path.suffix or 'unknown'!r} are not supported",
             where=str(path),
-            hint="a .safetensors, .pth or .pt file",
+            hint="save the model's state_dict() with safetensors.torch.save_file",
         )
     try:
-        found: Any = (
+        content: Any = (
             load_file(path)
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except Exception as error:  # a damaged pickle ends in whatever exception it leads its reader to
+    except Exception as error:  # a damaged pickle can raise any exception
         cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise UsageError(
             f"{path.name} cannot be read: {cause}",
@@ -79,15 +80,15 @@ def _read(path: Path) -> dict[str, Tensor]:
             hint="save the model's state_dict() with safetensors.torch.save_file",
         ) from error
     for wrapper in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-    if not isinstance(found, dict) or not found or not all(map(_is_weight, found.items())):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content or not all(map(_is_weight, content.items())):
         raise UsageError(
-            f"{path.name} holds no state dict",
+            f"{path.name} does not contain a state dict",
             where=str(path),
-            hint="names and tensors, alone or under 'state_dict' or 'model'",
+            hint="save names and tensors, alone or under 'state_dict' or 'model'",
         )
-    return found
+    return content
 
 
 def _is_weight(item: tuple[object, object]) -> bool:
@@ -95,13 +96,13 @@ def _is_weight(item: tuple[object, object]) -> bool:
 
 
 def _prefixes(classifier: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """What the names of a classifier's weights begin with; some models have two."""
+    """Returns the prefixes of the classifier's weights; some models have two classifiers."""
     names = (classifier,) if isinstance(classifier, str) else classifier or ()
     return tuple(f"{name}." for name in names)
 
 
-def _misfits(state: dict[str, Tensor], expected: dict[str, Tensor]) -> list[str]:
-    # Batch normalisation counts its batches and never uses the count in eval mode; old files do not have it.
+def _mismatches(state: dict[str, Tensor], expected: dict[str, Tensor]) -> list[str]:
+    # Batch normalisation counts its batches, but does not use the count in eval mode; old files lack it.
     missing = [f"{key} is missing" for key in expected if key not in state and not key.endswith("num_batches_tracked")]
     unknown = [f"{key} is unknown" for key in state if key not in expected]
     shapes = [

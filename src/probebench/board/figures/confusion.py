@@ -1,4 +1,4 @@
-"""Which classes a probe takes for which."""
+"""The confusion matrix of a record."""
 
 from __future__ import annotations
 
@@ -6,40 +6,41 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from probebench.board.figures import matrix, style
-from probebench.records.files import read_predictions_and_labels, read_record
+from probebench.board.figures import style
+from probebench.board.figures.matrix import plot_matrix
+from probebench.records.files import read_predictions_and_labels
 from probebench.stats.metrics import confusion
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.figure import Figure
 
+    from probebench.board.collect import LoadedRecord
     from probebench.records.schema import Record
 
 NUMBERED = 20
-"""Classes up to which shares are written into the cells; of more they could not be read."""
+"""Largest number of classes for which shares are written into the cells; with more classes they are too small."""
 
 
-def draw(path: Path) -> Figure:
-    """The confusion matrix of a record: of each true class (row), the shares of the classes it is given (columns).
+def plot_confusion(loaded: LoadedRecord) -> Figure:
+    """Plots the confusion matrix: for each true class (row), the shares of the predicted classes (columns).
 
     Args:
-        path: The record's file.
+        loaded: A record with predictions.
 
     Raises:
-        RecordError: The record or its predictions cannot be read, or do not hold the true classes.
+        RecordError: The predictions cannot be read, or do not hold the true classes.
     """
-    record = read_record(path)
-    predicted, label = (torch.from_numpy(array.astype("int64")) for array in read_predictions_and_labels(record, path))
+    record = loaded.record
+    arrays = read_predictions_and_labels(record, loaded.path)
+    predicted, label = (torch.from_numpy(array.astype("int64")) for array in arrays)
     names = record.cell.dataset.classes
     counts = confusion(predicted, label, len(names)).double()
-    shares = counts / counts.sum(1, keepdim=True)  # NaN, and so white, for a class without images
+    shares = counts / counts.sum(1, keepdim=True)  # NaN, shown white, for a class without images
     numbered = len(names) <= NUMBERED
     width = max(style.COLUMN, min(style.PAGE, 1.4 + 0.3 * len(names)))
     figure = style.new_figure(width, width - 0.3)
     axes = figure.add_subplot()
-    cells = matrix.draw(
+    cells = plot_matrix(
         axes,
         shares.tolist(),
         names,
@@ -63,7 +64,7 @@ def draw(path: Path) -> Figure:
 
 
 def _percent(share: float) -> str:
-    """Whole percents: empty for none, so that the mistakes stand out, and <1 for few."""
+    """Returns whole percents: <1 for few, and empty for none, so that errors are easy to see."""
     if not share > 0:
         return ""
     return "<1" if share < 0.005 else f"{100 * share:.0f}"

@@ -1,4 +1,4 @@
-"""Images side by side: the contact sheet of a dataset, to see whether its labels are right, and a plain grid."""
+"""Images side by side: a contact sheet of a dataset for checking its labels, and a plain grid."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from probebench.api import Split
 
 PER_CLASS = 8
-"""Images of each class, at even distances through the split."""
+"""Images of each class, evenly spaced in the split."""
 
 _ROWS = 34
-"""Classes below each other; more classes go beside them."""
+"""Largest number of classes in a column; more classes start a new column."""
 
 _SMALLEST, _LARGEST = 48, 96
-"""Pixels of an image's longer side: smaller ones are enlarged by whole factors, larger ones are reduced."""
+"""Pixels of an image's longer side: smaller images are enlarged by whole factors, larger images are reduced."""
 
 _GAP = 4
 _FONT_SIZE = 14
@@ -35,10 +35,10 @@ _LABEL = 150
 
 
 def contact_sheet(split: Split, labels: Tensor, classes: Sequence[str]) -> Image.Image:
-    """Draws the sheet.
+    """Builds the contact sheet of a split.
 
     Args:
-        split: Where the images come from.
+        split: The split.
         labels: Its labels, int64 ``(N,)``.
         classes: Names of the classes. One without images has an empty row.
 
@@ -50,35 +50,35 @@ def contact_sheet(split: Split, labels: Tensor, classes: Sequence[str]) -> Image
     rows = min(len(classes), _ROWS)
     row_height, block = height + _GAP, _LABEL + PER_CLASS * (width + _GAP)
     sheet = Image.new("RGB", (math.ceil(len(classes) / rows) * block + _GAP, rows * row_height + _GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_SIZE)
+    canvas, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_SIZE)
     for number, name in enumerate(classes):
         left, top = (number // rows) * block + _GAP, (number % rows) * row_height + _GAP
-        draw.text((left, top + height // 2), _fitted(_plain(str(name)), font), fill="black", font=font, anchor="lm")
+        canvas.text((left, top + height // 2), _fitted(_plain(str(name)), font), fill="black", font=font, anchor="lm")
         members = (labels == number).nonzero().flatten().tolist()
-        for place, position in enumerate(_spread(members)):
+        for column, position in enumerate(_evenly_spaced(members)):
             picture = Image.fromarray(split.image(position).permute(1, 2, 0).contiguous().numpy())
-            sheet.paste(_resized(picture, width, height), (left + _LABEL + place * (width + _GAP), top))
+            sheet.paste(_resized(picture, width, height), (left + _LABEL + column * (width + _GAP), top))
     return sheet
 
 
 def image_grid(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Puts pictures of one size side by side, in rows of a square, with nothing written to them.
+    """Arranges images of one size in a square grid without labels.
 
     Args:
-        pictures: One at least.
+        pictures: One image or more.
     """
     width, height = _cell(*pictures[0].size)
     columns = math.ceil(math.sqrt(len(pictures)))
     rows = math.ceil(len(pictures) / columns)
     grid = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), "white")
-    for place, picture in enumerate(pictures):
-        row, column = divmod(place, columns)
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, columns)
         grid.paste(_resized(picture, width, height), (column * (width + _GAP) + _GAP, row * (height + _GAP) + _GAP))
     return grid
 
 
 def write_png(sheet: Image.Image, path: Path) -> None:
-    """Writes the sheet as a PNG file.
+    """Writes an image as a PNG file.
 
     Raises:
         UsageError: The file cannot be written.
@@ -89,36 +89,36 @@ def write_png(sheet: Image.Image, path: Path) -> None:
         write_bytes(path, buffer.getvalue())
     except OSError as error:
         raise UsageError(
-            f"the contact sheet cannot be written: {error.strerror}", where=str(path), hint="another file for --out"
+            f"the image cannot be written: {error.strerror}", where=str(path), hint="use another path for --out"
         ) from error
 
 
 def _cell(width: int, height: int) -> tuple[int, int]:
-    """Size of an image on the sheet."""
+    """Returns the size of an image on the sheet."""
     longest = max(width, height)
     scale = _LARGEST / longest if longest > _LARGEST else math.ceil(_SMALLEST / longest)
     return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
 def _resized(picture: Image.Image, width: int, height: int) -> Image.Image:
-    """Enlarged without a blur, or reduced with one."""
+    """Enlarges an image without interpolation, or reduces it with bicubic interpolation."""
     smooth = Image.Resampling.BICUBIC if picture.width > width else Image.Resampling.NEAREST
     return picture.resize((width, height), smooth)
 
 
-def _spread(members: Sequence[int]) -> list[int]:
-    """At most `PER_CLASS` of them, at even distances, the first among them."""
+def _evenly_spaced(members: Sequence[int]) -> list[int]:
+    """Returns at most `PER_CLASS` members with even spacing, beginning with the first."""
     count = min(len(members), PER_CLASS)
     return [members[step * len(members) // count] for step in range(count)]
 
 
 def _plain(text: str) -> str:
-    """Letters without their accents, which the built-in font lacks."""
+    """Returns a text without accents, which the built-in font lacks."""
     return "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The text, cut to the width of its column."""
+    """Returns the text, shortened to the width of its column."""
     if font.getlength(text) <= _LABEL - _GAP:
         return text
     while text and font.getlength(text + "...") > _LABEL - _GAP:

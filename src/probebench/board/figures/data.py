@@ -1,4 +1,4 @@
-"""What figures are drawn from: the rows of a board, and the trainings that some of them are stages of."""
+"""Groups the rows of a board for its figures: training curves, and one entry for each backbone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from probebench.board.collect import groups, unfit
+from probebench.board.collect import board_records, unusable
 from probebench.board.rows import Row, rows
 from probebench.records.schema import Measure
 from probebench.util.hashing import canonical_json
@@ -20,45 +20,45 @@ if TYPE_CHECKING:
     from probebench.records.schema import Record
 
 
-Distances = dict[tuple[str, str, str], tuple[Measure, ...]]
+GenerationMeasures = dict[tuple[str, str, str], tuple[Measure, ...]]
 """By title of the dataset, fingerprint of the backbone and name of the metric."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A training after some epochs.
+class CurvePoint:
+    """The networks of one recipe after some epochs.
 
     Attributes:
-        epoch: Epochs finished.
+        epoch: Number of finished epochs.
         rows: One for each seed of the training.
-        distances: How far what it draws is from real images, by name of the metric; one for each record.
+        generation: Metrics of generated images by name, one measure for each record; lower is better.
     """
 
     epoch: int
     rows: tuple[Row, ...]
-    distances: Mapping[str, tuple[Measure, ...]]
+    generation: Mapping[str, tuple[Measure, ...]]
 
 
 @dataclass(frozen=True)
-class Training:
-    """One recipe, by epoch.
+class TrainingCurve:
+    """The networks of one recipe, by epoch.
 
     Attributes:
-        label: What tells it from the other ones.
-        stages: At least two, by epoch.
+        label: Unique name.
+        points: At least two, by epoch.
     """
 
     label: str
-    stages: tuple[Stage, ...]
+    points: tuple[CurvePoint, ...]
 
 
 @dataclass(frozen=True)
-class Final:
-    """A backbone, not to be seen in its development.
+class FinalBackbone:
+    """A backbone; of a training curve the networks of the last epoch.
 
     Attributes:
-        label: What tells it from the other ones.
-        rows: One; of a training one for each of its seeds.
+        label: Unique name.
+        rows: One row; of a training curve one for each seed of the training.
     """
 
     label: str
@@ -71,23 +71,23 @@ class Final:
 
     @property
     def baseline(self) -> bool:
-        """Whether it is a floor for others."""
+        """Whether the backbone is a baseline."""
         return self.rows[0].backbone.baseline
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Everything that is drawn of one dataset under one protocol.
+class FigureData:
+    """The data of all figures of one dataset under one protocol.
 
     Attributes:
-        newest: The record that the edition is for.
-        trainings: Recipes of which there are several epochs, by label.
-        finals: Every backbone, but of the trainings the last epoch alone; contenders first.
+        newest: The newest usable record; the figures are for its protocol, dataset and test images.
+        curves: Recipes with several epochs, by label.
+        backbones: Every backbone, of the curves only the last epoch; baselines last.
     """
 
     newest: Record
-    trainings: tuple[Training, ...]
-    finals: tuple[Final, ...]
+    curves: tuple[TrainingCurve, ...]
+    backbones: tuple[FinalBackbone, ...]
 
     @property
     def title(self) -> str:
@@ -96,49 +96,56 @@ class Sheet:
 
     @property
     def metric(self) -> str:
-        """Name of the metric, in words."""
+        """Name of the primary metric, in words."""
         return {"top1": "accuracy", "mean_per_class": "mean accuracy per class"}.get(self.newest.primary or "", "")
 
 
-def sheets(entries: Sequence[LoadedRecord]) -> list[Sheet]:
-    """What can be drawn of records: those that boards leave out are not.
+def figure_data(records: Sequence[LoadedRecord]) -> list[FigureData]:
+    """Groups records by dataset and protocol; those that boards leave out are left out here as well.
 
     Args:
-        entries: Records of any datasets, protocols and backbones.
+        records: Records of any datasets, protocols and backbones.
     """
-    distances = _distances(entries)
+    generation = _generation_measures(records)
     found = []
-    for group in groups(entries):
-        # A soft vote has no point of its own in a map or a curve.
-        ranked = [row for row in rows(group.kept, {}) if not row.voting]
+    for group in board_records(records):
+        # A row with averaged levels has no single point in a heat map or a curve.
+        ranked = [row for row in rows(group.kept, {}) if not row.averaged_levels]
         if not ranked or not ranked[0].primary.higher_is_better:
             continue
-        ranked.sort(key=lambda row: (row.backbone.baseline, short(row), row.backbone.title, row.lowest.backbone_key))
-        trainings = _trainings(ranked, distances)
-        found.append(Sheet(group.newest, trainings, _finals(ranked, trainings)))
+        ranked.sort(
+            key=lambda row: (
+                row.backbone.baseline,
+                short_title(row),
+                row.backbone.title,
+                row.lowest_seed.backbone_key,
+            )
+        )
+        curves = _curves(ranked, generation)
+        found.append(FigureData(group.newest, curves, _final_backbones(ranked, curves)))
     return found
 
 
 def by_tap(found: Iterable[Row]) -> dict[str, list[float]]:
-    """The validation value of each tap at its best level, one for each record."""
+    """Returns the validation values of each tap at its best level, one for each record."""
     values: dict[str, list[float]] = defaultdict(list)
     for row in found:
-        for entry in row.entries:
+        for loaded in row.records:
             best: dict[str, float] = {}
-            for point, trial in entry.record.best_trials().items():
+            for point, trial in loaded.record.best_trials().items():
                 best[point.tap] = max(trial.value, best.get(point.tap, 0.0))
             for tap, value in best.items():
                 values[tap].append(value)
     return dict(values)
 
 
-def test_values(found: Iterable[Row]) -> list[Measure]:
-    """The primary metric on test, one for each record."""
-    return [entry.record.metrics[entry.record.primary or ""] for row in found for entry in row.entries]
+def measures_on_test(found: Iterable[Row]) -> list[Measure]:
+    """Returns the primary metric on test, one measure for each record."""
+    return [loaded.record.metrics[loaded.record.primary or ""] for row in found for loaded in row.records]
 
 
-def short(row: Row) -> str:
-    """A title without the folders that a network of a training was read from."""
+def short_title(row: Row) -> str:
+    """Returns a backbone's title; of a trained network or a baseline without options that name a path."""
     backbone = row.backbone
     if backbone.trained is None and not backbone.baseline:
         return backbone.title
@@ -147,58 +154,61 @@ def short(row: Row) -> str:
     return f"{spec.name}:{','.join(kept)}" if kept else spec.name
 
 
-def _trainings(found: Sequence[Row], distances: Distances) -> tuple[Training, ...]:
+def _curves(found: Sequence[Row], generation: GenerationMeasures) -> tuple[TrainingCurve, ...]:
     recipes: dict[str, dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in found:
         if trained := row.backbone.trained:
-            # Read in another way, such as without noise, the same network gives another curve.
-            recipes[f"{trained.recipe} {short(row)}"][trained.epoch].append(row)
-    names = [short(next(iter(epochs.values()))[0]) for epochs in recipes.values() if len(epochs) > 1]
+            # With other options, such as without noise, the same network gives another curve.
+            recipes[f"{trained.recipe} {short_title(row)}"][trained.epoch].append(row)
+    names = [short_title(next(iter(epochs.values()))[0]) for epochs in recipes.values() if len(epochs) > 1]
     return tuple(
-        Training(
+        TrainingCurve(
             name if names.count(name) == 1 else f"{name} #{key[:6]}",
-            tuple(Stage(epoch, tuple(epochs[epoch]), _at_stage(epochs[epoch], distances)) for epoch in sorted(epochs)),
+            tuple(
+                CurvePoint(epoch, tuple(epochs[epoch]), _measures_of(epochs[epoch], generation))
+                for epoch in sorted(epochs)
+            ),
         )
         for key, epochs in recipes.items()
         if len(epochs) > 1
-        for name in [short(next(iter(epochs.values()))[0])]
+        for name in [short_title(next(iter(epochs.values()))[0])]
     )
 
 
-def _finals(found: Sequence[Row], trainings: Sequence[Training]) -> tuple[Final, ...]:
-    stages = [row.lowest.backbone_key for training in trainings for stage in training.stages for row in stage.rows]
-    last = [
-        Final(f"{training.label}, epoch {training.stages[-1].epoch}", training.stages[-1].rows)
-        for training in trainings
-    ]
+def _final_backbones(found: Sequence[Row], curves: Sequence[TrainingCurve]) -> tuple[FinalBackbone, ...]:
+    on_curves = [row.lowest_seed.backbone_key for curve in curves for point in curve.points for row in point.rows]
+    last = [FinalBackbone(f"{curve.label}, epoch {curve.points[-1].epoch}", curve.points[-1].rows) for curve in curves]
     single, seen = [], set[str]()
     for row in found:
-        # The untrained network is the same beside each of several series.
-        weights = canonical_json([short(row), row.backbone.fingerprint, row.lowest.record.cell.precision])
-        if row.lowest.backbone_key not in stages and not (row.backbone.baseline and weights in seen):
+        # Several series have the same untrained network as a baseline: it is shown once.
+        weights = canonical_json([short_title(row), row.backbone.fingerprint, row.lowest_seed.record.cell.precision])
+        if row.lowest_seed.backbone_key not in on_curves and not (row.backbone.baseline and weights in seen):
             single.append(row)
             seen.add(weights)
-    names = Counter(map(short, single))
-    others = [Final(short(row) if names[short(row)] == 1 else row.backbone.title, (row,)) for row in single]
-    return tuple(sorted([*last, *others], key=lambda final: final.baseline))
+    counts = Counter(map(short_title, single))
+    others = [
+        FinalBackbone(short_title(row) if counts[short_title(row)] == 1 else row.backbone.title, (row,))
+        for row in single
+    ]
+    return tuple(sorted([*last, *others], key=lambda backbone: backbone.baseline))
 
 
-def _distances(entries: Iterable[LoadedRecord]) -> Distances:
-    """Measures of drawn images of which less is better, in any record of a backbone: the probe is not asked."""
+def _generation_measures(records: Iterable[LoadedRecord]) -> GenerationMeasures:
+    """Returns the metrics of generated images where lower is better; the board's probe plays no part."""
     found: dict[tuple[str, str, str], list[Measure]] = defaultdict(list)
-    for entry in entries:
-        if entry.record.generation and not unfit(entry.record):
-            for name, measure in entry.record.metrics.items():
+    for loaded in records:
+        if loaded.record.generation and not unusable(loaded.record):
+            for name, measure in loaded.record.metrics.items():
                 if not measure.higher_is_better:
-                    cell = entry.record.cell
+                    cell = loaded.record.cell
                     found[cell.dataset.title, cell.backbone.fingerprint or "", name].append(measure)
     return {key: tuple(values) for key, values in found.items()}
 
 
-def _at_stage(found: Sequence[Row], distances: Distances) -> dict[str, tuple[Measure, ...]]:
+def _measures_of(found: Sequence[Row], generation: GenerationMeasures) -> dict[str, tuple[Measure, ...]]:
     values: dict[str, tuple[Measure, ...]] = {}
     for row in found:
-        for (dataset, fingerprint, name), measured in distances.items():
-            if (dataset, fingerprint) == (row.lowest.record.cell.dataset.title, row.backbone.fingerprint):
-                values[name] = values.get(name, ()) + measured
+        for (dataset, fingerprint, name), measures in generation.items():
+            if (dataset, fingerprint) == (row.lowest_seed.record.cell.dataset.title, row.backbone.fingerprint):
+                values[name] = values.get(name, ()) + measures
     return values

@@ -1,13 +1,14 @@
-"""The files of the figures: what records give, and writing it."""
+"""The files of the figures: builds them from records, and writes them."""
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from probebench.board.collect import load, unfit
+from probebench.board.collect import load, unusable
 from probebench.board.figures import compare, epochs, heatmap, style
-from probebench.board.figures.data import sheets
+from probebench.board.figures.data import figure_data
 from probebench.board.pages.text import slug
 from probebench.util.errors import UsageError
 from probebench.util.files import write_bytes
@@ -18,59 +19,59 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from probebench.board.figures.data import Sheet
+    from probebench.board.figures.data import FigureData
 
 
 _KINDS = " or ".join(f".{kind}" for kind in sorted(style.KINDS))
 
 
 def require_matplotlib() -> None:
-    """Finds out whether figures can be drawn, without an import.
+    """Checks that matplotlib is installed, without importing it.
 
     Raises:
-        UsageError: They cannot.
+        UsageError: It is not installed.
     """
     if find_spec("matplotlib") is None:
-        raise UsageError("figures are drawn by matplotlib, which is not installed", hint="pip install probebench[plot]")
+        raise UsageError("figures need matplotlib, which is not installed", hint="pip install 'probebench[plot]'")
 
 
 def outputs(records: Path, out: Path) -> dict[Path, bytes]:
-    """Every figure that the records give, as SVG and as PNG. Equal records give equal bytes, with one matplotlib.
+    """Plots every figure of the records, as SVG and as PNG. Equal records give equal bytes with one matplotlib.
 
     Args:
         records: Folder of the records.
-        out: Folder of the figures: a folder in it for each dataset, and one in that for each protocol.
+        out: Folder of the figures, which are in ``DATASET/PROTOCOL`` below it.
 
     Raises:
-        UsageError: There are no records, matplotlib is missing, or nothing that boards rank can be drawn.
+        UsageError: There are no records, matplotlib is missing, or the ranked records give no figure.
         RecordError: A record is not valid.
     """
     require_matplotlib()
-    entries = load(records)
+    loaded_records = load(records)
     files: dict[Path, bytes] = {}
     with style.styled():
-        for sheet in sheets(entries):
-            folder = out / slug(sheet.newest.cell.dataset.title) / slug(sheet.newest.protocol.name)
-            for name, draw in _figures(sheet):
-                path = _free(folder / slug(name), files)
+        for data in figure_data(loaded_records):
+            folder = out / slug(data.newest.cell.dataset.title) / slug(data.newest.protocol.name)
+            for name, plot in _figures(data):
+                path = _unused(folder / slug(name), files)
                 for kind in style.KINDS:
-                    # Drawn for each: how a figure is laid out depends on what has been rendered before.
-                    files[path.with_name(f"{path.name}.{kind}")] = style.render(draw(), kind)
+                    # Plotted for each kind: the layout of a figure depends on what was rendered before.
+                    files[path.with_name(f"{path.name}.{kind}")] = style.render(plot(), kind)
     if not files:
-        reasons = sorted({reason for entry in entries if (reason := unfit(entry.record))})
+        reasons = sorted({reason for loaded in loaded_records if (reason := unusable(loaded.record))})
         raise UsageError(
-            "the records give no figure: " + ("; ".join(reasons) or "a row alone, with one tap or level"),
+            "the records give no figure: " + ("; ".join(reasons) or "they hold one row with one tap or level"),
             where=str(records),
-            hint="several backbones, taps, levels or epochs, in a run that boards rank",
+            hint="run several backbones, taps, levels or epochs, from committed source and without --limit",
         )
     return files
 
 
 def write(files: Mapping[Path, bytes]) -> list[Path]:
-    """Writes the figures that differ from what is there.
+    """Writes the figures that differ from the existing files.
 
     Returns:
-        Their files.
+        The files that were written.
 
     Raises:
         UsageError: A file cannot be written.
@@ -80,7 +81,11 @@ def write(files: Mapping[Path, bytes]) -> list[Path]:
         for path in changed:
             write_bytes(path, files[path])
     except OSError as error:
-        raise UsageError(f"cannot write: {error.strerror or error}", where=str(error.filename or path)) from error
+        raise UsageError(
+            f"the figure cannot be written: {error.strerror or error}",
+            where=str(error.filename or path),
+            hint="use another path for --out",
+        ) from error
     return changed
 
 
@@ -88,46 +93,50 @@ def check_file(path: Path) -> None:
     """Checks the name of a figure's file, before anything is computed for it.
 
     Raises:
-        UsageError: It says of no format that it is written in, or matplotlib is missing.
+        UsageError: Figures are not written in the format of its suffix, or matplotlib is missing.
     """
     if path.suffix.lower().removeprefix(".") not in style.KINDS:
-        raise UsageError(f"{path.name!r} names no format that figures are written in", where=str(path), hint=_KINDS)
+        raise UsageError(
+            f"figures cannot be written in the format of {path.name!r}",
+            where=str(path),
+            hint=f"use a file name that ends in {_KINDS}",
+        )
     require_matplotlib()
 
 
-def write_one(path: Path, draw: Callable[[], Figure]) -> None:
-    """Draws one figure and writes it, in the format of the file's ending.
+def write_one(path: Path, plot: Callable[[], Figure]) -> None:
+    """Plots one figure and writes it, in the format of the file's suffix.
 
     Raises:
         UsageError: As `check_file`, or the file cannot be written.
     """
     check_file(path)
     with style.styled():
-        data = style.render(draw(), path.suffix.lower().removeprefix("."))
+        data = style.render(plot(), path.suffix.lower().removeprefix("."))
     write({path: data})
 
 
-def _figures(sheet: Sheet) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """Name and drawing of each."""
-    for training in sheet.trainings:
-        for distance in ["", *epochs.distances(training)]:
-            name = " ".join(["epochs", training.label, distance])
-            yield name, lambda one=training, other=distance: epochs.draw(sheet, one, other)  # type: ignore[misc]
-    if len(sheet.trainings) > 1:
-        yield "compare epochs", lambda: compare.epochs(sheet)
-    for family in compare.families(sheet):
-        yield "compare blocks", lambda one=family: compare.blocks(sheet, one)  # type: ignore[misc]
-    for final in sheet.finals:
-        for row in filter(heatmap.can_draw, final.rows):
+def _figures(data: FigureData) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Yields the name of each figure, and the function that plots it."""
+    for curve in data.curves:
+        for metric in ["", *epochs.generation_metrics(curve)]:
+            name = " ".join(["epochs", curve.label, metric])
+            yield name, partial(epochs.plot_epochs, data, curve, metric)
+    if len(data.curves) > 1:
+        yield "compare epochs", partial(compare.plot_epochs, data)
+    for family in compare.families(data):
+        yield "compare blocks", partial(compare.plot_blocks, data, family)
+    for final in data.backbones:
+        for row in filter(heatmap.has_grid, final.rows):
             trained = row.backbone.trained
             label = f"{final.label}, seed {trained.seed}" if trained and len(final.rows) > 1 else final.label
-            yield f"levels {label}", lambda one=label, other=row: heatmap.draw(sheet, one, other)  # type: ignore[misc]
+            yield f"levels {label}", partial(heatmap.plot_heat_map, data, label, row)
 
 
-def _free(path: Path, taken: Mapping[Path, bytes]) -> Path:
-    """The path, or with a number where another figure has it."""
-    number, free = 1, path
-    while any(free.with_name(f"{free.name}.{kind}") in taken for kind in style.KINDS):
+def _unused(path: Path, taken: Mapping[Path, bytes]) -> Path:
+    """Returns the path, with a number where another figure has it."""
+    number, unused = 1, path
+    while any(unused.with_name(f"{unused.name}.{kind}") in taken for kind in style.KINDS):
         number += 1
-        free = path.with_name(f"{path.name}-{number}")
-    return free
+        unused = path.with_name(f"{path.name}-{number}")
+    return unused

@@ -9,20 +9,20 @@ from probebench.board.figures import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from probebench.board.figures.data import Sheet
+    from probebench.board.figures.data import FigureData
     from probebench.board.rows import Row
 
 
-def can_draw(row: Row) -> bool:
-    """Whether there are several taps and several levels."""
+def has_grid(row: Row) -> bool:
+    """Returns whether a row has several taps and several levels."""
     return len({tap for tap, _ in row.heat}) > 1 and len({level for _, level in row.heat}) > 1
 
 
-def draw(sheet: Sheet, label: str, row: Row) -> Figure:
-    """One figure of a backbone.
+def plot_heat_map(data: FigureData, label: str, row: Row) -> Figure:
+    """Plots the heat map of a backbone.
 
     Args:
-        sheet: The board it belongs to.
+        data: The board of the backbone.
         label: Its name.
         row: With every tap at every level.
     """
@@ -30,9 +30,9 @@ def draw(sheet: Sheet, label: str, row: Row) -> Figure:
     levels = list(dict.fromkeys(level for _, level in row.heat))
     grid = [[row.heat[tap, level] for tap in taps] for level in levels]
     low, high = min(map(min, grid)), max(map(max, grid))
-    figure = style.new_figure(max(style.COLUMN, min(style.PAGE, 1.6 + 0.55 * len(taps))), 1.3 + 0.3 * len(levels))
+    figure = style.new_figure(max(style.COLUMN, min(style.PAGE, 1.6 + 0.55 * len(taps))), 1.4 + 0.3 * len(levels))
     axes = figure.add_subplot()
-    # As a mesh, not as a picture: cells stay sharp, and are drawn in vector formats.
+    # A mesh instead of an image: cells stay sharp in vector formats.
     mesh = axes.pcolormesh(grid, vmin=low, vmax=max(high, low + 1e-9), edgecolors="white", linewidth=0.8)
     for y, level in enumerate(levels):
         for x, tap in enumerate(taps):
@@ -46,7 +46,7 @@ def draw(sheet: Sheet, label: str, row: Row) -> Figure:
                 color="black" if bright else "white",
                 weight="bold" if (tap, level) == (row.chosen.tap, row.chosen.level) else "normal",
             )
-    _frame(figure, taps.index(row.chosen.tap), levels.index(row.chosen.level))
+    _add_frame(figure, taps.index(row.chosen.tap), levels.index(row.chosen.level))
     axes.set_xticks([x + 0.5 for x in range(len(taps))], taps)
     axes.set_yticks([y + 0.5 for y in range(len(levels))], levels)
     axes.tick_params(length=0)
@@ -55,20 +55,28 @@ def draw(sheet: Sheet, label: str, row: Row) -> Figure:
         spine.set_visible(False)
     axes.set_xlabel("block")
     axes.set_ylabel("noise level")
-    axes.set_title(f"{label} on {sheet.title}")
+    axes.set_title(f"{label} on {data.title}")
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=12)
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}")
     bar.ax.grid(visible=False)
     bar.set_label("val. (%)")
-    seeds = len(row.seeds)
-    chosen = "chosen" if seeds == 1 else f"chosen by {row.votes} of {seeds} seeds"
-    means = "" if seeds == 1 else f", mean of {seeds} seeds"
-    style.note(figure, f"{sheet.metric} on validation{means}; framed: {chosen}; on test {100 * row.value:.1f} %")
+    style.note(figure, _caption(data, row))
     return figure
 
 
-def _frame(figure: Figure, x: int, y: int) -> None:
+def _caption(data: FigureData, row: Row) -> str:
+    record, seeds = row.lowest_seed.record, len(row.seeds)
+    facts = [f"n = {record.parts['val'].count:,}", f"chance {100 / len(record.cell.dataset.classes):.2g} %"]
+    facts += [f"mean of {seeds} seeds"] if seeds > 1 else []
+    point = "chosen point" if seeds == 1 else f"point chosen by {row.chosen_by} of {seeds} seeds"
+    test = f"{100 * row.value:.1f} % on test"
+    if row.low is not None and row.high is not None:
+        test += f" ({100 * row.low:.1f} to {100 * row.high:.1f})"
+    return f"validation {data.metric} ({', '.join(facts)})\nframe: {point}, {test}"
+
+
+def _add_frame(figure: Figure, x: int, y: int) -> None:
     from matplotlib.patches import Rectangle
 
     figure.axes[0].add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor="black", linewidth=2, clip_on=False))

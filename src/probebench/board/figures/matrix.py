@@ -1,4 +1,4 @@
-"""A matrix as coloured cells with numbers in them, readable in grey."""
+"""A matrix as coloured cells with numbers, readable in grey."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
 
 
-def draw(
+def plot_matrix(
     axes: Axes,
     values: Sequence[Sequence[float]],
     rows: Sequence[str],
@@ -24,25 +24,25 @@ def draw(
     text: Callable[[float], str] | None,
     size: float,
 ) -> QuadMesh:
-    """Draws a matrix with its first row on top.
+    """Plots a matrix with its first row on top.
 
     Args:
-        axes: Empty.
-        values: Of the cells; NaN leaves one white.
-        rows: Their names.
-        columns: Their names, upright where they would not fit side by side.
+        axes: Empty axes.
+        values: Values of the cells; NaN leaves a cell white.
+        rows: Names of the rows.
+        columns: Names of the columns; long ones are written vertically.
         span: The values of the darkest and of the brightest colour.
-        text: What is written into a cell; None writes nothing.
-        size: Of all letters, in points.
+        text: Returns the text of a cell; None writes no texts.
+        size: Font size in points.
     """
     low, high = span
-    # As a mesh, not as a picture: cells stay sharp, and are drawn in vector formats.
+    # A mesh instead of an image: cells stay sharp in vector formats.
     mesh = axes.pcolormesh(values, vmin=low, vmax=high, edgecolors="white", linewidth=0.8 if text else 0)
     for y, row in enumerate(values if text else ()):
         for x, value in enumerate(row):
             dark = value < low + style.BRIGHT * (high - low) and not math.isnan(value)
-            words, colour = text(value) if text else "", "white" if dark else "black"
-            axes.text(x + 0.5, y + 0.5, words, ha="center", va="center", fontsize=size, color=colour)
+            content, colour = text(value) if text else "", "white" if dark else "black"
+            axes.text(x + 0.5, y + 0.5, content, ha="center", va="center", fontsize=size, color=colour)
     longest = max(map(len, columns))
     axes.set_xticks([x + 0.5 for x in range(len(columns))], columns, rotation=90 if longest > 3 else 0, fontsize=size)
     axes.set_yticks([y + 0.5 for y in range(len(rows))], rows, fontsize=size)

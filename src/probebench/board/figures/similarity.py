@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from probebench.board.figures import matrix as cells_of
 from probebench.board.figures import style
+from probebench.board.figures.matrix import plot_matrix
 from probebench.stats.tap_matrix import CKNNA_K
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _READABLE = 12  # columns of numbers that fit side by side
 
 
-def draw(matrix: TapMatrix) -> Figure:
-    """One figure with both matrices. Similarities below 0, which are chance, have the colour of 0.
+def plot_similarity(matrix: TapMatrix) -> Figure:
+    """Plots both matrices side by side. Similarities below 0, which occur by chance, have the colour of 0.
 
     Args:
-        matrix: What was measured.
+        matrix: Similarities of the taps of two backbones.
     """
     rows, columns = matrix.a.labels, matrix.b.labels
     figure = style.new_figure(style.PAGE, max(2.2, min(style.PAGE, 1.3 + 0.28 * len(rows))))
@@ -29,7 +29,7 @@ def draw(matrix: TapMatrix) -> Figure:
     for axes, title, values in zip(
         panels, ("linear CKA, unbiased", f"CKNNA, k = {CKNNA_K}"), (matrix.cka, matrix.cknna), strict=True
     ):
-        cells = cells_of.draw(
+        cells = plot_matrix(
             axes,
             values,
             rows,
@@ -40,7 +40,7 @@ def draw(matrix: TapMatrix) -> Figure:
         )
         axes.set_title(title)
         axes.set_xlabel(matrix.b.title)
-    panels[1].invert_yaxis()  # the panels share the axis, which each has turned
+    panels[1].invert_yaxis()  # the panels share the axis, and each of them has inverted it
     panels[0].set_ylabel(matrix.a.title)
     bar = figure.colorbar(cells, ax=panels, pad=0.02, aspect=25)
     bar.outline.set_visible(False)

@@ -1,4 +1,4 @@
-"""How figures look: in print, in grey, and to readers who see few colours."""
+"""The style of the figures: for print, readable in grey and with a colour vision deficiency."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 BLACK, GREY = "#000000", "#666666"
 COLOURS: Sequence[str] = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
-"""Okabe and Ito, Color Universal Design (2008), without its yellow, which white paper swallows, and its black."""
+"""Okabe and Ito, Color Universal Design (2008), without yellow, which is invisible on white paper, and black."""
 
 MARKERS: Sequence[str] = ("o", "s", "^", "D", "v", "P", "X")
 COLUMN, PAGE = 3.5, 7.0
 """Widths of a column and of a page, in inches."""
 
 BRIGHT = 0.47
-"""Of the colour map: black numbers from there on, white ones below, each with a contrast of 4.4 or more."""
+"""Share of the colour map where numbers change from white to black; the contrast is at least 4.4 on both sides."""
 
 KINDS: Sequence[str] = ("svg", "png")
 _DPI = 200
 _SMALL = 7.0
 
 _RC: Mapping[str, Any] = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
+    "font.family": ["DejaVu Sans"],  # a part of matplotlib: the same on every machine
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.titleweight": "bold",
@@ -51,28 +51,28 @@ _RC: Mapping[str, Any] = {
     "legend.edgecolor": "none",
     "legend.fancybox": False,
     "errorbar.capsize": 2,
-    "svg.hashsalt": "probebench",  # names of clip paths are random without it
+    "svg.hashsalt": "probebench",  # without it, names of clip paths are random
     "svg.fonttype": "path",
-    "image.cmap": "cividis",  # perceptually uniform, and made for readers who see few colours
+    "image.cmap": "cividis",  # perceptually uniform, and readable with a colour vision deficiency
 }
 
 
 def styled() -> Any:  # noqa: ANN401 - matplotlib's context manager
-    """The context in which figures are drawn and rendered; the user's own settings play no part."""
+    """Returns the context for plotting and rendering; it ignores the user's own settings."""
     import matplotlib as mpl
 
     return mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **_RC})
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, of a size in inches. No window system and no global state are involved."""
+    """Returns an empty figure, with its size in inches, without a window system or global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """The bytes of a figure's file: the same whenever it is drawn, with the same matplotlib."""
+    """Returns the bytes of a figure's file, which are always the same with the same matplotlib."""
     metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
     file = io.BytesIO()
     figure.savefig(file, format=kind, metadata=metadata)
@@ -80,7 +80,7 @@ def render(figure: Figure, kind: str) -> bytes:
 
 
 def dark(colour: str) -> str:
-    """A colour's darker twin, for letters, which are thin."""
+    """Returns a darker shade of a colour, for text."""
     from matplotlib.colors import to_hex, to_rgb
 
     darker: str = to_hex([0.7 * part for part in to_rgb(colour)])
@@ -88,9 +88,9 @@ def dark(colour: str) -> str:
 
 
 def line_of(position: int, name: str, names: Sequence[str]) -> dict[str, Any]:
-    """Colour, marker and dashes of one of several lines.
+    """Returns colour, marker and line style of one of several lines.
 
-    Taps that belong together by name, such as those before and behind the middle of a U-Net, are dashed alike.
+    Taps with a common prefix, such as those before and after the middle block of a U-Net, have the same line style.
     """
     families = list(dict.fromkeys(other.partition(".")[0] for other in names))
     family = families.index(name.partition(".")[0])
@@ -105,7 +105,7 @@ def line_of(position: int, name: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def percent_axis(axes: Axes, label: str) -> None:
-    """The vertical axis of shares, in percent."""
+    """Formats the vertical axis of shares in percent."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -114,7 +114,7 @@ def percent_axis(axes: Axes, label: str) -> None:
 
 
 def logarithmic_axis(axes: Axes) -> None:
-    """A vertical axis in powers, with plain numbers at 1, 2 and 5."""
+    """Makes the vertical axis logarithmic, with plain numbers at 1, 2 and 5."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axes.set_yscale("log")
@@ -124,7 +124,7 @@ def logarithmic_axis(axes: Axes) -> None:
 
 
 def epoch_axis(axes: Axes, epochs: Sequence[int]) -> None:
-    """The horizontal axis of epochs: logarithmic where the first ones lie close together."""
+    """Formats the horizontal axis of epochs: logarithmic if the last epoch is at least ten times the first."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     logarithmic = epochs[-1] >= 10 * epochs[0]
@@ -142,32 +142,32 @@ def epoch_axis(axes: Axes, epochs: Sequence[int]) -> None:
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], x: float = 1.01) -> None:
-    """Names lines where they end, at the right, and moves names apart that would lie on each other.
+    """Writes the names of lines at their right ends, and moves overlapping names apart.
 
     Args:
-        axes: With its lines drawn.
-        ends: Height of a line's end, its name and its colour.
-        x: Where the names begin, in widths of the axes.
+        axes: Axes with all their lines.
+        ends: Height of each line's end, its name and its colour.
+        x: Left edge of the names, in widths of the axes.
     """
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    height = axes.bbox.height * 72 / _DPI * 0.85  # in points; the layout will take some of it for the words around
+    height = axes.bbox.height * 72 / _DPI * 0.85  # in points; titles and labels take a part of it
     gap = 1.15 * _SMALL / height * (high - low)
     ordered = sorted(ends)
-    places = [y for y, _, _ in ordered]
+    positions = [y for y, _, _ in ordered]
     for _ in range(200):
         moved = False
-        for i in range(len(places) - 1):
-            if (overlap := gap - (places[i + 1] - places[i])) > gap / 1000:
-                places[i], places[i + 1], moved = places[i] - overlap / 2, places[i + 1] + overlap / 2, True
+        for i in range(len(positions) - 1):
+            if (overlap := gap - (positions[i + 1] - positions[i])) > gap / 1000:
+                positions[i], positions[i + 1], moved = positions[i] - overlap / 2, positions[i + 1] + overlap / 2, True
         if not moved:
             break
-    leads = any(abs(place - y) > gap / 3 for place, (y, _, _) in zip(places, ordered, strict=True))
-    for place, (y, name, colour) in zip(places, ordered, strict=True):
+    leader_lines = any(abs(position - y) > gap / 3 for position, (y, _, _) in zip(positions, ordered, strict=True))
+    for position, (y, name, colour) in zip(positions, ordered, strict=True):
         axes.annotate(
             name,
-            (x - 0.007 if leads else x, y),
-            (x + 0.03 * leads, place),
+            (x - 0.007 if leader_lines else x, y),
+            (x + 0.03 * leader_lines, position),
             xycoords=("axes fraction", "data"),
             textcoords=("axes fraction", "data"),
             va="center",
@@ -182,18 +182,18 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], x: float = 1.
                 "shrinkB": 0,
                 "relpos": (0, 0.5),
             }
-            if leads
+            if leader_lines
             else None,
         )
 
 
-def floors(axes: Axes, values: Sequence[tuple[str, float]]) -> list[tuple[float, str, str]]:
-    """Horizontal lines of what a network has to beat; gives their ends, to be named."""
+def baseline_lines(axes: Axes, values: Sequence[tuple[str, float]]) -> list[tuple[float, str, str]]:
+    """Plots horizontal lines of baselines, and returns their ends for `label_ends`."""
     for _, value in values:
         axes.axhline(value, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     return [(value, name, GREY) for name, value in values]
 
 
 def note(figure: Figure, text: str) -> None:
-    """A line below a figure that says what is drawn."""
+    """Adds a caption below a figure."""
     figure.supxlabel(text, fontsize=6, color=GREY, x=0.01, ha="left")

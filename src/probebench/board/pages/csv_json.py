@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from probebench.board.published import Published
-    from probebench.board.ranking import Board, Place
+    from probebench.board.ranking import Board, RankedRow
 
 _DIGITS = 6  # of a share: far below any interval, and equal on machines whose last bits differ
 
 
 def csv_text(board: Board, folder: Path) -> str:
-    """The ranked rows as CSV, one column a value. Shares are from 0 to 1."""
-    rows = [_flat(_place(board, place, folder)) for place in board.places]
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    """Returns the ranked rows as CSV, one value a column. Shares are from 0 to 1."""
+    lines = [_flat(_ranked_row(board, ranked, folder)) for ranked in board.ranked]
+    names = list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n", restval="")
-    if rows:
+    if lines:
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(lines)
     return text.getvalue()
 
 
 def json_text(board: Board, folder: Path, published: Sequence[Published] = ()) -> str:
-    """The whole board as JSON: rows with their seeds and heat maps, what was left out, others' rows, and the rules."""
+    """Returns the whole board as JSON: rows with seeds and heat maps, excluded records, published rows, and rules."""
     newest = board.newest
     document = {
         "dataset": newest.cell.dataset.model_dump(include={"title", "name", "version", "options", "fingerprints"}),
@@ -42,15 +42,15 @@ def json_text(board: Board, folder: Path, published: Sequence[Published] = ()) -
         "primary": newest.primary,
         "rules": rules(board),
         "rows": [
-            {**_place(board, place, folder), "per_seed": _per_seed(place, folder), "heat": _heat(place)}
-            for place in board.places
+            {**_ranked_row(board, ranked, folder), "per_seed": _per_seed(ranked, folder), "heat": _heat(ranked)}
+            for ranked in board.ranked
         ],
         "excluded": [
             {
-                "backbone": excluded.entry.record.cell.backbone.title,
-                "seed": excluded.entry.record.cell.seed,
+                "backbone": excluded.loaded.record.cell.backbone.title,
+                "seed": excluded.loaded.record.cell.seed,
                 "reason": excluded.reason,
-                "record": _relative(excluded.entry.path, folder),
+                "record": _relative(excluded.loaded.path, folder),
             }
             for excluded in board.excluded
         ],
@@ -59,13 +59,13 @@ def json_text(board: Board, folder: Path, published: Sequence[Published] = ()) -
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _place(board: Board, place: Place, folder: Path) -> dict[str, Any]:
-    row = place.row
-    drawn = board.drawn.get(row.lowest.network_key, {})
+def _ranked_row(board: Board, ranked: RankedRow, folder: Path) -> dict[str, Any]:
+    row = ranked.row
+    generated = board.generated.get(row.lowest_seed.network_key, {})
     return {
-        "rank": place.rank,
-        "tie_group": place.tie_group,
-        "backbone": place.label,
+        "rank": ranked.rank,
+        "tie_group": ranked.tie_group,
+        "backbone": ranked.label,
         "baseline": row.backbone.baseline,
         "value": _round(row.value),
         "low": _round(row.low),
@@ -74,48 +74,48 @@ def _place(board: Board, place: Place, folder: Path) -> dict[str, Any]:
         "seeds": list(row.seeds),
         "n": row.primary.n,
         "metrics": {name: _round(value) for name, value in row.metrics.items()},
-        **({"drawn": {name: _round(one.value) for name, one in sorted(drawn.items())}} if drawn else {}),
+        **({"drawn": {name: _round(one.value) for name, one in sorted(generated.items())}} if generated else {}),
         "tap": row.chosen.tap,
         "level": row.chosen.level,
         "pool": row.chosen.pool,
-        **({"soft_vote": "+".join(row.voting)} if row.voting else {}),
-        "chosen_by": row.votes,
+        **({"soft_vote": "+".join(row.averaged_levels)} if row.averaged_levels else {}),
+        "chosen_by": row.chosen_by,
         "sigma": _round(row.chosen.sigma),
         "dim": row.chosen.dim,
         "parameters": row.backbone.parameters,
         "cost": _round(row.cost),
-        "precision": row.lowest.record.cell.precision,
+        "precision": row.lowest_seed.record.cell.precision,
         "seconds_per_1000_images": _round(row.seconds),
-        "record": _relative(row.lowest.path, folder),
+        "record": _relative(row.lowest_seed.path, folder),
     }
 
 
-def _flat(place: dict[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for name, value in place.items():
+def _flat(document: dict[str, Any]) -> dict[str, Any]:
+    line: dict[str, Any] = {}
+    for name, value in document.items():
         if name in ("metrics", "drawn"):
-            row |= dict(sorted(value.items()))
+            line |= dict(sorted(value.items()))
         elif name == "seeds":
-            row[name] = " ".join(map(str, value))
+            line[name] = " ".join(map(str, value))
         else:
-            row[name] = str(value).lower() if isinstance(value, bool) else value
-    return row
+            line[name] = str(value).lower() if isinstance(value, bool) else value
+    return line
 
 
-def _per_seed(place: Place, folder: Path) -> list[dict[str, Any]]:
+def _per_seed(ranked: RankedRow, folder: Path) -> list[dict[str, Any]]:
     return [
         {
-            "seed": entry.record.cell.seed,
-            "value": _round(entry.record.metrics[entry.record.primary or ""].value),
-            "point": str(entry.record.chosen.point) if entry.record.chosen else None,
-            "record": _relative(entry.path, folder),
+            "seed": loaded.record.cell.seed,
+            "value": _round(loaded.record.metrics[loaded.record.primary or ""].value),
+            "point": str(loaded.record.chosen.point) if loaded.record.chosen else None,
+            "record": _relative(loaded.path, folder),
         }
-        for entry in place.row.entries
+        for loaded in ranked.row.records
     ]
 
 
-def _heat(place: Place) -> list[dict[str, Any]]:
-    return [{"tap": tap, "level": level, "value": _round(value)} for (tap, level), value in place.row.heat.items()]
+def _heat(ranked: RankedRow) -> list[dict[str, Any]]:
+    return [{"tap": tap, "level": level, "value": _round(value)} for (tap, level), value in ranked.row.heat.items()]
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""How a board writes numbers, names and tables in markdown."""
+"""Formats numbers, names and tables of a board in markdown."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ METRICS: Mapping[str, str] = {
     "top5": "top-5",
     "mean_per_class": "mean/class",
 }
-"""Metrics in the order of the columns, as a reader knows them."""
+"""Printed names of the metrics, in the order of the columns."""
 
-NONE = "–"  # noqa: RUF001 - the sign for an empty cell
+EMPTY = "–"  # noqa: RUF001 - the sign for an empty cell
 
 
 def slug(text: str) -> str:
-    """A name for a file: lower case letters, digits, dots and single hyphens."""
+    """Returns a name for a file: lower-case letters, digits, dots and single hyphens."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
 
 
 def link(label: str, target: Path, folder: Path) -> str:
-    """A markdown link from a file in a folder to another file."""
+    """Returns a markdown link from a file in a folder to another file."""
     relative = os.path.relpath(target, folder).replace(os.sep, "/")
     return f"[{label}]({quote(relative, safe='/=,@+')})"
 
 
 def code(text: str) -> str:
-    """Text as it is, whatever signs of markdown are in it."""
+    """Returns a text as a code span, so that signs of markdown in it have no effect."""
     return "`" + text.replace("`", "'").replace("|", "\\|") + "`"
 
 
 def percent(value: float) -> str:
-    """A share in percent, one decimal."""
+    """Returns a share in percent with one decimal: ``71.3``."""
     return f"{100 * value:.1f}"
 
 
 def with_interval(value: float, low: float | None, high: float | None) -> str:
-    """A share in percent with its interval: ``71.3 (69.3 to 73.2)``."""
+    """Returns a share in percent with its interval: ``71.3 (69.3 to 73.2)``."""
     return percent(value) if low is None or high is None else f"{percent(value)} ({percent(low)} to {percent(high)})"
 
 
 def size(number: int | None) -> str:
-    """A large count: ``35.7 M``."""
+    """Returns a count in thousands, millions or billions: ``35.7 M``."""
     if number is None:
-        return NONE
+        return EMPTY
     for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= unit:
             return f"{number / unit:.1f} {name}"
     return str(number)
 
 
-def figures(value: float | None) -> str:
-    """A positive number to three significant figures, never in powers of ten."""
+def three_digits(value: float | None) -> str:
+    """Returns a positive number with three significant digits and without an exponent."""
     if value is None:
-        return NONE
+        return EMPTY
     if value >= 100:
         return f"{value:,.0f}"
     if value < 0.001:
@@ -72,7 +72,7 @@ def figures(value: float | None) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> str:
-    """A markdown table; columns not named in `left` are aligned to the right."""
+    """Returns a markdown table; columns that `left` does not name are aligned to the right."""
     from tabulate import tabulate
 
     align = ["left" if header in left else "right" for header in headers]

@@ -1,4 +1,4 @@
-"""`probebench check NAME|RECORD`: does it keep the laws?"""
+"""`probebench check NAME|RECORD`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 def check(
     name: Annotated[
         str | None,
-        typer.Argument(help="A backbone, dataset or probe, such as ddpm:attention=false; or the file of a record."),
+        typer.Argument(help="A backbone, dataset or probe, such as ddpm:attention=false; or the file of a record"),
     ] = None,
-    list_checks: Annotated[bool, typer.Option("--list", help="Print every check with its requirement.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    list_checks: Annotated[bool, typer.Option("--list", help="Print every check with its requirement")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
 ) -> None:
-    """Checks that a component keeps the laws of its contract, or that a record is valid.
+    """Checks that a component fulfils its contract, or that a record is valid.
 
-    Ends with 3 when a check fails, with 1 when a record is not valid.
+    Exits with 3 if a check fails, and with 1 if a record is not valid.
     """
     if list_checks:
         _list_checks(as_json=as_json)
     elif name is None:
-        raise UsageError("nothing to check", hint="name a component or a record file; --list prints the checks")
+        raise UsageError("there is nothing to check", hint="probebench check ddpm, or --list for the list of checks")
     elif _is_file(name):
         _check_record(Path(name), as_json=as_json)
     else:
@@ -62,7 +62,7 @@ def _check_record(path: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"record": str(path), "valid": True, "id": record.id})
     else:
-        typer.echo(f"{path}: a valid record ({record.status})")
+        typer.echo(f"{path} is a valid record (status: {record.status})")
 
 
 def _check_component(name: str, *, as_json: bool) -> None:
@@ -80,7 +80,7 @@ def _check_component(name: str, *, as_json: bool) -> None:
     if counts["failed"]:
         raise PluginError(
             f"{name} fails {counts['failed']} of {counts.total()} checks",
-            hint="the table says what to do; probebench check --list explains every check",
+            hint="fix what the table shows as FAIL; probebench check --list explains every check",
         )
 
 
@@ -89,7 +89,7 @@ def _subjects(name: str) -> tuple[Subject, ...]:
 
     found = subjects(name)
     for subject in found:
-        subject.build()  # what cannot be built has one error, not one for each check
+        subject.build()  # a component that cannot be built gives one error, not one for each check
     return found
 
 
@@ -97,7 +97,7 @@ def _run(subject: Subject) -> list[Result]:
     from probebench.testing import checks_for, run_check
     from probebench.util.progress import track
 
-    return [run_check(subject, check) for check in track(checks_for(subject.kind), f"checking {subject.name}")]
+    return [run_check(subject, check) for check in track(checks_for(subject.kind), f"check {subject.name}")]
 
 
 def _row(result: Result) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""`probebench confusion RECORD`: which classes are taken for which."""
+"""`probebench confusion RECORD`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import typer
 
 
 def confusion(
-    record: Annotated[Path, typer.Argument(help="A record, or a folder that holds one.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="File of the picture, .png or .svg.")],
+    record: Annotated[
+        Path, typer.Argument(help="The file of a record, or a folder that holds one record", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="File of the figure, .png or .svg")],
 ) -> None:
-    """Draws the confusion matrix of a record: true classes in rows, predicted ones in columns, in shares of a row."""
-    from probebench.board.figures import files as figures
-    from probebench.cli.commands.compare import record_in
+    """Plots the confusion matrix of a record: true classes in rows, predicted classes in columns."""
+    from probebench.board.collect import load_one
+    from probebench.board.figures.files import check_file, write_one
 
-    figures.check_file(out)
-    from probebench.board.figures import confusion as picture  # torch
+    check_file(out)
+    loaded = load_one(record)
+    from probebench.board.figures.confusion import plot_confusion  # imports torch
 
-    path = record_in(record)
-    figures.write_one(out, lambda: picture.draw(path))
+    write_one(out, lambda: plot_confusion(loaded))
     typer.echo(f"wrote {out}")

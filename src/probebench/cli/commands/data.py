@@ -1,4 +1,4 @@
-"""`probebench data`: datasets are downloaded, and looked at."""
+"""`probebench data download` and `probebench data show`."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ import typer
 from probebench.cli.output import print_json, print_table, quiet_stdout
 
 if TYPE_CHECKING:
-    from probebench.extraction.context import Images
+    from probebench.extraction.dataset import Images
     from probebench.plugins.registry import Component
 
-app = typer.Typer(help="Download datasets and look at them.", no_args_is_help=True)
+app = typer.Typer(help="Download datasets, and show what they contain", no_args_is_help=True)
 
-Spec = Annotated[str, typer.Argument(metavar="SPEC", help="Dataset such as cifar10 or stl10:fold=0.")]
+Spec = Annotated[str, typer.Argument(metavar="SPEC", help="Dataset, such as cifar10 or stl10:fold=0")]
 
 
-@app.command("download")
+@app.command("download", help="Download the missing files of a dataset, and verify all checksums")
 def download(dataset: Spec) -> None:
-    """Download what is missing of a dataset, and verify the checksums of all of it."""
+    """Downloads the missing files of a dataset, and verifies all checksums."""
     from probebench.plugins.downloads import fetch
     from probebench.plugins.registry import resolve
 
     component = resolve("dataset", dataset)
     fetch(component)
-    typer.echo(f"{component.title} is there, and its checksums are right")
+    typer.echo(f"{component.title} is complete, and all checksums are correct")
 
 
-@app.command("show")
+@app.command("show", help="Show a dataset: images by class and split, fingerprints, problems, a contact sheet")
 def show(
     dataset: Spec,
     out: Annotated[
-        Path | None, typer.Option(help="File of the contact sheet; by default NAME-sheet.png here.", show_default=False)
+        Path | None, typer.Option(help="File of the contact sheet; by default NAME-sheet.png", show_default=False)
     ] = None,
-    sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Draw a few train images of every class.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    sheet: Annotated[
+        bool, typer.Option("--sheet/--no-sheet", help="Write a contact sheet of train images of every class")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
 ) -> None:
-    """Show a dataset: its images by class and split, size, fingerprints, what is wrong with it, and a contact sheet."""
-    from probebench.extraction.context import open_images
+    """Shows a dataset: images by class and split, size, fingerprints, problems, and a contact sheet."""
+    from probebench.extraction.dataset import open_images
     from probebench.plugins.registry import resolve
 
     component = resolve("dataset", dataset)
@@ -48,7 +50,7 @@ def show(
         document = _document(component, images)
         if sheet:
             path = out or Path(f"{component.alias or component.entry.spec.name}-sheet.png".replace("/", "-"))
-            _draw(images, path)
+            _write_sheet(images, path)
             document["sheet"] = str(path)
     if as_json:
         print_json(document)
@@ -71,17 +73,17 @@ def _document(component: Component, images: Images) -> dict[str, Any]:
             name: {
                 "images": len(labels),
                 "per_class": torch.bincount(labels, minlength=len(classes)).tolist(),
-                "fingerprint": images.fingerprints[name],
+                "fingerprint": images.description.fingerprints[name],
             }
             for name, labels in images.labels.items()
         },
         "unlabeled": {name: len(images.dataset.split(name)) for name in images.dataset.unlabeled},
-        "warnings": list(images.warnings),
+        "warnings": list(images.description.warnings),
         "sheet": None,
     }
 
 
-def _draw(images: Images, path: Path) -> None:
+def _write_sheet(images: Images, path: Path) -> None:
     from probebench.board.figures.contact_sheet import contact_sheet, write_png
 
     write_png(contact_sheet(images.splits["train"], images.labels["train"], images.dataset.classes), path)
@@ -95,10 +97,10 @@ def _print(document: dict[str, Any]) -> None:
         (name, *(f"{split['per_class'][label]:,}" for split in splits.values()))
         for label, name in enumerate(document["classes"])
     ]
-    total = ("in all", *(f"{split['images']:,}" for split in splits.values()))
+    total = ("total", *(f"{split['images']:,}" for split in splits.values()))
     print_table(("class", *splits), [*counts, total])
     for name, count in document["unlabeled"].items():
-        typer.echo(f"\n{name}: {count:,} images without labels, for the training of generators")
+        typer.echo(f"\n{name}: {count:,} images without labels, for training generative backbones")
     typer.echo()
     print_table(("split", "fingerprint"), [(name, split["fingerprint"]) for name, split in splits.items()])
     for warning in document["warnings"]:

@@ -8,22 +8,22 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Build the leaderboards from records, or check that they are up to date.", no_args_is_help=True)
+app = typer.Typer(help="Build the leaderboards from records, or check that they are up to date", no_args_is_help=True)
 
 _OUT = Path("leaderboards")
 _RECORDS = _OUT / "records"
 
-Records = Annotated[Path, typer.Option(help="Folder of the records, searched with its subfolders.")]
-Out = Annotated[Path, typer.Option(help="Folder of the boards.")]
+Records = Annotated[Path, typer.Option(help="Folder of the records, with its subfolders")]
+Out = Annotated[Path, typer.Option(help="Folder of the boards")]
 Readme = Annotated[
     Path | None,
-    typer.Option(help="Also a summary, between this file's markers <!-- probebench:leaderboard -->."),
+    typer.Option(help="File for a summary, between its markers <!-- probebench:leaderboard -->"),
 ]
 
 
-@app.command()
+@app.command("build", help="Write a board for each dataset and protocol, as markdown, CSV and JSON, and an index")
 def build(records: Records = _RECORDS, out: Out = _OUT, readme: Readme = None) -> None:
-    """Writes one board for each dataset and protocol, as markdown, CSV and JSON, and their index."""
+    """Writes a board for each dataset and protocol, as markdown, CSV and JSON, and an index."""
     from probebench.board.files import outputs, write
 
     changed = write(outputs(records, out, readme), out)
@@ -33,15 +33,15 @@ def build(records: Records = _RECORDS, out: Out = _OUT, readme: Readme = None) -
         typer.echo("all leaderboards are up to date")
 
 
-@app.command()
+@app.command("check", help="Check that all boards agree with their records; the exit code is 4 if one does not")
 def check(records: Records = _RECORDS, out: Out = _OUT, readme: Readme = None) -> None:
-    """Fails with exit code 4 when a board is not what its records give."""
+    """Checks that all boards agree with their records. Exits with 4 if one does not."""
     from probebench.board.files import check as check_files
     from probebench.board.files import outputs
 
     files = outputs(records, out, readme)
     check_files(files, out, _build_command(records, out, readme))
-    typer.echo(f"{len(files)} files are what their records give")
+    typer.echo(f"{len(files)} files agree with their records")
 
 
 def _build_command(records: Path, out: Path, readme: Path | None) -> str:

@@ -1,7 +1,8 @@
-"""`probebench list`: what is installed."""
+"""`probebench list`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,11 @@ import typer
 from probebench.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from probebench.plugins.discovery import Problem
     from probebench.plugins.registry import Registry, RegistryEntry
 
 
 class Kinds(StrEnum):
-    """What can be listed."""
+    """Kinds of components."""
 
     BACKBONES = "backbones"
     DATASETS = "datasets"
@@ -23,19 +23,20 @@ class Kinds(StrEnum):
 
 
 def list_components(
-    kinds: Annotated[Kinds | None, typer.Argument(help="Only these.", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    kinds: Annotated[Kinds | None, typer.Argument(help="List only this kind", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
 ) -> None:
     """Lists the installed backbones, datasets and probes."""
+    from probebench.plugins.description import describe_entry
     from probebench.plugins.registry import KINDS, installed
 
     registry = installed()
     chosen = [kind for kind in KINDS if kinds is None or kinds == f"{kind}s"]
     if as_json:
         document: dict[str, Any] = {
-            f"{kind}s": [_document(registry, entry) for entry in registry.entries(kind)] for kind in chosen
+            f"{kind}s": [describe_entry(registry, entry) for entry in registry.entries(kind)] for kind in chosen
         }
-        document["problems"] = [problem_document(problem) for problem in registry.discovery.problems]
+        document["problems"] = [asdict(problem) for problem in registry.discovery.problems]
         print_json(document)
         return
     for number, kind in enumerate(chosen):
@@ -46,31 +47,9 @@ def list_components(
     if problems := registry.discovery.problems:
         owners = ", ".join(sorted({problem.distribution for problem in problems}))
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        typer.echo(f"{count} with plugins ({owners}): probebench plugins doctor", err=True)
-
-
-def problem_document(problem: Problem) -> dict[str, Any]:
-    """A problem as JSON."""
-    from dataclasses import asdict
-
-    return asdict(problem)
+        typer.echo(f"{count} with plugins ({owners}); for details run: probebench plugins doctor", err=True)
 
 
 def _summary(registry: Registry, entry: RegistryEntry) -> str:
     problem = registry.problem(entry)
     return entry.spec.summary if problem is None else f"{entry.spec.summary} [{problem.error}]"
-
-
-def _document(registry: Registry, entry: RegistryEntry) -> dict[str, Any]:
-    problem = registry.problem(entry)
-    return {
-        "name": entry.label,
-        "qualified": entry.qualified,
-        "distribution": entry.distribution,
-        "distribution_version": entry.version,
-        "version": entry.spec.version,
-        "summary": entry.spec.summary,
-        "license": entry.spec.license,
-        "requires": list(entry.spec.requires),
-        "problem": None if problem is None else problem.error,
-    }

@@ -11,12 +11,10 @@ from probebench.util.defaults import DEFAULT_RESULTS
 
 
 def plot(
-    records: Annotated[Path, typer.Option(help="Folder of the records, searched with its subfolders.")] = (
-        DEFAULT_RESULTS
-    ),
-    out: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path("plots"),
+    records: Annotated[Path, typer.Option(help="Folder of the records, with its subfolders")] = (DEFAULT_RESULTS),
+    out: Annotated[Path, typer.Option(help="Folder of the figures")] = Path("plots"),
 ) -> None:
-    """Draws records: accuracy by epoch and block, heat maps of taps and levels, backbones side by side."""
+    """Plots records: accuracy by epoch and block, heat maps of taps and levels, comparisons of backbones."""
     from probebench.board.figures import files as figures
 
     changed = figures.write(figures.outputs(records, out))

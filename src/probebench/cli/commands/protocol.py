@@ -12,28 +12,28 @@ from probebench.util.errors import PluginError
 if TYPE_CHECKING:
     from probebench.planning.protocol import Named
 
-app = typer.Typer(help="Named ways to run probes, and where they come from.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show and compare protocols: named settings of probes, with their sources", no_args_is_help=True
+)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-NameOfProtocol = Annotated[str, typer.Argument(metavar="NAME", help="NAME or NAME:PROBE.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
+NameOfProtocol = Annotated[str, typer.Argument(metavar="NAME", help="NAME or NAME:PROBE", show_default=False)]
 
 _ABSENT = "-"
-_TO_THE_RUN = "left to the run"
+_LEFT_TO_RUN = "left to the run"
 _POINTS = ("pool", "taps", "levels")
 
 
-@app.command("list")
+@app.command("list", help="List the installed protocols")
 def list_protocols(as_json: AsJson = False) -> None:
-    """Lists the installed protocols. Exits with 3 when a document is not valid."""
+    """Lists the installed protocols. Exits with 3 if a document is not valid."""
     from probebench.planning.protocol import find, known
-    from probebench.plugins.registry import installed
 
-    registry = installed()
     rows, errors = [], []
-    for label, owner, version, _ in known(registry):
+    for label, owner, version, _ in known():
         row: dict[str, Any] = {"name": label, "distribution": owner, "distribution_version": version}
         try:
-            named = find(label, registry)
+            named = find(label)
         except PluginError as error:
             rows.append({**row, "probes": {}, "summary": "", "error": str(error)})
             errors.append(error)
@@ -60,15 +60,13 @@ def list_protocols(as_json: AsJson = False) -> None:
         raise errors[0]
 
 
-@app.command()
+@app.command("show", help="Show a protocol: settings, source, open choices, and departures from the source")
 def show(name: NameOfProtocol, as_json: AsJson = False) -> None:
-    """Shows a protocol: settings, source, what that leaves open, and what is done otherwise here."""
+    """Shows a protocol: settings, source, choices that the source leaves open, and departures from the source."""
     from probebench.planning.protocol import find
-    from probebench.plugins.registry import installed
 
-    registry = installed()
-    named = find(name, registry)
-    ruled = named.ruled(None, registry)
+    named = find(name)
+    ruled = named.ruled(None)
     if as_json:
         document = named.document.model_dump(mode="json")
         document["probes"] = {probe: document["probes"][probe] for probe in named.probes}
@@ -78,7 +76,7 @@ def show(name: NameOfProtocol, as_json: AsJson = False) -> None:
     _print(named)
     typer.echo()
     names = (each.protocol for each in ruled)
-    print_table(("record's protocol", "hash"), [(protocol.name, protocol.hash[:16]) for protocol in names])
+    print_table(("protocol in records", "hash"), [(protocol.name, protocol.hash[:16]) for protocol in names])
 
 
 def _print(named: Named) -> None:
@@ -91,7 +89,7 @@ def _print(named: Named) -> None:
         "source": document.source.work,
         "section": document.source.section,
         "code": " ".join(text for text in (document.source.repository, document.source.file) if text),
-        "val": f"the official one, else {100 * VAL_FRACTION:g} % of train; tap, level and setting are chosen on it",
+        "val": f"the official split, or else {100 * VAL_FRACTION:g} % of train; point and setting are chosen on it",
         "fit": f"{FINAL_FIT}; measured {MEASURED}",
     }
     for key, value in facts.items():
@@ -100,7 +98,7 @@ def _print(named: Named) -> None:
     typer.echo()
     opened = {choice.field for choice in document.open}
     settings = _settings(named)
-    points = {name: _TO_THE_RUN for name in _POINTS if name not in settings}
+    points = {name: _LEFT_TO_RUN for name in _POINTS if name not in settings}
     rows = [
         (field, value, "open in the source" if field in opened else "") for field, value in (settings | points).items()
     ]
@@ -108,34 +106,32 @@ def _print(named: Named) -> None:
     if document.open:
         typer.echo()
         print_table(
-            ("left open by the source", "our reading", "because"),
+            ("open in the source", "our choice", "reason"),
             [(choice.field, choice.reading, choice.reason) for choice in document.open],
         )
     if document.departures:
         typer.echo()
         print_table(
-            ("done otherwise", "by the source", "here", "because"),
+            ("departure", "source", "here", "reason"),
             [(item.field, item.source, item.here, item.reason) for item in document.departures],
         )
 
 
-@app.command()
+@app.command("diff", help="Compare the settings of two protocols, field by field")
 def diff(
-    first: Annotated[str, typer.Argument(metavar="A", help="NAME or NAME:PROBE.", show_default=False)],
-    second: Annotated[str, typer.Argument(metavar="B", help="NAME or NAME:PROBE.", show_default=False)],
+    first: Annotated[str, typer.Argument(metavar="A", help="NAME or NAME:PROBE", show_default=False)],
+    second: Annotated[str, typer.Argument(metavar="B", help="NAME or NAME:PROBE", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Compares the settings of two protocols, field by field. A mark stands where they differ."""
+    """Compares the settings of two protocols, field by field. A star marks the settings that differ."""
     from probebench.planning.protocol import find
-    from probebench.plugins.registry import installed
 
-    registry = installed()
     names, columns = [], []
     for text in (first, second):
-        named = find(text, registry)
-        named.ruled(None, registry)  # a comparison of settings that no probe has would mean nothing
+        named = find(text)
+        named.ruled(None)  # checks that the probes have these settings
         names.append(text)
-        columns.append(dict.fromkeys(_POINTS, _TO_THE_RUN) | _settings(named))
+        columns.append(dict.fromkeys(_POINTS, _LEFT_TO_RUN) | _settings(named))
     fields = dict.fromkeys([*columns[0], *columns[1]])
     rows = [(field, *(column.get(field) for column in columns)) for field in fields]
     if as_json:
@@ -146,12 +142,12 @@ def diff(
 
 
 def _settings(named: Named) -> dict[str, str]:
-    """The settings of the probes that were asked for."""
+    """Returns the settings of the requested probes."""
     from probebench.planning.protocol_files import settings
 
-    asked = tuple(f"probes.{probe}." for probe in named.probes)
+    prefixes = tuple(f"probes.{probe}." for probe in named.probes)
     return {
         name: value
         for name, value in settings(named.document).items()
-        if name.startswith(asked) or not name.startswith("probes.")
+        if name.startswith(prefixes) or not name.startswith("probes.")
     }

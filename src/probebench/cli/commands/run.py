@@ -9,79 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probebench.cli.commands.train import tell
+from probebench.cli.commands.train import report_signal
 from probebench.cli.output import print_json, print_table, quiet_stdout
-from probebench.cli.settings import from_file, study_of
+from probebench.cli.settings import from_file, given_options, study_of
 from probebench.util.errors import UsageError
-from probebench.util.parsing import parse_ints, parse_words
 
 if TYPE_CHECKING:
-    from probebench.harness.runner import CellResult, PlannedCell, RunResult
+    from probebench.harness.cells import CellResult, PlannedCell
+    from probebench.harness.runner import RunResult
     from probebench.harness.study import Study
 
 
 def run(
     context: typer.Context,
-    backbone: Annotated[list[str] | None, typer.Option(help="Backbone spec; repeat it for several.")] = None,
-    dataset: Annotated[list[str] | None, typer.Option(help="Dataset spec; repeat it for several.")] = None,
-    probe: Annotated[list[str] | None, typer.Option(help="Probe spec; repeat it for several.")] = None,
-    protocol: Annotated[
-        list[str] | None, typer.Option(help="Protocol NAME or NAME:PROBE; repeat it for several.")
-    ] = None,
-    taps: Annotated[str | None, typer.Option(help="Taps such as mid,up.1; all for fine ones as well.")] = None,
-    levels: Annotated[str | None, typer.Option(help="Noise levels such as 0,10,50, where a backbone has them.")] = None,
-    pool: Annotated[str | None, typer.Option(help="gap, gridN, max, cls or flat.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Seeds of val part and probe, such as 0,1,2.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Images per split: a smoke run, kept off the boards.")] = None,
-    noise_seed: Annotated[int | None, typer.Option(help="Seed of the noise added to images.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16, of the backbone.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
-    baselines: Annotated[
-        bool | None, typer.Option("--baselines/--no-baselines", help="Also run pixels and untrained networks.")
-    ] = None,
-    optimism: Annotated[
-        bool | None, typer.Option("--optimism/--no-optimism", help="Also tell what choosing on test would have given.")
-    ] = None,
-    soft_vote: Annotated[
-        bool | None,
-        typer.Option("--soft-vote/--no-soft-vote", help="Average the probabilities of all levels at the chosen tap."),
-    ] = None,
-    results: Annotated[Path | None, typer.Option(help="Folder of the records.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Folder of the feature store.")] = None,
-    boards: Annotated[Path | None, typer.Option(help="Folder of leaderboards to build of the records.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Folder of figures to draw of the records.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file of these options and of trainings; the command line wins.")
+        Path | None,
+        typer.Option(help="TOML file with these options, runs and trainings; the command line overrides it"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
-    download: Annotated[bool, typer.Option("--download", help="First download data and weights not there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and run nothing")] = False,
+    download: Annotated[bool, typer.Option("--download", help="First download missing datasets and weights")] = False,
+    **options: Any,  # noqa: ANN401 - one parameter for each option of a run, see cli/settings.py
 ) -> None:
-    """Probes the features of backbones on datasets: every combination that has no record yet."""
-    given = {
-        "backbone": backbone,
-        "dataset": dataset,
-        "probe": probe,
-        "protocol": protocol,
-        "taps": None if taps is None else list(parse_words(taps, where="--taps")),
-        "levels": None if levels is None else list(parse_words(levels, where="--levels")),
-        "pool": pool,
-        "seeds": None if seeds is None else list(parse_ints(seeds, where="--seeds")),
-        "limit": limit,
-        "noise_seed": noise_seed,
-        "precision": precision,
-        "device": device,
-        "baselines": baselines,
-        "optimism": optimism,
-        "soft_vote": soft_vote,
-        "results": results,
-        "store": store,
-        "boards": boards,
-        "plots": plots,
-    }
-    study = study_of(
-        from_file(config) if config else {}, {name: value for name, value in given.items() if value is not None}
-    )
+    """Probes the features of backbones on datasets: every combination without a record."""
+    study = study_of(from_file(config) if config else {}, given_options(options))
     if dry_run:
         with quiet_stdout(as_json):
             cells = _plan(study)
@@ -98,7 +49,7 @@ def run(
 
 
 def _prepare(study: Study, *, download: bool) -> None:
-    """Everything before the run: downloads and trainings."""
+    """Does everything before the run: downloads and trainings."""
     from probebench.harness import study as studies
     from probebench.planning.jobs import jobs
     from probebench.planning.series import expand
@@ -107,16 +58,16 @@ def _prepare(study: Study, *, download: bool) -> None:
 
     studies.check(study)
     if download:
-        data = [text for request in study.requests for text in request.datasets]
+        data = [text for request in study.requests for text in request.dataset]
         data += [one.dataset for one in study.trainings]
         fetch_missing(resolve("dataset", text) for text in dict.fromkeys(data))
-    for one, ended in studies.train(study, tell):
+    for one, ended in studies.train(study, report_signal):
         typer.echo(f"trained: {ended.checkpoint}")
         if ended.stopped_at:
-            typer.echo(f"stopped: {one.out} at {ended.stopped_at}; the same command goes on where it was", err=True)
+            typer.echo(f"stopped: {one.out} at {ended.stopped_at}; run the same command again to resume", err=True)
             raise typer.Exit(128 + (ended.signal or 0))
     if download:
-        backbones = dict.fromkeys(text for request in study.requests for text in request.backbones)
+        backbones = dict.fromkeys(text for request in study.requests for text in request.backbone)
         fetch_missing(backbone for text in backbones for backbone in expand(text))
         extractors = (job.extractor for request in study.requests for job in jobs(request))
         fetch_missing(dict.fromkeys(extractor.component for extractor in extractors if extractor))
@@ -129,7 +80,7 @@ def _report(study: Study) -> None:
         for path in studies.report(study):
             typer.echo(f"{'wrote' if path.exists() else 'removed'} {path}")
     elif study.boards or study.plots:
-        typer.echo("a smoke run has no boards and no figures", err=True)
+        typer.echo("a smoke run (--limit) builds no boards and no figures", err=True)
 
 
 def _plan(study: Study) -> list[PlannedCell]:
@@ -141,8 +92,8 @@ def _plan(study: Study) -> list[PlannedCell]:
     except UsageError as error:
         if not study.trainings:
             raise
-        # What is trained first cannot be looked at yet.
-        typer.echo(f"the cells are known after the trainings: {error.what}", err=True)
+        # The checkpoints of a training that has not run do not exist yet.
+        typer.echo(f"the cells can be listed after the trainings: {error.what}", err=True)
         return []
 
 
@@ -152,7 +103,7 @@ def _execute(study: Study) -> RunResult:
     try:
         return studies.run(study, argv=sys.argv[1:])
     except KeyboardInterrupt:
-        typer.echo("interrupted: the same command goes on where it was", err=True)
+        typer.echo("interrupted; run the same command again to resume (at most 1,024 images are read again)", err=True)
         raise typer.Exit(130) from None
 
 
@@ -176,7 +127,7 @@ def _show_plan(cells: list[PlannedCell], study: Study, *, as_json: bool) -> None
     else:
         for one in trainings:
             typer.echo(f"train {one['backbone']} to epoch {one['epochs']} in {one['out']}")
-        # In the column of probes stands the protocol: for a probe without one, that is the probe's title.
+        # The column shows the protocol, whose name is the probe's title where no protocol is named.
         columns = ("dataset", "backbone", "protocol", "seed", "points", "state")
         texts = [["" if line[column] is None else line[column] for column in columns] for line in lines]
         if texts:
@@ -210,7 +161,8 @@ def _show_outcome(outcome: RunResult, *, as_json: bool, debug: bool) -> None:
         typer.echo(f"error: {message}", err=True)
     if outcome.failed:
         cells = "cell" if len(outcome.cells) == 1 else "cells"
-        typer.echo(f"{len(outcome.failed)} of {len(outcome.cells)} {cells} failed; their records say why", err=True)
+        reason = "its record holds" if len(outcome.failed) == 1 else "their records hold"
+        typer.echo(f"{len(outcome.failed)} of {len(outcome.cells)} {cells} failed; {reason} the reason", err=True)
 
 
 def _cell_document(cell: CellResult) -> dict[str, Any]:

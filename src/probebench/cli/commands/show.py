@@ -1,46 +1,43 @@
-"""`probebench show NAME`: everything about one component."""
+"""`probebench show NAME`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from probebench.cli.output import print_json, print_table, quiet_stdout
-from probebench.util.errors import PluginError, ProbebenchError
-
-if TYPE_CHECKING:
-    from probebench.api import Backbone, Dataset
-    from probebench.plugins.registry import Component, Registry, RegistryEntry
+from probebench.util.errors import ProbebenchError
 
 _NAMED_CLASSES = 10
 
 
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="SPEC", help="NAME, DISTRIBUTION/NAME or NAME:option=value.", show_default=False)
+        str, typer.Argument(metavar="SPEC", help="NAME, DISTRIBUTION/NAME or NAME:option=value", show_default=False)
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
 ) -> None:
-    """Shows a component: options, licence and needs; a backbone's taps and levels, a dataset's splits.
+    """Shows a component: options, licence and requirements; a backbone's taps and levels, a dataset's splits.
 
-    A name that is both a dataset and a probe, say, shows both.
+    If components of several kinds have the name, all of them are shown.
     """
     from probebench.plugins import option_text
+    from probebench.plugins.description import describe_built, describe_spec
     from probebench.plugins.registry import Component, installed
     from probebench.util.spec_text import parse_spec
 
-    request, registry = parse_spec(name), installed()
+    spec, registry = parse_spec(name), installed()
     components = [
-        Component(entry, option_text.validate(entry.spec.options, request.options, entry.label))
-        for entry in registry.find_all(request.name)
+        Component(entry, option_text.validate(entry.spec.options, spec.options, entry.label))
+        for entry in registry.find_all(spec.name)
     ]
     documents, failures = [], []
     for component in components:
-        document = _card(component)
+        document = describe_spec(component)
         try:
             with quiet_stdout(as_json):
-                document["details"] = _details(registry, component)
+                document["details"] = describe_built(registry, component)
         except ProbebenchError as error:
             document["error"] = str(error)
             failures.append(error)
@@ -53,104 +50,18 @@ def show(
         raise failures[0]
 
 
-def _card(component: Component) -> dict[str, Any]:
-    """What is known without importing the component."""
-    from probebench.api import BackboneSpec
-    from probebench.plugins import option_text, requirements
-
-    entry = component.entry
-    card: dict[str, Any] = {
-        "kind": entry.kind,
-        "title": component.title,
-        "name": entry.label,
-        "qualified": entry.qualified,
-        "distribution": entry.distribution,
-        "distribution_version": entry.version,
-        "version": entry.spec.version,
-        "summary": entry.spec.summary,
-        "license": entry.spec.license,
-        "citation": entry.spec.citation,
-        "requires": [
-            {"requirement": requirement.text, "installed": requirement.installed or None, "met": requirement.met}
-            for requirement in requirements.check(entry.spec.requires)
-        ],
-        "options": option_text.describe(component.options),
-        "details": None,
-        "error": None,
-    }
-    if isinstance(entry.spec, BackboneSpec):
-        card["trainable"] = bool(entry.spec.trainer)
-        card["recipe"] = option_text.describe(entry.spec.recipe()) if entry.spec.trainer else []
-        card["samples"] = bool(entry.spec.sampler)
-        card["sampling"] = option_text.describe(entry.spec.sampling()) if entry.spec.sampler else []
-        card["series"] = option_text.describe(entry.spec.series_options()) if entry.spec.series else []
-    return card
-
-
-def _details(registry: Registry, component: Component) -> dict[str, Any] | None:
-    """What only the built component knows; a probe has nothing to add."""
-    entry: RegistryEntry = registry.find(component.entry.kind, component.entry.qualified)
-    if entry.kind == "probe":
-        return None
-    built: Any = component.build()
-    try:
-        return _backbone(built) if entry.kind == "backbone" else _dataset(built)
-    except ProbebenchError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"{entry.kind} {component.title} cannot be described: {type(error).__name__}: {error}",
-            where=entry.origin,
-            hint=f"probebench check {entry.label}",
-        ) from error
-
-
-def _backbone(backbone: Backbone) -> dict[str, Any]:
-    return {
-        "parameters": backbone.parameters,
-        "input_range": list(backbone.input_range),
-        "image_size": list(backbone.image_size),
-        "taps": [
-            {
-                "id": tap.id,
-                "kind": tap.kind,
-                "shape": list(tap.shape),
-                "cost": tap.cost,
-                "default": tap.default,
-                "aliases": list(tap.aliases),
-            }
-            for tap in backbone.taps(backbone.image_size)
-        ],
-        "levels": [{"id": level.id, "sigma": level.sigma} for level in backbone.levels()],
-    }
-
-
-def _dataset(dataset: Dataset) -> dict[str, Any]:
-    return {
-        "classes": list(dataset.classes),
-        "image_size": list(dataset.image_size),
-        "metric": dataset.metric,
-        "flips": dataset.flips,
-        "splits": {name: len(dataset.split(name)) for name in dataset.splits},
-    }
-
-
 def _print(document: dict[str, Any]) -> None:
     typer.echo(f"{document['kind']} {document['title']}: {document['summary']}")
-    needs = [
-        item["requirement"] + ("" if item["met"] else f" (missing: found {item['installed'] or 'none'})")
-        for item in document["requires"]
-    ]
     facts = {
         "from": f"{document['distribution']} {document['distribution_version']}, as {document['qualified']}",
         "version": document["version"],
         "license": document["license"],
         "cite": document["citation"],
-        "needs": ", ".join(needs),
+        "requires": ", ".join(map(_requirement, document["requires"])),
     }
     for key, value in facts.items():
         if value:
-            typer.echo(f"  {key + ':':<9}{value}")
+            typer.echo(f"  {key + ':':<10}{value}")
     _print_options("option", document["options"])
     _print_options("training option", document.get("recipe", []))
     _print_options("sampling option", document.get("sampling", []))
@@ -161,6 +72,12 @@ def _print(document: dict[str, Any]) -> None:
     if "splits" in details:
         _print_dataset(details)
     typer.echo()
+
+
+def _requirement(item: dict[str, Any]) -> str:
+    if item["met"]:
+        return str(item["requirement"])
+    return f"{item['requirement']} ({item['installed'] + ' is installed' if item['installed'] else 'not installed'})"
 
 
 def _print_options(header: str, options: list[dict[str, Any]]) -> None:
@@ -194,7 +111,7 @@ def _print_backbone(details: dict[str, Any]) -> None:
         )
         for tap in details["taps"]
     ]
-    print_table(("tap", "kind", "shape", "cost", "also called"), rows)
+    print_table(("tap", "kind", "shape", "cost", "aliases"), rows)
     typer.echo()
     levels = [
         (level["id"], "unknown" if level["sigma"] is None else f"{level['sigma']:.4g}") for level in details["levels"]

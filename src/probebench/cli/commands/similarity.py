@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,55 +14,55 @@ from probebench.util.errors import UsageError
 from probebench.util.parsing import parse_words
 
 if TYPE_CHECKING:
-    from probebench.planning.request import Request
     from probebench.stats.tap_matrix import BackbonePoints, Matrix, TapMatrix
 
 
 def similarity(
-    a: Annotated[str, typer.Argument(metavar="A", help="Backbone SPEC: the rows.", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Backbone SPEC: the columns.", show_default=False)],
-    dataset: Annotated[str, typer.Option(help="Dataset spec.")] = DEFAULT_DATASET,
-    split: Annotated[str, typer.Option(help="Whose images are read: test, val or train.")] = "test",
+    a: Annotated[str, typer.Argument(metavar="A", help="Backbone of the rows, such as ddpm", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Backbone of the columns", show_default=False)],
+    dataset: Annotated[str, typer.Option(help="Dataset, such as cifar10")] = DEFAULT_DATASET,
+    split: Annotated[str, typer.Option(help="Split of the images: test, val or train")] = "test",
     taps: Annotated[
-        list[str] | None, typer.Option(help="Taps such as mid,up.1, or all; a second time for those of B.")
+        list[str] | None,
+        typer.Option(help="Taps such as mid,up.1, or all; given twice: the taps of A, then those of B"),
     ] = None,
     levels: Annotated[
-        list[str] | None, typer.Option(help="Noise levels such as 0,10; a second time for those of B.")
+        list[str] | None, typer.Option(help="Noise levels such as 0,10; given twice: the levels of A, then those of B")
     ] = None,
-    pool: Annotated[str, typer.Option(help="gap, gridN, max, cls or flat.")] = "gap",
-    limit: Annotated[int | None, typer.Option(help="Images to read.")] = None,
+    pool: Annotated[str, typer.Option(help="Pooling: gap, gridN, max, cls or flat")] = "gap",
+    limit: Annotated[int | None, typer.Option(help="Number of images")] = None,
     minibatch: Annotated[
-        int | None, typer.Option(help="Images of a minibatch of CKA.", show_default="all at once")
+        int | None, typer.Option(help="Images of a minibatch of CKA", show_default="all at once")
     ] = None,
-    noise_seed: Annotated[int, typer.Option(help="Seed of the noise added to images.")] = 0,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16, of the backbones.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    store: Annotated[Path | None, typer.Option(help="Folder of the feature store.")] = None,
-    out: Annotated[Path | None, typer.Option(help="File of a picture of both matrices, .png or .svg.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    noise_seed: Annotated[int, typer.Option(help="Seed of the noise added to images")] = 0,
+    precision: Annotated[str, typer.Option(help="Precision of the backbones: auto, fp32 or bf16")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N")] = "auto",
+    store: Annotated[Path | None, typer.Option(help="Folder of the feature store")] = None,
+    out: Annotated[Path | None, typer.Option(help="File of a figure of both matrices, .png or .svg")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
 ) -> None:
-    """Compares what two backbones see, tap by tap: linear CKA (unbiased) and CKNNA."""
+    """Compares the features of two backbones tap by tap: linear CKA (unbiased) and CKNNA."""
     from probebench.analysis.tap_similarity import compare_taps
     from probebench.board.figures import files as figures
-    from probebench.planning.request import Request
+    from probebench.planning.device import pick_device
+    from probebench.planning.jobs import Job, Settings
+    from probebench.planning.points import RequestedPoints
+    from probebench.planning.request import check_points
+    from probebench.plugins.registry import resolve
 
     if out:
         figures.check_file(out)
-    request = Request(
-        backbones=(a,),
-        datasets=(dataset,),
-        probes=(),
-        results=Path(),
-        store=store or default_store(),
-        pool=pool,
-        limit=limit,
-        noise_seed=noise_seed,
-        precision=precision,
-        device=device,
-    )
+    check_points(pool, limit=limit, precision=precision)
     with quiet_stdout(as_json):
-        first, second = _sides(request, b, taps or [], levels or [])
-        matrix = compare_taps(first, second, split=split, minibatch=minibatch)
+        settings = Settings(limit=limit, noise_seed=noise_seed, precision=precision, device=pick_device(device))
+        images, backbones = resolve("dataset", dataset), [resolve("backbone", text) for text in (a, b)]
+        of_taps, of_levels = _both(taps or [], "--taps"), _both(levels or [], "--levels")
+        only = backbones[0] == backbones[1]
+        first, second = (
+            Job(backbone, images, "features", (), RequestedPoints(of_taps[i], of_levels[i], pool, only), settings)
+            for backbone, i in zip(backbones, (0, -1), strict=True)
+        )
+        matrix = compare_taps(first, second, store=store or default_store(), split=split, minibatch=minibatch)
     for warning in matrix.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if as_json:
@@ -71,24 +70,17 @@ def similarity(
     else:
         _print(matrix)
     if out:
-        from probebench.board.figures import similarity as picture
+        from probebench.board.figures.similarity import plot_similarity
 
-        figures.write_one(out, lambda: picture.draw(matrix))
+        figures.write_one(out, lambda: plot_similarity(matrix))
         typer.echo(f"wrote {out}", err=as_json)
-
-
-def _sides(request: Request, b: str, taps: list[str], levels: list[str]) -> tuple[Request, Request]:
-    """The requests of both sides: what is given once holds for both."""
-    of_taps, of_levels = _both(taps, "--taps"), _both(levels, "--levels")
-    return (
-        replace(request, taps=of_taps[0], levels=of_levels[0]),
-        replace(request, backbones=(b,), taps=of_taps[-1], levels=of_levels[-1]),
-    )
 
 
 def _both(texts: list[str], where: str) -> list[tuple[str, ...]]:
     if len(texts) > 2:
-        raise UsageError(f"{where} is given {len(texts)} times", hint="once for both backbones, or once for each")
+        raise UsageError(
+            f"{where} is given {len(texts)} times", hint=f"give {where} once for both backbones, or once for each"
+        )
     return [parse_words(text, where=where) for text in texts] or [()]
 
 

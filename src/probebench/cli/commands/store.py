@@ -1,4 +1,4 @@
-"""`probebench store`: what the feature store holds, whether it is sound, and what can go."""
+"""`probebench store ls`, `probebench store verify` and `probebench store gc`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from probebench.util.defaults import default_store
 from probebench.util.errors import UsageError
 
-app = typer.Typer(help="List, verify and clean the feature store.", no_args_is_help=True)
+app = typer.Typer(help="List, verify and clean the feature store", no_args_is_help=True)
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", re.IGNORECASE)
@@ -20,14 +20,14 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", re.IGNORECASE)
 StoreOption = Annotated[
     Path | None,
     typer.Option(
-        "--store", help="The folder; by default $PROBEBENCH_STORE, else the user's cache.", show_default=False
+        "--store", help="Folder of the store; by default $PROBEBENCH_STORE, or the user's cache", show_default=False
     ),
 ]
 
 
-@app.command("ls")
+@app.command("ls", help="List stored features, neighbours and generated images, the last used first")
 def list_entries(store: StoreOption = None) -> None:
-    """List the stored features, neighbours and drawn images, the last used first."""
+    """Lists the stored features, neighbours and generated images, the last used first."""
     from tabulate import tabulate
 
     from probebench.store.maintenance import stored_items
@@ -55,29 +55,29 @@ def list_entries(store: StoreOption = None) -> None:
     typer.echo(f"\n{len(found)} entries, {format_size(sum(one.size for one in found))}, in {root}")
 
 
-@app.command("verify")
+@app.command("verify", help="Read every stored file, and list damaged files")
 def verify_entries(store: StoreOption = None) -> None:
-    """Read every stored file and name the broken ones; the next run that needs them computes them again."""
+    """Reads every stored file and lists damaged files; the next run that needs them computes them again."""
     from probebench.store.maintenance import verify
 
     root = store or default_store()
-    broken = verify(root)
-    for path, fault in broken:
+    damaged = verify(root)
+    for path, fault in damaged:
         typer.echo(f"{path} {fault}")
-    if broken:
+    if damaged:
         raise typer.Exit(1)
-    typer.echo(f"no broken file in {root}")
+    typer.echo(f"no file in {root} is damaged")
 
 
-@app.command("gc")
-def collect_garbage(
+@app.command("gc", help="Remove temporary files, shards of no entry, and entries unfinished for a day")
+def gc(
     store: StoreOption = None,
     max_size: Annotated[
         str | None,
-        typer.Option(help="Also remove the entries not used for longest until the rest fits, such as 5GB."),
+        typer.Option(help="Also remove the least recently used entries until the store fits, such as 5GB"),
     ] = None,
 ) -> None:
-    """Remove left-over temporary files, shards that no entry lists, and entries unfinished for a day."""
+    """Removes temporary files, shards that no entry lists, and entries that are unfinished for a day."""
     from probebench.store.maintenance import collect_garbage
 
     limit = None if max_size is None else parse_size(max_size)
@@ -87,21 +87,21 @@ def collect_garbage(
 
 
 def parse_size(text: str) -> int:
-    """Bytes meant by ``5GB``, ``500MB`` or ``1.5G``; a kilobyte is 1000 bytes.
+    """Parses ``5GB``, ``500MB`` or ``1.5G`` to bytes; a kilobyte is 1000 bytes.
 
     Raises:
-        UsageError: The text is not of that form.
+        UsageError: The text does not have this form.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise UsageError(
-            f"{text!r} is not a size", where="--max-size", hint="a number with KB, MB, GB or TB, such as 5GB"
+            f"{text!r} is not a size", where="--max-size", hint="write a number with KB, MB, GB or TB, such as 5GB"
         )
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def format_size(size: int) -> str:
-    """Bytes for people: ``5.0 GB``."""
+    """Returns a number of bytes with its unit: ``5.0 GB``."""
     for unit in ("TB", "GB", "MB", "KB"):
         if size >= _UNITS[unit[0]]:
             return f"{size / _UNITS[unit[0]]:.1f} {unit}"

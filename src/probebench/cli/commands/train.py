@@ -18,26 +18,24 @@ if TYPE_CHECKING:
 
 
 def train(
-    backbone: Annotated[str, typer.Argument(metavar="SPEC", help="Backbone to train, such as ddpm:attention=false.")],
-    epochs: Annotated[int, typer.Option(help="Epochs in all; an interrupted run goes on to this number.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    dataset: Annotated[str, typer.Option(help="Dataset whose train images are used; labels are not read.")] = (
+    backbone: Annotated[str, typer.Argument(metavar="SPEC", help="Backbone to train, such as ddpm:attention=false")],
+    epochs: Annotated[int, typer.Option(help="Total number of epochs; an interrupted run resumes up to this number")],
+    out: Annotated[Path, typer.Option(help="Folder of the run")],
+    dataset: Annotated[str, typer.Option(help="Dataset whose train images are used; labels are not read")] = (
         DEFAULT_DATASET
     ),
-    split: Annotated[str, typer.Option(help="train, or a split without labels such as stl10's unlabeled.")] = "train",
-    recipe: Annotated[str, typer.Option(help="Options of the training, such as lr=2e-4,batch_size=64.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    split: Annotated[str, typer.Option(help="train, or a split without labels such as stl10's unlabeled")] = "train",
+    recipe: Annotated[str, typer.Option(help="Options of the training, such as lr=2e-4,batch_size=64")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise")] = 0,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:N")] = "auto",
+    precision: Annotated[str, typer.Option(help="Precision: auto, fp32 or bf16")] = "auto",
     num_processes: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine that share each step, one a GPU.")
+        int, typer.Option(min=1, help="Processes on this machine that share each step, one a GPU")
     ] = 1,
-    max_time: Annotated[str, typer.Option(help="Save and stop after this long, such as 90m or 1h30m.")] = "",
-    download: Annotated[
-        bool, typer.Option("--download", help="First download the dataset if it is not there.")
-    ] = False,
+    max_time: Annotated[str, typer.Option(help="Save and stop after this long, such as 90m or 1h30m")] = "",
+    download: Annotated[bool, typer.Option("--download", help="First download the dataset if it is missing")] = False,
 ) -> None:
-    """Train a backbone; run the same command again to go on after an interruption."""
+    """Trains a backbone; the same command resumes an interrupted training."""
     from probebench.harness.training import check_job
     from probebench.harness.training import train as run
     from probebench.plugins.registry import resolve
@@ -50,13 +48,13 @@ def train(
     given |= {"--num-processes": num_processes} if num_processes > 1 else {}
     words = ["train", backbone, "--dataset", dataset, "--epochs", str(epochs), "--out", str(out)]
     words += [word for name, value in given.items() if value for word in (name, str(value))]
-    place = launch.process_rank()
+    rank = launch.process_rank()
     images = resolve("dataset", dataset)
     if download:
         from probebench.plugins.downloads import fetch_missing
 
         fetch_missing([images])
-    if num_processes > 1 and place.count == 1:
+    if num_processes > 1 and rank.count == 1:
         check_job(resolve("backbone", backbone), settings, epochs, num_processes)
         raise typer.Exit(launch.launch(words, num_processes))
     ended = run(
@@ -70,10 +68,10 @@ def train(
         device=device,
         precision=precision,
         max_seconds=parse_duration(max_time, where="--max-time") if max_time else None,
-        heard=tell if place.main else lambda _: None,
-        told=typer.echo,
+        on_signal=report_signal if rank.main else lambda _: None,
+        report=typer.echo,
     )
-    if place.main:
+    if rank.main:
         _report(ended, backbone, dataset, words)
     if ended.signal is not None:
         raise typer.Exit(128 + ended.signal)
@@ -87,10 +85,10 @@ def _report(ended: TrainingResult, backbone: str, dataset: str, words: list[str]
     typer.echo(f"next:       probebench run --backbone {trained} --dataset {dataset}")
     if ended.stopped_at:
         typer.echo(f"stopped:    {'time is up' if ended.signal is None else 'interrupted'} at {ended.stopped_at}")
-        typer.echo(f"go on:      {shlex.join(['probebench', *words])}")
+        typer.echo(f"resume:     {shlex.join(['probebench', *words])}")
 
 
-def tell(number: int) -> None:
-    """Says that a signal was heard."""
+def report_signal(number: int) -> None:
+    """Reports a signal that stops the training."""
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    typer.echo(f"{name}: saving after this step; once more ends it at once", err=True)
+    typer.echo(f"{name}: saving after this step; a second one ends the process at once", err=True)

@@ -1,1 +1,1 @@
-"""The checks of the conformance kit."""
+"""The checks, one module for each contract."""

@@ -1,0 +1,1 @@
+"""Backbones of this plugin: raw pixels, and the classifier of handwritten digits."""

@@ -1,0 +1,1 @@
+"""Datasets whose images are part of this package."""

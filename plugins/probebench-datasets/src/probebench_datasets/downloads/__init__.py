@@ -1,0 +1,1 @@
+"""Files of published datasets: download, unpack, verify."""

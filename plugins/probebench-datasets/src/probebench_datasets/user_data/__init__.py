@@ -1,0 +1,1 @@
+"""Datasets of the user: folders of images, and Parquet files."""

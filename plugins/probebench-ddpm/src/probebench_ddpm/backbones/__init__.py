@@ -1,0 +1,1 @@
+"""The backbones: U-Nets of pixels, U-Nets and transformers of latents."""

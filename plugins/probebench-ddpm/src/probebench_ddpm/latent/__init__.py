@@ -1,0 +1,1 @@
+"""Autoencoders and text encoders of latent diffusion models."""

@@ -1,0 +1,1 @@
+"""Checkpoints: finding and loading them."""

@@ -1,0 +1,1 @@
+"""Networks: architecture, taps, random weights and input scaling."""

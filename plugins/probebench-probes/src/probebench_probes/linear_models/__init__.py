@@ -1,0 +1,1 @@
+"""Probes and solvers that are linear in the features."""

@@ -1,0 +1,1 @@
+"""Exact nearest neighbours and the probe that votes among them."""

@@ -1,0 +1,1 @@
+"""Optimisers, learning-rate schedules and batches, for all probes that are trained."""

@@ -1,0 +1,1 @@
+"""Features as the probes read them: standardised, whitened, or shaped as maps."""
