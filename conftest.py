@@ -16,7 +16,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# How long an example takes depends on the machine and on its load, and says nothing about the code.
+# The duration of an example depends on the machine and on its load.
 hypothesis.settings.register_profile(
     "probebench", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -37,7 +37,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Gives the suite one temporary folder for the files of all its processes, and removes it at the end.
 
-    ``pytest --basetemp=FOLDER`` keeps the folders of the tests.
+    ``pytest --basetemp=FOLDER`` keeps the folders of failed tests.
     """
     if hasattr(config, "workerinput"):  # workers inherit the folder through the environment
         return

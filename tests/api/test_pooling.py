@@ -1,4 +1,4 @@
-"""Pooling computes what its name says, and never falls back to another pool."""
+"""Each pool computes what it is documented to, and a pool that does not fit is an error."""
 
 from __future__ import annotations
 

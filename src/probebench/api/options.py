@@ -18,7 +18,7 @@ class Options(BaseModel):
         locations: Fields that hold a place on this machine, such as a folder. They are left out of titles, keys and
             records, because the fingerprint of the component identifies the content.
         alias: The name of a string field whose value replaces the name of the component in its title, unless it is
-            empty. On a board the name of a folder says more than ``imagefolder``.
+            empty. On a board the name of a folder is more informative than ``imagefolder``.
         added: Fields that were added after records were made, and whose default is the earlier behaviour. A field at
             its default is left out of keys and records, so that earlier records and features stay valid.
     """

@@ -1,6 +1,6 @@
 """Errors that a user can act on, and the exit code of each.
 
-An error says what is wrong, where, and what to do next, in at most three lines. Any other exception that a
+An error states what is wrong, where, and what to do next, in at most three lines. Any other exception that a
 user sees is a bug of probebench or of a plugin.
 """
 
