@@ -1,10 +1,10 @@
-"""One pass for all taps against one pass for each tap, and against a pass in every epoch of a probe; bf16 and fp32.
+"""One pass for all taps, compared with one pass per tap and with a pass in every epoch of a probe; bf16 and fp32.
 
-The probe itself is left out of the first two pairs: it costs the same.
+The first two pairs do not include the probe, which takes the same time.
 
 Run it with ``pytest benchmarks/test_extract.py --benchmark-enable --benchmark-only``. ``PROBEBENCH_BENCH_IMAGES`` sets
-the number of images, ``PROBEBENCH_BENCH_EPOCHS`` the number of probe epochs. Compare the rows of one run: they are
-measured side by side. The ratio of bf16 and fp32 stands below the table; its two sides take turns.
+the number of images, ``PROBEBENCH_BENCH_EPOCHS`` the number of probe epochs. Compare the rows of one run, which are
+measured side by side. The ratio of bf16 and fp32 is below the table; the two are timed in turns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from probebench.api import Batch, Point, Split
-from probebench.extraction.forward import place
+from probebench.extraction.forward import move_to_device
 from probebench.extraction.passes import extract
 from probebench.plugins import registry
 from probebench.store.features import Store
@@ -72,7 +72,7 @@ def points(backbone):
 
 @pytest.fixture
 def fresh_store(tmp_path):
-    """Gives an empty store at every call: each round has everything to compute."""
+    """Returns a function that makes an empty store, so that each round computes everything."""
     numbers = itertools.count()
     return lambda: Store(tmp_path / str(next(numbers)))
 
@@ -99,11 +99,11 @@ def nine_taps(backbone):
 
 
 @pytest.mark.benchmark(group="nine taps, bf16 and fp32")
-def test_bf16_and_plain_fp32(in_turns, tell, measured, images, fresh_store):
-    """The network of 35.7 million weights as it is read by default, and in fp32 at batch 128 in torch's own layout."""
+def test_bf16_and_plain_fp32(in_turns, report_line, measured, images, fresh_store):
+    """The network of 35.7 million weights: the default, and fp32 with batches of 128 in torch's memory layout."""
     component = registry.resolve("backbone", f"{SPEC},widths={'128+256+256+256' if measured else '8+8+8+8'}")
     ours, plain = component.build(), component.build()
-    place(plain, "cpu", "fp32", "ddpm")
+    move_to_device(plain, "cpu", "fp32", "ddpm")
     plain.batch_size = 128
     points = nine_taps(ours)
     seconds = in_turns(
@@ -112,7 +112,7 @@ def test_bf16_and_plain_fp32(in_turns, tell, measured, images, fresh_store):
         rounds=2,
     )
     rates = {name: f"{len(images) / taken:.1f}" for name, taken in seconds.items()}
-    tell(f"images/s {rates}, bf16 {seconds['fp32'] / seconds['bf16']:.2f} times fp32")
+    report_line(f"images/s {rates}, bf16 {seconds['fp32'] / seconds['bf16']:.2f} times fp32")
 
 
 @pytest.mark.benchmark(group="nine taps")

@@ -1,9 +1,9 @@
-"""k-NN and linear probes against scikit-learn on the same features, side by side in one run.
+"""k-NN and linear probes compared with scikit-learn on the same features, side by side in one run.
 
     pytest benchmarks/test_probes.py --benchmark-enable --benchmark-only --benchmark-group-by=group
 
 The size is 50,000 x 256 with 10,000 queries and 10 classes, or ``PROBEBENCH_BENCH_IMAGES`` train images with a fifth as
-many queries. Without ``--benchmark-enable`` the pairs are only checked against each other, at a tiny size. On a busy
+many queries. Without ``--benchmark-enable`` the results of each pair are only compared, at a tiny size. On a busy
 machine add ``--benchmark-timer=time.process_time`` and set ``OMP_NUM_THREADS=1``.
 """
 
@@ -36,7 +36,7 @@ DECAYS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 @dataclass(frozen=True)
 class Sets:
-    """The same features for both sides."""
+    """The features, the same for both of a pair."""
 
     train: Features
     test: Features
@@ -46,8 +46,8 @@ class Sets:
 def sets(request) -> Sets:
     """Overlapping classes in features whose variance along the r-th principal axis falls as 1 / r^2.
 
-    That is what an untrained convolutional network's features look like on scattered-digits; those of a trained
-    denoiser fall faster. On uncorrelated features L-BFGS needs few steps, and little is left of the third ratio.
+    Features of an untrained convolutional network on scattered-digits have such variances; those of a trained denoiser
+    fall faster. On uncorrelated features L-BFGS needs few steps, and the ratio of the linear probes is close to 1.
     """
     tiny = request.config.getoption("benchmark_disable") and not request.config.getoption("benchmark_enable")
     images = int(os.environ.get("PROBEBENCH_BENCH_IMAGES", 500 if tiny else 50_000))
@@ -56,16 +56,16 @@ def sets(request) -> Sets:
     mixing = directions / torch.arange(1, DIMENSIONS + 1)[:, None]
     centres = 0.15 * torch.randn(CLASSES, DIMENSIONS, generator=generator)
 
-    def draw(count: int) -> Features:
+    def sample(count: int) -> Features:
         labels = torch.randint(0, CLASSES, (count,), generator=generator)
         hidden = centres[labels] + torch.randn(count, DIMENSIONS, generator=generator)
         return Features(hidden @ mixing, labels, CLASSES)
 
-    return Sets(draw(images), draw(images // 5))
+    return Sets(sample(images), sample(images // 5))
 
 
 def allowance(test: Features) -> float:
-    """Two tenths of a point at full size; at a tiny one, as far as its few images can tell."""
+    """Returns the allowed difference in accuracy: 0.2 points at full size, three images at a tiny size."""
     return max(0.002, 3 / len(test.labels))
 
 
@@ -95,14 +95,14 @@ class TestOneK:
 
 @pytest.mark.benchmark(group="neighbours, euclidean, k = 20")
 class TestSearch:
-    """The search alone. scikit-learn ranks in float64 as we do; faiss in float32, which swaps near neighbours."""
+    """The search alone. scikit-learn and probebench rank in float64; faiss in float32, which swaps near neighbours."""
 
     def ours(self, sets: Sets) -> np.ndarray:
         return Bank(sets.train.vectors, "euclidean").search(sets.test.vectors, 20).index.numpy()
 
     def test_probebench(self, benchmark, sets):
-        found = benchmark.pedantic(lambda: self.ours(sets), rounds=1)
-        assert found.shape == (len(sets.test.labels), 20)
+        neighbours = benchmark.pedantic(lambda: self.ours(sets), rounds=1)
+        assert neighbours.shape == (len(sets.test.labels), 20)
 
     def test_scikit_learn(self, benchmark, sets):
         def search():
@@ -145,14 +145,14 @@ class TestAllKs:
 
 @pytest.mark.benchmark(group="linear, six weight decays, the best on the test set")
 class TestLinear:
-    """Twelve heads against six models: the learning rate is no setting of L-BFGS."""
+    """Twelve heads compared with six models, because L-BFGS has no learning rate."""
 
     def test_probebench(self, benchmark, sets):
         probe = Linear(LinearOptions(weight_decays=DECAYS))
         trials = benchmark.pedantic(lambda: probe.search(sets.train, sets.test, metric=top1, seed=0), rounds=1)
         benchmark.extra_info["top1"] = max(trial.value for trial in trials)
 
-    # A thousand steps of L-BFGS are not always enough on features like these.
+    # A thousand steps of L-BFGS are not always enough on these features.
     @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
     def test_scikit_learn(self, benchmark, sets):
         def best():
@@ -171,7 +171,7 @@ class TestLinear:
 class TestSweep:
     """Four taps of 64 features: all heads of all points at once, one after another, or as models of scikit-learn.
 
-    The last are half as many, one for each weight decay: the learning rate is no setting of L-BFGS.
+    There are half as many models, one for each weight decay, because L-BFGS has no learning rate.
     """
 
     def points(self, sets: Sets) -> list[tuple[Features, Features]]:
@@ -213,7 +213,7 @@ class TestSweep:
         theirs = benchmark.pedantic(lambda: [best(train, test) for train, test in points], rounds=1)
         benchmark.extra_info["top1"] = theirs
         swept = Linear(LinearOptions(weight_decays=DECAYS)).search_many(points, metric=top1, seed=0)
-        # Two tenths of a point. Thirty epochs of a tiny set are a few steps, which do not come to the optimum.
+        # 0.2 points. At a tiny size, thirty epochs are few steps, which do not reach the optimum.
         slack = max(0.002, 5 / len(sets.test.labels))
         for trials, reference in zip(swept, theirs, strict=True):
             assert max(trial.value for trial in trials) >= reference - slack
@@ -240,7 +240,7 @@ class TestLogreg:
         benchmark.extra_info["top1"] = max(theirs)
         probe = Logreg(LogregOptions(cs=self.strengths(sets)))
         ours = max(trial.value for trial in probe.search(sets.train, sets.test, metric=top1, seed=0))
-        # The best, and not each: at a large C scikit-learn stops short of the optimum.
+        # Only the best is compared: at a large C, scikit-learn stops before the optimum.
         assert ours == pytest.approx(max(theirs), abs=allowance(sets.test))
 
 

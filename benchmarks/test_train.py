@@ -1,9 +1,9 @@
-"""A training step against a plain loop in fp32, and the share that it reaches of what the machine can multiply.
+"""A training step compared with a plain loop in fp32, and with the limit of the machine for matrix products.
 
     OMP_NUM_THREADS=1 pytest benchmarks/test_train.py --benchmark-enable --benchmark-only
 
 ``PROBEBENCH_BENCH_WIDTHS`` sets the network, ``PROBEBENCH_BENCH_IMAGES`` the images of a step. On a busy machine add
-``--benchmark-timer=time.process_time``. The ratios stand below the table.
+``--benchmark-timer=time.process_time``. The ratios are below the table.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def images(measured):
 
 
 class Unread(Split):
-    """The loop is handed its images; it needs no split."""
+    """A split that is not read: the loop gets its images directly."""
 
     __len__ = image = labels = fingerprint = None
 
@@ -65,7 +65,7 @@ def loop(widths, images, tmp_path):
 
 
 class Plain:
-    """A loop as diffusers' example for unconditional generation has it: fp32, its own AdamW, average and noise."""
+    """A loop like diffusers' example for unconditional generation: fp32, AdamW, `EMAModel`."""
 
     def __init__(self, config) -> None:
         self.unet = random_unet(config, seed=0).train()
@@ -87,21 +87,21 @@ class Plain:
         self.ema.step(self.unet.parameters())
 
     def flops(self, images: torch.Tensor) -> int:
-        """Of forward and backward pass, products and convolutions only: what a matrix unit can do."""
+        """Returns the FLOPs of matrix products and convolutions in the forward and backward pass."""
         with FlopCounterMode(display=False) as counter:
             self.loss(images).backward()
         self.unet.zero_grad()
         return counter.get_total_flops()
 
 
-def test_step(in_turns, tell, loop, images):
-    """All of a step, from uint8 images to the average of the weights."""
+def test_step(in_turns, report_line, loop, images):
+    """A whole step, from uint8 images to the average of the weights."""
     plain = Plain(loop.network_config)
     flops = plain.flops(images[:2]) // 2 * len(images)
     side = 2048
     factor = torch.randn(side, side).bfloat16()
     seconds = in_turns(
-        ours=lambda: loop.optimise(images),
+        ours=lambda: loop.optimiser_step(images),
         plain=lambda: plain.step(images),
         product=lambda: factor @ factor,
     )
@@ -109,7 +109,7 @@ def test_step(in_turns, tell, loop, images):
     share = flops / seconds["ours"] / limit
     assert 0 < share < 1, "a step cannot be faster than its products"
     rate, ratio = len(images) / seconds["ours"], seconds["plain"] / seconds["ours"]
-    tell(
+    report_line(
         f"{rate:.1f} images/s, {ratio:.2f} times the plain loop in fp32; "
-        f"{flops / len(images) / 1e9:.2f} GFLOP an image, {100 * share:.0f} % of {limit / 1e12:.2f} TFLOP/s in bf16"
+        f"{flops / len(images) / 1e9:.2f} GFLOP per image, {100 * share:.0f} % of {limit / 1e12:.2f} TFLOP/s in bf16"
     )
