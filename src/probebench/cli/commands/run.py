@@ -26,9 +26,18 @@ def run(
         Path | None,
         typer.Option(help="TOML file with these options, runs and trainings; the command line overrides it"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and run nothing")] = False,
-    download: Annotated[bool, typer.Option("--download", help="First download missing datasets and weights")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document: the records, and the number of forwarded images")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, every cell with its state, and run nothing")
+    ] = False,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download", help="First download missing datasets and weights; without it, nothing is downloaded"
+        ),
+    ] = False,
     **options: Any,  # noqa: ANN401 - one parameter for each option of a run, see cli/settings.py
 ) -> None:
     """Probes the features of backbones on datasets: every combination without a record."""
