@@ -12,6 +12,8 @@ from probebench.plugins.discovery import HEAVY
 
 SLOW = {*HEAVY, "numpy", "safetensors", "tabulate", "psutil"}
 
+HEAVY_OF_A_RUN = set(HEAVY)
+
 SCRIPT = """
 import json, os, sys
 from probebench.cli import main
@@ -51,3 +53,11 @@ def test_the_modules_a_plugin_imports_are_light():
         check=True,
     )
     assert set(json.loads(done.stdout)) & SLOW == set()
+
+
+def test_a_run_whose_records_all_exist_imports_no_torch(cli, tmp_path):
+    """It finds them by remembered fingerprints, and builds nothing."""
+    words = ["run", "--backbone", "pixels", "--dataset", "digits", "--probe", "knn", "--device", "cpu"]
+    words += ["--limit", "40", "--results", str(tmp_path / "results"), "--store", str(tmp_path / "store")]
+    assert cli(*words).code == 0
+    assert modules_after(*words) & HEAVY_OF_A_RUN == set()
