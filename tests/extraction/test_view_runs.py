@@ -164,9 +164,9 @@ def test_images_of_a_dataset_without_flips_are_not_mirrored(lab, seen):
     with pytest.raises(UsageError) as caught:
         lab.run(dataset=("written",), probe=("viewer:views=flip",), baselines=False)
     assert str(caught.value).splitlines() == [
-        "mirrored images do not belong to written",
+        "views=flip cannot be used with written, because a mirrored image has another meaning",
         "  in: option views of viewer:views=flip",
-        "  try: views=crop10, which does not mirror images of this dataset",
+        "  try: views=crop10",
     ]
     lab.run(dataset=("written",), probe=("viewer:views=crop1",), **ONE)
     view = Cropped(ToySplit("train", TRAIN), "lab/written/train", 0, flips=False, seed=0)

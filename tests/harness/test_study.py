@@ -73,7 +73,11 @@ def study(lab, monkeypatch):
         (TRAIN + 'recipes = ""', "unknown key 'recipes'", "[[train]] 1 of study.toml"),
         ("run = 1", "run is not a list of tables", "study.toml"),
         ("train = 1", "train is not a list of tables", "study.toml"),
-        (RUN + 'results = "elsewhere"', "'results' holds for all runs", "[[run]] 1 of study.toml"),
+        (
+            RUN + 'results = "elsewhere"',
+            "'results' cannot be set inside [[run]], because all runs share it",
+            "[[run]] 1 of study.toml",
+        ),
         (RUN + 'probes = "knn"', "unknown key 'probes'", "[[run]] 1 of study.toml"),
         (RUN + RUN + "probe = [1]", "probe is not a list of strings", "[[run]] 2 of study.toml"),
         (RUN + "seeds = [0.5]", "seeds is not a list of whole numbers", "[[run]] 1 of study.toml"),

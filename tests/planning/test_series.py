@@ -65,7 +65,7 @@ def test_a_spec_without_options_of_a_series_is_one_backbone(registry):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("net:run=a,last=0", "the series has no member"),
+        ("net:run=a,last=0", "the series contains no backbone"),
         ("net:run=a,checkpoint=b", "option checkpoint=b contradicts the series, which has checkpoint=a/0"),
         ("net:run=a,last=many", "option last=many should be an integer"),
         ("net:run=a,noisy=1", "no option 'noisy'"),

@@ -316,4 +316,4 @@ def test_scores_that_cannot_be_measured_fail_that_cell_only(lab, scores, message
 def test_too_few_images_for_a_carved_val_fail_with_a_hint(lab):
     record = lab.record(limit=3)
     assert record.error.type == UsageError.__name__
-    assert record.error.message.endswith("try: a higher --limit, or a dataset with more train images")
+    assert record.error.message.endswith("try: --limit 200, or remove --limit")

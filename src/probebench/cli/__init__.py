@@ -1,4 +1,4 @@
-"""The command line: words into calls, results into text.
+"""The command line: parses arguments, calls the other packages, prints results.
 
 Each command is a function in a module of `commands`, registered here by one line.
 """

@@ -39,6 +39,7 @@ _FILE_TYPES: dict[str, tuple[type, str]] = {
     "switch": (bool, "true or false"),
     "path": (str, "a string"),
 }
+_EXAMPLES: dict[type, str] = {list: '["..."]', int: "20", str: '"..."', bool: "true"}
 _TABLES = ("train", "run")
 
 
@@ -114,7 +115,11 @@ def _checked(table: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _run_options(table: Any, where: str) -> dict[str, Any]:  # noqa: ANN401 - any TOML value
     per_run = [name for name, declared in OPTIONS.items() if declared.per_run]
     if isinstance(table, dict) and (shared := [name for name in table if name in OPTIONS and name not in per_run]):
-        raise UsageError(f"{shared[0]!r} holds for all runs", where=where, hint=f"write {shared[0]} above the tables")
+        raise UsageError(
+            f"{shared[0]!r} cannot be set inside [[run]], because all runs share it",
+            where=where,
+            hint=f"move the line {shared[0]} = ... above the first table",
+        )
     _check_table("run", table, per_run, where)
     return _checked(table, where)
 
@@ -147,7 +152,7 @@ def _check_table(kind: str, table: Any, known: list[str], where: str) -> None:  
 
 def _require(name: str, value: object, kind: type, described: str, where: str) -> None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise UsageError(f"{name} = {value!r} is not {described}", where=where)
+        raise UsageError(f"{name} = {value!r} is not {described}", where=where, hint=f"{name} = {_EXAMPLES[kind]}")
 
 
 def study_of(file: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Study:

@@ -53,7 +53,7 @@ def carve(labels: Tensor, fraction: float, *, seed: int) -> tuple[Tensor, Tensor
     if not chosen:
         raise UsageError(
             f"no validation part can be carved from {len(labels)} images: no class has two",
-            hint="a higher --limit, or a dataset with more train images",
+            hint="--limit 200, or remove --limit",
         )
     held_out = set(chosen)
     return _index([i for i in range(len(labels)) if i not in held_out]), _index(chosen)

@@ -213,7 +213,7 @@ def _checked_stage(stage: object, where: str) -> TrainingStage | None:
 def _check_views(job: Job, *, flips: bool) -> None:
     if job.views == "flip" and not flips:
         raise RequestError(
-            f"mirrored images do not belong to {job.dataset.title}",
+            f"views=flip cannot be used with {job.dataset.title}, because a mirrored image has another meaning",
             where=f"option views of {job.cells[0][0].probe.title}",
-            hint="views=crop10, which does not mirror images of this dataset",
+            hint="views=crop10",
         )

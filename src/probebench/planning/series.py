@@ -37,7 +37,11 @@ def expand(text: str) -> tuple[Component, ...]:
     with plugin_errors(f"the series {text} cannot be listed", where=entry.origin):
         members = [dict(member) for member in function(named)]
     if not members:
-        raise UsageError("the series has no member", where=text, hint="train it first, or name another folder")
+        raise UsageError(
+            "the series contains no backbone",
+            where=text,
+            hint="train it with probebench train, then run the same command again",
+        )
     for name, value in shared.items():
         if other := next((member[name] for member in members if member.get(name, value) != value), ""):
             raise UsageError(

@@ -77,12 +77,16 @@ def checked_trial(trial: Trial, probe: str) -> Trial:
     """
     value = float(trial.value)
     if not 0 <= value <= 1:
-        raise PluginError(f"a trial has the value {value}, outside 0 to 1", where=probe, hint="return the metric")
+        raise PluginError(
+            f"a trial has the value {value}, outside 0 to 1",
+            where=probe,
+            hint="set Trial.value to the metric on val, from 0 to 1",
+        )
     for name, setting in trial.params.items():
         if not isinstance(setting, Scalar) or (isinstance(setting, float) and not math.isfinite(setting)):
             raise PluginError(
                 f"a trial has the setting {name}={setting!r}",
                 where=probe,
-                hint="a string, finite number, bool or None",
+                hint="use a string, a finite number, a bool or None in Trial.params",
             )
     return Trial(dict(trial.params), value)

@@ -1,4 +1,4 @@
-"""The conformance kit: every law of the contracts as a check.
+"""The conformance kit: one check for each requirement of the contracts.
 
 In the tests of a plugin::
 

@@ -102,7 +102,10 @@ def _plan(study: Study) -> list[PlannedCell]:
         if not study.trainings:
             raise
         # The checkpoints of a training that has not run do not exist yet.
-        typer.echo(f"the cells can be listed after the trainings: {error.what}", err=True)
+        typer.echo(
+            f"the cells are not listed, because they need checkpoints of trainings that have not run ({error.what})",
+            err=True,
+        )
         return []
 
 
