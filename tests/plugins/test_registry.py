@@ -63,7 +63,7 @@ def test_a_component_is_found_by_both_names(registry, name):
     assert registry.find("probe", name).qualified == "fake/plain"
 
 
-def test_an_unknown_name_says_what_was_meant_and_what_there_is(registry):
+def test_an_unknown_name_gives_the_closest_name_and_all_available_ones(registry):
     assert fails(UsageError, registry.find, "probe", "knobb")[0] == "no probe is called 'knobb'"
     hint = fails(UsageError, registry.find, "probe", "knobb")[1]
     assert hint.startswith("  try: did you mean 'knob'? (available: knob, needy, plain)")
