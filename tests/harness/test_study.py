@@ -136,7 +136,10 @@ def test_a_dry_run_before_a_training_may_name_the_checkpoint_that_it_makes(study
     study(HEAD.replace("learner:run=out", "learner") + "baselines = false\n" + TRAIN)
     answer = probebench("--config", "study.toml", "--dry-run", config=True)
     assert (answer.code, answer.out) == (0, "train learner to epoch 2 in out\n")
-    assert answer.err == "the cells can be listed after the trainings: there is no checkpoint 'out/done'\n"
+    assert answer.err == (
+        "the cells are not listed, because they need checkpoints of trainings that have not run "
+        "(there is no checkpoint 'out/done')\n"
+    )
 
 
 def test_after_a_stopped_training_no_other_starts(study, lab):

@@ -409,7 +409,7 @@ def test_a_description_that_json_cannot_hold_is_not_remembered(lab, workshop, si
             return (Level("odd", sigma),)
 
     lab.backbone("net", lambda options: workshop.built.append("net") or Odd(), options=NetOptions, **FILES)
-    lab.plan()
+    lab.run()
     assert workshop.built_by(lab.plan) == ["net"]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from probebench.api import PluginError, TrainingStage
+from probebench.api import DataError, PluginError, TrainingStage
 from probebench.extraction.context import Context, collect_warnings
 from probebench.extraction.dataset import open_images
 from probebench.extraction.fingerprints import checked_fingerprint
@@ -36,12 +36,13 @@ class Workbench:
 
     Args:
         store: Root of the feature store, where descriptions are remembered.
+        writes: Whether new descriptions are written there; a plan alone writes nothing.
     """
 
-    def __init__(self, store: Path) -> None:
-        self._store = store
+    def __init__(self, store: Path, *, writes: bool = True) -> None:
+        self._store, self._writes = store, writes
         self._images: dict[Component, Images] = {}  # by component: equal titles may have different paths
-        self._built: dict[tuple[Component, str], Backbone] = {}
+        self._built: dict[tuple[Component, str], _Built] = {}
         self._datasets: dict[Component, DatasetDescription] = {}
         self._backbones: dict[tuple[object, ...], BackboneDescription] = {}
 
@@ -77,15 +78,17 @@ class Workbench:
             ProbebenchError: As `describe`.
         """
         description, images = self.describe(job), self.images(job.dataset)
-        return Context(
+        context = Context(
             job=job,
             description=description,
-            backbone=self._build(job.backbone, job.kind),
+            backbone=self._build(job.backbone, job.kind).backbone,
             dataset=images.dataset,
             splits=images.splits,
             labels=images.labels,
-            extractor=self._build(job.extractor.component, "extractor") if job.extractor else None,
+            extractor=self._build(job.extractor.component, "extractor").backbone if job.extractor else None,
         )
+        _check_unchanged(context, images)
+        return context
 
     def images(self, dataset: Component) -> Images:
         """Opens a dataset, once.
@@ -123,12 +126,12 @@ class Workbench:
             }
 
             def build() -> BackboneDescription:
-                with collect_warnings() as collected:
-                    backbone = self._build(component, job.kind)
-                    with plugin_errors(f"backbone {component.title} cannot be described"):
-                        points = resolve_points(backbone, size, requested) if requested else None
-                        described = _description(component, backbone, points=points)
-                return replace(described, warnings=tuple(collected))
+                built = self._build(component, job.kind)
+                what = f"backbone {component.title} cannot be described"
+                with collect_warnings() as collected, plugin_errors(what):
+                    points = resolve_points(built.backbone, size, requested) if requested else None
+                    described = _description(component, built.backbone, points=points)
+                return replace(described, warnings=tuple(dict.fromkeys((*built.warnings, *collected))))
 
             key = {"backbone": _identity(component), "image_size": list(size), "requested": written}
             self._backbones[held] = self._remembered(component, key, BackboneDescription, build)
@@ -141,12 +144,12 @@ class Workbench:
         if held not in self._backbones:
 
             def build() -> BackboneDescription:
-                with collect_warnings() as collected:
-                    backbone = self._build(extractor.component, "extractor")
-                    with plugin_errors(f"extractor {extractor.component.title} cannot be described"):
-                        point = resolve_extractor_point(backbone, size, extractor)
-                        described = _description(extractor.component, backbone, extractor_point=point)
-                return replace(described, warnings=tuple(collected))
+                built = self._build(extractor.component, "extractor")
+                what = f"extractor {extractor.component.title} cannot be described"
+                with collect_warnings() as collected, plugin_errors(what):
+                    point = resolve_extractor_point(built.backbone, size, extractor)
+                    described = _description(extractor.component, built.backbone, extractor_point=point)
+                return replace(described, warnings=tuple(dict.fromkeys((*built.warnings, *collected))))
 
             key = {"extractor": _identity(extractor.component), "image_size": list(size), "point": extractor.point}
             self._backbones[held] = self._remembered(extractor.component, key, BackboneDescription, build)
@@ -158,22 +161,49 @@ class Workbench:
         if known := recall(self._store, key, before):
             return model.from_json(known)
         built = build()
-        if before and before == state_of(component):  # nothing changed while it was built
+        if self._writes and before and before == state_of(component):  # nothing changed while it was built
             remember(self._store, key, before, built.to_json())
         return built
 
-    def _build(self, component: Component, use: str) -> Backbone:
+    def _build(self, component: Component, use: str) -> _Built:
         """Builds a backbone once for each use: a network in bf16 has lost bits that another use needs."""
         key = component, use
         if key not in self._built:
-            self._built[key] = cast("Backbone", component.build())
+            with collect_warnings() as collected:
+                backbone = cast("Backbone", component.build())
+            self._built[key] = _Built(backbone, tuple(collected))
             while len(self._built) > 1 and sum(map(_bytes, self._built.values())) > HELD_BYTES:
                 del self._built[next(iter(self._built))]
         return self._built[key]
 
 
-def _bytes(backbone: Backbone) -> int:
-    return 4 * (backbone.parameters or 0)
+@dataclass(frozen=True)
+class _Built:
+    """A backbone, and the warnings collected while it was built."""
+
+    backbone: Backbone
+    warnings: tuple[str, ...]
+
+
+def _bytes(built: _Built) -> int:
+    return 4 * (built.backbone.parameters or 0)
+
+
+def _check_unchanged(context: Context, images: Images) -> None:
+    """Checks that what was built is what was described, maybe from memory, before its files were read.
+
+    Raises:
+        DataError: A file has changed in between.
+    """
+    described = context.description
+    pairs = [
+        (context.job.dataset.title, dict(described.dataset.fingerprints), dict(images.description.fingerprints)),
+        (context.job.backbone.title, described.backbone.fingerprint, context.backbone.fingerprint()),
+    ]
+    if changed := [title for title, before, now in pairs if before != now]:
+        raise DataError(
+            f"the files of {changed[0]} have changed since the run began", hint="run the same command again"
+        )
 
 
 def _identity(component: Component) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def plan(jobs: Sequence[Job], *, results: Path, store: Path) -> list[list[Planne
     Raises:
         UsageError: No requested backbone has the taps, levels or pool that were requested.
     """
-    return _plan(jobs, Workbench(store), results, ())
+    return _plan(jobs, Workbench(store, writes=False), results, ())
 
 
 def run(jobs: Sequence[Job], *, results: Path, store: Path, argv: Sequence[str] = ()) -> RunResult:

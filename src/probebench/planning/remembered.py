@@ -75,10 +75,14 @@ def state_of(component: Component) -> State | None:
         paths = None if listed is None else [Path(path) for path in listed]
     if paths is None:
         return None
-    package = component.entry.spec.factory.partition(":")[0].partition(".")[0]
+    sources = [
+        _sources(name) for name in ("probebench", component.entry.spec.factory.partition(":")[0].partition(".")[0])
+    ]
+    if None in sources:
+        return None
     total, newest = hashlib.sha256(), 0
-    for line, changed in _lines((*_sources("probebench"), *_sources(package), *paths)):
-        total.update(line.encode())
+    for line, changed in _lines((*(path for found in sources for path in found or ()), *paths)):
+        total.update(os.fsencode(line))  # file names need not be text
         newest = max(newest, changed)
     total.update(json.dumps(_versions(component.entry.distribution)).encode())
     return State(total.hexdigest(), newest < time.time_ns() - _SETTLED_NS)
@@ -108,11 +112,14 @@ def _lines(paths: Iterable[Path], entered: frozenset[tuple[int, int]] = frozense
             yield from _lines((path / name for name in names), entered | {identity})
 
 
-def _sources(package: str) -> list[Path]:
-    """Returns where the source files of a package are, without importing it."""
-    found = importlib.util.find_spec(package)
+def _sources(package: str) -> list[Path] | None:
+    """Returns where the source files of a package are, without importing it; None where they are not known."""
+    try:
+        found = importlib.util.find_spec(package)
+    except ValueError:  # a module of a notebook or a script, which has no spec
+        found = None
     if found is None:
-        return []
+        return None
     return [Path(folder) for folder in found.submodule_search_locations or ()] or [Path(found.origin or package)]
 
 
@@ -164,14 +171,15 @@ def remember(root: Path, key: Mapping[str, Any], state: State | None, descriptio
     """Keeps a description, if its state can be trusted; where it cannot be written, it is made again next time."""
     if state is None or not state.settled:
         return
-    document = {
-        "format": FORMAT,
-        "key": dict(key),
-        "state": state.digest,
-        "description": dict(description),
-        "sha256": digest(dict(description)),
-    }
-    with suppress(OSError):
+    # TypeError and ValueError: a plugin's values, such as an infinite sigma, that JSON cannot hold.
+    with suppress(OSError, TypeError, ValueError):
+        document = {
+            "format": FORMAT,
+            "key": dict(key),
+            "state": state.digest,
+            "description": dict(description),
+            "sha256": digest(dict(description)),
+        }
         write_bytes(_path(root, key), json.dumps(document).encode())
 
 

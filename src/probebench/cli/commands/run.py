@@ -97,16 +97,20 @@ def _plan(study: Study) -> list[PlannedCell]:
 
     studies.check(study)
     try:
-        return studies.planned(study)
+        cells = studies.planned(study)
     except UsageError as error:
         if not study.trainings:
             raise
-        # The checkpoints of a training that has not run do not exist yet.
-        typer.echo(
-            f"the cells are not listed, because they need checkpoints of trainings that have not run ({error.what})",
-            err=True,
-        )
-        return []
+        missing = error
+    else:
+        errors = [cell.error for cell in cells if isinstance(cell.error, UsageError)]
+        if not study.trainings or not errors:
+            return cells
+        missing = errors[0]
+    # The checkpoints of a training that has not run do not exist yet.
+    reason = f"they need checkpoints of trainings that have not run ({missing.what})"
+    typer.echo(f"the cells are not listed, because {reason}", err=True)
+    return []
 
 
 def _execute(study: Study) -> RunResult:
