@@ -13,7 +13,6 @@ import pytest
 import probebench_probes
 from probebench.api import Probe
 from probebench.planning.protocol import find
-from probebench.plugins.registry import installed
 from probebench.util.spec_text import parse_spec
 from probebench_probes import (
     AttentionOptions,
@@ -176,7 +175,7 @@ def test_ddae_with_views_differs_from_ddae_in_the_views_only():
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_document_can_be_run(name):
     """Its probes can be built, and its readings of open settings are the values that are set."""
-    for ruled in find(name, installed()).ruled(None, installed()):
+    for ruled in find(name).ruled(None):
         assert isinstance(ruled.probe.build(), Probe)
 
 
