@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
+from probebench.api import ProbebenchWarning
 from probebench.extraction import workbench
 from probebench.testing.fakes import ToyBackbone, ToyDataset, ToyProbe
 
@@ -120,6 +123,23 @@ def test_networks_beyond_the_bound_are_built_again_and_not_held(lab, monkeypatch
         lab.backbone(name, lambda options, name=name: built.append(name) or Weighty(options))
     assert not lab.run(backbone=("first", "second")).failed
     assert sorted(built) == ["first", "first", "second", "second"]
+
+
+def test_a_network_that_is_built_again_warns_in_its_record_only(lab, monkeypatch):
+    class Doubter(ToyBackbone):
+        parameters = 1
+
+        def __init__(self, options):
+            warnings.warn(ProbebenchWarning("trained on other images"), stacklevel=1)
+            super().__init__(options)
+
+    monkeypatch.setattr(workbench, "HELD_BYTES", 0)
+    lab.backbone("doubter", Doubter)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ProbebenchWarning)
+        doubter, _ = lab.run(backbone=("doubter", "net")).cells
+    assert doubter.record.warnings == ("trained on other images",)
+    assert caught == []
 
 
 def test_shards_that_are_broken_during_a_run_are_computed_again_and_counted(lab):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -257,8 +258,6 @@ def test_a_sigma_that_no_record_can_hold_fails_that_cell_only(lab):
 
 
 def test_warnings_of_components_are_recorded_once(lab):
-    import warnings
-
     class Talker(ToyProbe):
         def search(self, train, val, *, metric, seed):
             warnings.warn(ProbebenchWarning("k is clamped to 54"), stacklevel=1)
@@ -275,9 +274,21 @@ def test_warnings_of_components_are_recorded_once(lab):
     assert record.warnings == ("these weights were trained on other images", "k is clamped to 54")
 
 
-def test_other_warnings_reach_the_user_even_when_the_cell_fails(lab):
-    import warnings
+def test_warnings_of_a_backbone_are_recorded_by_all_its_jobs(lab):
+    """The backbone is built once, for two probes that read different points."""
 
+    class Doubter(ToyBackbone):
+        def __init__(self, options):
+            warnings.warn(ProbebenchWarning("these weights were trained on other images"), stacklevel=1)
+            super().__init__(options)
+
+    lab.backbone("doubter", Doubter)
+    lab.probe("maximal", ToyProbe, pool="max")
+    records = [cell.record for cell in lab.run(backbone=("doubter",), probe=("means", "maximal")).cells]
+    assert [record.warnings for record in records] == [("these weights were trained on other images",)] * 2
+
+
+def test_other_warnings_reach_the_user_even_when_the_cell_fails(lab):
     class Old(ToyProbe):
         def search(self, train, val, *, metric, seed):
             warnings.warn("soon gone", FutureWarning, stacklevel=1)

@@ -128,6 +128,17 @@ def test_a_series_may_be_missing_before_its_training(study, lab):
     assert lab.plan(backbone=one.requests[0].backbone)
 
 
+def test_a_dry_run_before_a_training_may_name_the_checkpoint_that_it_makes(study, lab, probebench):
+    def load(options):
+        raise UsageError("there is no checkpoint 'out/done'", where="option checkpoint")
+
+    lab.backbone("learner", load, trainer="laboratory_parts:trainer")
+    study(HEAD.replace("learner:run=out", "learner") + "baselines = false\n" + TRAIN)
+    answer = probebench("--config", "study.toml", "--dry-run", config=True)
+    assert (answer.code, answer.out) == (0, "train learner to epoch 2 in out\n")
+    assert answer.err == "the cells can be listed after the trainings: there is no checkpoint 'out/done'\n"
+
+
 def test_after_a_stopped_training_no_other_starts(study, lab):
     one = study(HEAD + TRAIN + "seed = 9\n" + TRAIN.replace('"out"', '"other"'))
     [(_, ended)] = train(one, lambda _: None)

@@ -7,14 +7,27 @@ import hashlib
 import importlib
 import json
 import os
+import sys
+import warnings
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import Field
 from tests.fixtures.lab import MODULE
 
-from probebench.api import BackboneSpec, Level, Options, Point, SampleOptions, Tap, TrainingStage, no_files
+from probebench.api import (
+    BackboneSpec,
+    Level,
+    Options,
+    Point,
+    ProbebenchWarning,
+    SampleOptions,
+    Tap,
+    TrainingStage,
+    no_files,
+)
 from probebench.planning import remembered
 from probebench.planning.description import BackboneDescription, DatasetDescription
 from probebench.planning.points import ResolvedPoints
@@ -373,6 +386,52 @@ def test_a_store_that_cannot_be_written_only_forgets(lab, workshop):
     (lab.folder / "store" / "descriptions").write_text("a file")
     assert lab.record().status == "success"
     assert workshop.built_by(lab.run) == ["shades", "net"]
+
+
+def test_warnings_of_a_remembered_component_are_recorded_and_not_printed(lab, workshop):
+    def doubter(options):
+        warnings.warn(ProbebenchWarning("trained on other images"), stacklevel=1)
+        return workshop.net(options)
+
+    lab.backbone("net", doubter, options=NetOptions, **FILES)
+    lab.run()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ProbebenchWarning)
+        cells = lab.run(seeds=(0, 1)).cells
+    assert [cell.record.warnings for cell in cells] == [("trained on other images",)] * 2
+    assert caught == []
+
+
+@pytest.mark.parametrize("sigma", [float("inf"), np.float32(0.5)], ids=["infinite", "numpy"])
+def test_a_description_that_json_cannot_hold_is_not_remembered(lab, workshop, sigma):
+    class Odd(ToyBackbone):
+        def levels(self):
+            return (Level("odd", sigma),)
+
+    lab.backbone("net", lambda options: workshop.built.append("net") or Odd(), options=NetOptions, **FILES)
+    lab.plan()
+    assert workshop.built_by(lab.plan) == ["net"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_name_that_is_not_utf_8(lab, workshop):
+    (workshop.photos / os.fsdecode(b"caf\xe9.png")).write_bytes(b"2")
+    lab.dataset("shades", lambda options: workshop.built.append("shades") or ToyDataset(), **FILES)
+    assert lab.record().status == "success"
+    assert workshop.built_by(lab.run) == []
+
+
+def test_a_component_of_a_module_without_sources_is_built_in_every_run(lab, workshop):
+    """As one that a notebook or a script defines: its module is ``__main__``, and has no spec."""
+    lab.module.__spec__ = None
+    lab.run()
+    assert workshop.built_by(lab.run) == ["shades", "net"]
+
+
+def test_a_plan_writes_nothing(lab, workshop):
+    """`probebench run --dry-run` leaves no folder."""
+    lab.plan()
+    assert not (lab.folder / "store").exists()
 
 
 def test_descriptions_survive_json():
