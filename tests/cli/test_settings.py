@@ -98,9 +98,9 @@ def test_a_table_of_one_run_has_the_options_that_do_not_hold_for_all_runs(tmp_pa
     with pytest.raises(UsageError) as caught:
         read(tmp_path, text)
     assert str(caught.value).splitlines() == [
-        f"{declared.name!r} holds for all runs",
+        f"{declared.name!r} cannot be set inside [[run]], because all runs share it",
         f"  in: [[run]] 2 of {tmp_path / 'run.toml'}",
-        f"  try: write {declared.name} above the tables",
+        f"  try: move the line {declared.name} = ... above the first table",
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from probebench.api import DataError, PluginError, TrainingStage
+from probebench.api import DataError, PluginError, TrainingStage, UsageError
 from probebench.extraction.context import Context, collect_warnings
 from probebench.extraction.dataset import open_images
 from probebench.extraction.fingerprints import checked_fingerprint
@@ -72,7 +72,7 @@ class Workbench:
         )
 
     def open(self, job: Job) -> Context:
-        """Builds what a job needs and is not built yet. The backbone is handed over: it is not kept here.
+        """Builds what a job needs and is not built yet. The backbone is kept until `release`.
 
         Raises:
             ProbebenchError: As `describe`.
@@ -169,8 +169,11 @@ class Workbench:
         """Builds a backbone once for each use: a network in bf16 has lost bits that another use needs."""
         key = component, use
         if key not in self._built:
-            with collect_warnings() as collected:
-                backbone = cast("Backbone", component.build())
+            try:
+                with collect_warnings() as collected:
+                    backbone = cast("Backbone", component.build())
+            except UsageError as error:  # an option's value, such as a path
+                raise RequestError(error.what, where=error.where, hint=error.hint) from error
             self._built[key] = _Built(backbone, tuple(collected))
             while len(self._built) > 1 and sum(map(_bytes, self._built.values())) > HELD_BYTES:
                 del self._built[next(iter(self._built))]

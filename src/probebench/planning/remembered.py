@@ -29,6 +29,7 @@ from packaging.requirements import Requirement
 import probebench
 from probebench.plugins.isolation import plugin_errors
 from probebench.plugins.registry import load_target
+from probebench.store.maintenance import DESCRIPTIONS
 from probebench.util.files import write_bytes
 from probebench.util.hashing import digest
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from probebench.plugins.registry import Component
-
-FOLDER = "descriptions"
 
 FORMAT = 1
 """Raised when a description holds something else."""
@@ -184,4 +183,4 @@ def remember(root: Path, key: Mapping[str, Any], state: State | None, descriptio
 
 
 def _path(root: Path, key: Mapping[str, Any]) -> Path:
-    return root / FOLDER / f"{digest(dict(key))}.json"
+    return root / DESCRIPTIONS / f"{digest(dict(key))}.json"

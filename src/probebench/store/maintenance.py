@@ -28,6 +28,9 @@ _ENTRY = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = re.compile(r"\..+\.tmp")
 _HOUR, _DAY = 3600, 86400
 
+DESCRIPTIONS = "descriptions"
+"""Folder of the descriptions of components, which `probebench.planning.remembered` writes and reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
@@ -149,7 +152,8 @@ def collect_garbage(root: Path, *, max_size: int | None = None) -> Deleted:
         files = generated.files(folder)
         size += _size(files)
         complete.append((_used(files), files))
-    unused += [path for path in _children(root / neighbours.FOLDER) if _abandoned(path, now)]
+    others = (*_children(root / neighbours.FOLDER), *_children(root / DESCRIPTIONS))
+    unused += [path for path in others if _abandoned(path, now)]
     for _, files in sorted(complete):
         if max_size is None or size <= max_size:
             break
