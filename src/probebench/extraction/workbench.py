@@ -199,10 +199,13 @@ def _check_unchanged(context: Context, images: Images) -> None:
         DataError: A file has changed in between.
     """
     described = context.description
-    pairs = [
+    pairs: list[tuple[str, object, object]] = [
         (context.job.dataset.title, dict(described.dataset.fingerprints), dict(images.description.fingerprints)),
         (context.job.backbone.title, described.backbone.fingerprint, context.backbone.fingerprint()),
     ]
+    if context.job.extractor and described.extractor and context.extractor:
+        title = context.job.extractor.component.title
+        pairs.append((title, described.extractor.fingerprint, context.extractor.fingerprint()))
     if changed := [title for title, before, now in pairs if before != now]:
         raise DataError(
             f"the files of {changed[0]} have changed since the run began", hint="run the same command again"
